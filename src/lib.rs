@@ -1,0 +1,3 @@
+//! sidekey: finds every Azure Key Vault by itself and serves their secrets beside an app.
+pub mod secret;
+pub mod vaults;

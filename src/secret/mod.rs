@@ -1,0 +1,15 @@
+//! The words of sidekey: names, references, metadata and values.
+//!
+//! Everything is parsed once, at the edge, into these types; below the edge there is no bare `&str` name. This module
+//! imports nothing of ours. A value ([`SecretValue`]) has no `Debug`, `Display`, `Serialize` or `Clone`, so that it
+//! cannot reach a log, an error or a file by accident.
+
+mod metadata;
+mod name;
+mod reference;
+mod value;
+
+pub use metadata::{Metadata, Secret};
+pub use name::{BadName, SecretName, SourceName, VaultName, Version};
+pub use reference::{BadReference, Pointer, Reference};
+pub use value::SecretValue;

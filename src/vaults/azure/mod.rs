@@ -1,0 +1,5 @@
+//! Azure Key Vault.
+
+mod settings;
+
+pub use settings::{AzureSettings, Cloud, ConfiguredVault, Credential, Identity, WireLimits};
