@@ -16,6 +16,7 @@
 pub mod broker;
 pub mod cache;
 pub mod catalog;
+pub mod config;
 pub mod flight;
 pub mod metrics;
 pub mod secret;

@@ -18,19 +18,18 @@ mod source;
 mod vars;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use toml::de::DeTable;
 
 pub use fault::{Fault, Faults, Place};
 pub use listen::{Listen, Socket, runtime_dir};
 pub use reader::Flag;
-pub use source::SourceConfig;
 pub use vars::Vars;
 
 use crate::broker::BrokerOptions;
+use crate::catalog::CatalogOptions;
 use crate::secret::VaultName;
-use crate::vaults::azure::WireLimits;
+use crate::vaults::azure::{AzureSettings, WireLimits};
 use kinds::{count, duration, interval, positive, size, text, texts, yes_no};
 use reader::{Reader, Section};
 
@@ -61,9 +60,9 @@ pub struct Config {
     /// Where the sidecar answers.
     pub listen: Listen,
     /// Who signs in, and where. Never empty.
-    pub sources: Vec<SourceConfig>,
-    /// How often each vault is listed.
-    pub listing_interval: Option<Duration>,
+    pub sources: Vec<AzureSettings>,
+    /// Discovery and listings. Where sources differ in how often they look for new vaults, the most often holds.
+    pub catalog: CatalogOptions,
     /// Reads and the cache.
     pub broker: BrokerOptions,
     /// What is told on stderr.
@@ -139,34 +138,25 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         Section::new(reader, name, Some(&format!("SIDEKEY_{}_", name.to_ascii_uppercase())), table)
     };
     let listen = listen::listen(section("listen"), &runtime_dir(&inputs.vars, inputs.uid));
-    let (broker, listing_interval, wire) = tuning(section("cache"), section("limits"), section("search"));
+    let (broker, mut catalog, wire) = tuning(section("cache"), section("limits"), section("search"));
     let log = log(section("log"));
-    let sources = source::sources(reader, &top.tables("source"), &wire);
+    let (sources, discovery_interval) = source::sources(reader, &top.tables("source"), &wire);
+    catalog.discovery_interval = discovery_interval.unwrap_or(catalog.discovery_interval);
     top.finish(&[
         ("client", "rights per caller are not supported by this version: whoever may open the socket, or holds the token, reads everything"),
         ("audit", "the audit log is not supported by this version"),
     ]);
-    (!sources.is_empty()).then(|| Config {
-        file: path.map(Path::to_owned),
-        listen,
-        sources,
-        listing_interval,
-        broker,
-        log,
-    })
+    (!sources.is_empty()).then(|| Config { file: path.map(Path::to_owned), listen, sources, catalog, broker, log })
 }
 
-fn tuning(
-    cache: Section<'_>,
-    limits: Section<'_>,
-    search: Section<'_>,
-) -> (BrokerOptions, Option<Duration>, WireLimits) {
+fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> (BrokerOptions, CatalogOptions, WireLimits) {
     let mut broker = BrokerOptions::default();
     broker.cache.ttl = cache.read_or("ttl", duration, broker.cache.ttl);
     broker.cache.negative_ttl = cache.read_or("negative_ttl", duration, broker.cache.negative_ttl);
     broker.cache.max_entries = cache.read_or("max_entries", positive, broker.cache.max_entries);
     broker.cache.max_bytes = cache.read_or("max_bytes", size, broker.cache.max_bytes);
-    let listing_interval = cache.read("listing_interval", interval).map(|at| at.value);
+    let mut catalog = CatalogOptions::default();
+    catalog.listing_interval = cache.read_or("listing_interval", interval, catalog.listing_interval);
     cache.finish(&[
         ("max_stale", "serving stale values in an outage is not supported by this version"),
         ("prefetch", "is not supported by this version"),
@@ -202,7 +192,7 @@ fn tuning(
         }
     }
     search.finish(&[]);
-    (broker, listing_interval, wire)
+    (broker, catalog, wire)
 }
 
 fn log(section: Section<'_>) -> Log {

@@ -15,9 +15,6 @@ use super::reader::{At, Reader, Section};
 use crate::secret::{SourceName, VaultName};
 use crate::vaults::azure::{AzureSettings, Cloud, ConfiguredVault, WireLimits};
 
-/// How often a source looks for new vaults.
-const DISCOVERY_INTERVAL: Duration = Duration::from_secs(10 * 60);
-
 /// Keys that are no settings, with what to do instead.
 const ELSEWHERE: &[(&str, &str)] = &[
     (
@@ -30,21 +27,12 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
 ];
 
-/// A source, checked.
-#[derive(Debug, Clone)]
-pub struct SourceConfig {
-    /// What the Azure backend needs.
-    pub azure: AzureSettings,
-    /// How often it looks for new vaults.
-    pub discovery_interval: Duration,
-}
-
-/// All sources of the file, or the one of the environment.
+/// All sources of the file, or the one of the environment; and how often they are to look for new vaults, if told.
 pub(super) fn sources<'r>(
     reader: &'r Reader<'r>,
     tables: &[(&'r DeTable<'r>, Range<usize>)],
     wire: &WireLimits,
-) -> Vec<SourceConfig> {
+) -> (Vec<AzureSettings>, Option<Duration>) {
     const VARIABLES: &str = "SIDEKEY_SOURCE_";
     let sources: Vec<_> = match tables {
         [] => vec![source(reader, Section::new(reader, "source", Some(VARIABLES), None), None, true, wire)],
@@ -69,15 +57,16 @@ pub(super) fn sources<'r>(
         }
     };
     let mut seen = Vec::<SourceName>::new();
-    for (at, source) in sources.iter().flatten().enumerate() {
-        if seen.contains(&source.azure.name) {
+    for (at, source) in sources.iter().map(|(source, _)| source).flatten().enumerate() {
+        if seen.contains(&source.name) {
             let span = tables.get(at).map(|(_, span)| span.start);
             let place = span.map_or(Place::Unset, |start| reader.place(start));
             reader.fault(place, format!("source[{}].name", at + 1), "another source has that name already");
         }
-        seen.push(source.azure.name.clone());
+        seen.push(source.name.clone());
     }
-    sources.into_iter().flatten().collect()
+    let often = sources.iter().filter_map(|(_, interval)| *interval).min();
+    (sources.into_iter().filter_map(|(source, _)| source).collect(), often)
 }
 
 fn source<'r>(
@@ -86,11 +75,11 @@ fn source<'r>(
     span: Option<Range<usize>>,
     alone: bool,
     wire: &WireLimits,
-) -> Option<SourceConfig> {
+) -> (Option<AzureSettings>, Option<Duration>) {
     if let Some(kind) = section.read("kind", text).filter(|kind| kind.value != "azure") {
         section.fault_at(kind.place, "kind", "this version knows \"azure\" only");
     }
-    let name = match section.read("name", text) {
+    let name: Option<SourceName> = match section.read("name", text) {
         Some(name) => match name.value.parse() {
             Ok(parsed) => Some(parsed),
             Err(_) => {
@@ -106,26 +95,30 @@ fn source<'r>(
     };
     let cloud = cloud(reader, &section, span.clone(), alone);
     let identity = identity(reader, &section, span, alone);
-    let azure = |cloud: Cloud| AzureSettings {
-        name: SourceName::clone(name.as_ref().unwrap_or(&"azure".parse().expect("a source name"))),
-        identity: crate::vaults::azure::Identity::AzureCli { tenant: None },
-        subscriptions: subscriptions(&section),
-        vaults: vaults(&section, &cloud),
-        include: globs(&section, "include"),
-        exclude: globs(&section, "exclude"),
-        extra_ca: section.readable_file("ca_file").map(|at| at.value),
-        resolve: resolve(&section),
-        wire: wire.clone(),
-        cloud,
-    };
-    let settings = azure(cloud.clone().unwrap_or_else(Cloud::public));
-    let discovery_interval = section.read_or("discovery_interval", interval, DISCOVERY_INTERVAL);
+    let known_cloud = cloud.clone().unwrap_or_else(Cloud::public);
+    // Every key is read, whatever is wrong with others, so that one fault hides no other.
+    let subscriptions = subscriptions(&section);
+    let vaults = vaults(&section, &known_cloud);
+    let (include, exclude) = (globs(&section, "include"), globs(&section, "exclude"));
+    let extra_ca = section.readable_file("ca_file").map(|at| at.value);
+    let resolve = resolve(&section);
+    let interval = section.read("discovery_interval", interval).map(|at| at.value);
     section.finish(ELSEWHERE);
-    // Every key has been read by now, so that one fault hides no other.
-    Some(SourceConfig {
-        azure: AzureSettings { name: name?, identity: identity?, cloud: cloud?, ..settings },
-        discovery_interval,
-    })
+    let settings = || {
+        Some(AzureSettings {
+            name: name?,
+            identity: identity?,
+            cloud: cloud?,
+            subscriptions,
+            vaults,
+            include,
+            exclude,
+            extra_ca,
+            resolve,
+            wire: wire.clone(),
+        })
+    };
+    (settings(), interval)
 }
 
 fn cloud<'r>(reader: &'r Reader<'r>, section: &Section<'r>, span: Option<Range<usize>>, alone: bool) -> Option<Cloud> {

@@ -59,7 +59,7 @@ fn every_identity_can_be_had_from_the_environment() {
     let path = file.to_str().unwrap();
     let identity = |more: &[(&str, &str)]| {
         let vars: Vec<_> = IDS.iter().chain(more).copied().collect();
-        Config::parse(None, "", &with(&vars)).unwrap().sources.remove(0).azure.identity
+        Config::parse(None, "", &with(&vars)).unwrap().sources.remove(0).identity
     };
     assert!(
         matches!(identity(&[("AZURE_CLIENT_SECRET", "s")]), Identity::ClientSecret { tenant, .. } if tenant == "contoso.example")
@@ -82,14 +82,14 @@ fn every_identity_can_be_had_from_the_environment() {
 #[test]
 fn a_platforms_own_variables_do_not_contend_with_a_credential_that_somebody_set() {
     let config = parse("", &inputs(&[("IDENTITY_ENDPOINT", "http://127.0.0.1:41")])).unwrap();
-    assert!(matches!(config.sources[0].azure.identity, Identity::ClientSecret { .. }));
+    assert!(matches!(config.sources[0].identity, Identity::ClientSecret { .. }));
 }
 
 #[test]
 fn the_authority_that_workload_identity_sets_names_the_whole_cloud() {
     for host in ["https://login.microsoftonline.us/", "login.microsoftonline.us"] {
         let config = parse("", &inputs(&[("AZURE_AUTHORITY_HOST", host)])).unwrap();
-        assert_eq!(config.sources[0].azure.cloud, Cloud::us_government());
+        assert_eq!(config.sources[0].cloud, Cloud::us_government());
     }
     let told = faults("", &inputs(&[("AZURE_AUTHORITY_HOST", "http://canary")]));
     assert!(
@@ -101,7 +101,7 @@ fn the_authority_that_workload_identity_sets_names_the_whole_cloud() {
 #[test]
 fn clouds_are_named_and_a_custom_one_is_told_whole() {
     let china = parse("[[source]]\ncloud = \"china\"\n", &inputs(&[])).unwrap();
-    assert_eq!(china.sources[0].azure.cloud, Cloud::china());
+    assert_eq!(china.sources[0].cloud, Cloud::china());
     let told = faults("[[source]]\ncloud = \"custom\"\nauthority_host = \"http://login.local\"\n", &inputs(&[]));
     assert_eq!(
         told,
@@ -124,7 +124,7 @@ fn a_vault_host_outside_the_suffixes_never_gets_a_token() {
         (3..=6).map(|n| format!("sidekey.toml:2:10: {}", expected.replace('N', &n.to_string()))).collect();
     assert_eq!(told, wanted);
     let good = parse("[[source]]\nvaults = [\"pay-prod\", \"https://x.vault.azure.net/\"]\n", &inputs(&[])).unwrap();
-    assert!(matches!(good.sources[0].azure.vaults.as_slice(), [ConfiguredVault::Name(_), ConfiguredVault::Uri(_)]));
+    assert!(matches!(good.sources[0].vaults.as_slice(), [ConfiguredVault::Name(_), ConfiguredVault::Uri(_)]));
 }
 
 #[test]
@@ -172,16 +172,16 @@ fn paths_in_the_file_are_relative_to_the_file() {
     );
     fs::write(folder.path().join("missing.pem"), "c").unwrap();
     let config = Config::load(&Inputs { file: Some(file), ..with(&IDS) }).unwrap();
-    assert_eq!(config.sources[0].azure.extra_ca, Some(folder.path().join("missing.pem")));
+    assert_eq!(config.sources[0].extra_ca, Some(folder.path().join("missing.pem")));
 }
 
 #[test]
 fn names_are_reached_elsewhere_only_if_they_and_the_address_make_sense() {
     let config = parse("[[source]]\nresolve = { \"*.vault.azure.net\" = \"127.0.0.1:8443\" }\n", &inputs(&[])).unwrap();
-    assert_eq!(config.sources[0].azure.resolve, [("*.vault.azure.net".to_owned(), "127.0.0.1:8443".parse().unwrap())]);
+    assert_eq!(config.sources[0].resolve, [("*.vault.azure.net".to_owned(), "127.0.0.1:8443".parse().unwrap())]);
     let by_variable =
         parse("", &inputs(&[("SIDEKEY_SOURCE_RESOLVE", "a.example=127.0.0.1:1, *.b.example=127.0.0.1:2")])).unwrap();
-    assert_eq!(by_variable.sources[0].azure.resolve.len(), 2);
+    assert_eq!(by_variable.sources[0].resolve.len(), 2);
     let told =
         faults("[[source]]\nresolve = { \"a b\" = \"127.0.0.1:1\", \"c.example\" = \"canary\" }\n", &inputs(&[]));
     assert_eq!(told.len(), 2, "{told:?}");
