@@ -71,28 +71,18 @@ struct Inner {
 }
 
 /// One reference of a [`Broker::resolve`], resolved.
-#[derive(Debug)]
+#[allow(missing_debug_implementations, reason = "a value is never printed")]
 pub struct Resolved {
     /// The secret it led to.
     pub reading: Reading,
-    /// The field it asked for, if it asked for one.
-    field: Option<Field>,
-}
-
-#[allow(missing_debug_implementations, reason = "a value is never printed")]
-struct Field(SecretValue);
-
-impl std::fmt::Debug for Field {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("[redacted]")
-    }
+    field: Option<SecretValue>,
 }
 
 impl Resolved {
     /// What the reference means: the field it asked for, or the whole value.
     #[must_use]
     pub fn value(&self) -> &SecretValue {
-        self.field.as_ref().map_or(&self.reading.secret.value, |field| &field.0)
+        self.field.as_ref().unwrap_or(&self.reading.secret.value)
     }
 }
 
@@ -194,7 +184,7 @@ impl Broker {
     async fn resolve_one(&self, reference: &Reference) -> Result<Resolved, Error> {
         let reading = self.get(&Ask::from(reference)).await?;
         let field = match &reference.pointer {
-            Some(pointer) => Some(Field(view::field(&reading.secret, pointer)?)),
+            Some(pointer) => Some(view::field(&reading.secret, pointer)?),
             None => None,
         };
         Ok(Resolved { reading, field })

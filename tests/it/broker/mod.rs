@@ -3,3 +3,4 @@
 mod anywhere;
 mod reads;
 mod scripted;
+mod views;

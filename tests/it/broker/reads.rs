@@ -179,7 +179,7 @@ async fn resolve_gives_all_or_names_every_failure() {
         ("FIELD", "secret://pay/db#/nope"),
         ("VAULT", "secret://nope/db"),
     ]);
-    let failed = house.broker.resolve(&bad).await.unwrap_err();
+    let failed = house.broker.resolve(&bad).await.err().unwrap();
     let told: Vec<_> = failed.iter().map(|(key, error)| (key.as_str(), error.reason())).collect();
     let expected = [
         ("FIELD", "field-not-found"),
