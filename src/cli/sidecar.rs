@@ -15,6 +15,7 @@ use tower::ServiceExt as _;
 use super::client::{Answer, Request};
 use super::terminal::stderr_is_terminal;
 use super::{Context, Exit, Failure};
+use crate::api::State;
 use crate::broker::Broker;
 use crate::catalog::{Catalog, Lookup};
 use crate::config::Config;
@@ -55,7 +56,7 @@ impl Sidecar {
         let metrics = Metrics::new();
         let catalog = Catalog::new(sources(config)?, config.catalog.clone());
         let broker = Broker::new(catalog.clone(), config.broker.clone(), metrics.clone());
-        let router = crate::api::router(broker, metrics.clone());
+        let router = crate::api::router(State::new(broker, metrics.clone()));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(catalog.clone().run(stop.clone()));
