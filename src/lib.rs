@@ -17,6 +17,8 @@ pub mod broker;
 pub mod cache;
 pub mod catalog;
 pub mod config;
+#[cfg(feature = "emulator")]
+pub mod emulator;
 pub mod flight;
 pub mod metrics;
 pub mod secret;
