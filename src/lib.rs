@@ -17,9 +17,11 @@
 //! or starts the one flight that asks the vault; what came back is stored, and answered with its version, its age and
 //! where it came from. Nothing above the broker knows Azure, and nothing below the API knows HTTP.
 
+pub mod api;
 pub mod broker;
 pub mod cache;
 pub mod catalog;
+pub mod cli;
 pub mod config;
 #[cfg(feature = "emulator")]
 pub mod emulator;

@@ -32,7 +32,8 @@ pub(super) async fn run(args: &EmulatorArgs, context: &Context) -> Result<(), Fa
     let emulator = Emulator::start(estate, bind(args.listen)?)
         .map_err(|error| Failure::new(Exit::Unavailable, format!("the emulator cannot start: {}", error.kind())))?;
     if let Some(file) = &args.ca_out {
-        std::fs::write(file, emulator.ca_pem()).map_err(|error| Failure::io(&format!("writing {}", file.display()), &error))?;
+        std::fs::write(file, emulator.ca_pem())
+            .map_err(|error| Failure::io(&format!("writing {}", file.display()), &error))?;
         tell(&format!("trust {}", file.display()));
     }
     print(format!("listening on {}\n", emulator.addr()).as_bytes())?;

@@ -50,18 +50,17 @@ pub struct Get {
 pub(super) async fn run(args: &Get, context: &Context) -> Result<(), Failure> {
     let reference = args.reference()?;
     let client = Client::connect(context, &args.connect)?;
-    client.prepare(match &reference.vault {
-        Some(vault) => Need::Vault(vault),
-        None => Need::Everything,
-    })
-    .await;
+    client
+        .prepare(match &reference.vault {
+            Some(vault) => Need::Vault(vault),
+            None => Need::Everything,
+        })
+        .await;
 
     let name = reference.name.as_str();
     let version = reference.version.as_ref().map(Version::as_str);
     let request = match (&reference.vault, version) {
-        (Some(vault), Some(version)) => {
-            Request::v1(&["vaults", vault.as_str(), "secrets", name, "versions", version])
-        }
+        (Some(vault), Some(version)) => Request::v1(&["vaults", vault.as_str(), "secrets", name, "versions", version]),
         (Some(vault), None) => Request::v1(&["vaults", vault.as_str(), "secrets", name]),
         (None, version) => Request::v1(&["secrets", name]).query("version", version),
     };
@@ -85,15 +84,20 @@ impl Get {
         let usage = |what: String| Failure::new(Exit::Usage, what);
         let mut reference = match self.address.as_slice() {
             [vault, name] => {
-                let of_name = Reference::parse_lenient(name)
-                    .map_err(|error| usage(format!("{} {error}", if name.contains("://") { "NAME" } else { "the name:" })))?;
+                let of_name = Reference::parse_lenient(name).map_err(|error| {
+                    usage(format!("{} {error}", if name.contains("://") { "NAME" } else { "the name:" }))
+                })?;
                 if of_name.vault.is_some() || name.contains('/') && !name.contains('#') {
                     return Err(usage(match name.parse::<SecretName>() {
                         Err(error) => error.to_string(),
                         Ok(_) => "the name names a vault too: give VAULT NAME, or one address".to_owned(),
                     }));
                 }
-                let vault = if vault == "*" { None } else { Some(vault.parse::<VaultName>().map_err(|e| usage(e.to_string()))?) };
+                let vault = if vault == "*" {
+                    None
+                } else {
+                    Some(vault.parse::<VaultName>().map_err(|e| usage(e.to_string()))?)
+                };
                 Reference { vault, ..of_name }
             }
             [one] => Reference::parse_lenient(one).map_err(|error| usage(format!("the address: {error}")))?,
@@ -123,7 +127,11 @@ fn show(value: &[u8]) -> Result<(), Failure> {
 
 fn show_json(body: &[u8]) -> Result<(), Failure> {
     let text = String::from_utf8_lossy(body);
-    if stdout_is_terminal() { print(harmless_json(&text).as_bytes())? } else { print(body)? }
+    if stdout_is_terminal() {
+        print(harmless_json(&text).as_bytes())?
+    } else {
+        print(body)?
+    }
     print(b"\n")
 }
 

@@ -53,7 +53,7 @@ impl Sidecar {
 
     /// Starts to look for vaults. Needs a runtime.
     pub(super) fn start(config: &Config) -> Result<Self, Failure> {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         let catalog = Catalog::new(sources(config)?, config.catalog.clone());
         let broker = Broker::new(catalog.clone(), config.broker.clone(), metrics.clone());
         let router = crate::api::router(State::new(broker, metrics.clone()));
@@ -97,12 +97,12 @@ impl Sidecar {
                 Need::Vault(vault) => !matches!(self.catalog.vault(vault), Lookup::NotYet),
                 Need::Listing(vault) => match self.catalog.vault(vault) {
                     Lookup::NotYet => false,
-                    Lookup::Found(_) => self.catalog.status(vault).is_none_or(|status| status.reach.code() != "not-listed-yet"),
+                    Lookup::Found(_) => {
+                        self.catalog.status(vault).is_none_or(|status| status.reach.code() != "not-listed-yet")
+                    }
                     Lookup::Skipped(_) | Lookup::NotFound { .. } => true,
                 },
-                Need::Everything => {
-                    progress.discovery_done && progress.listed + progress.failed >= progress.vaults
-                }
+                Need::Everything => progress.discovery_done && progress.listed + progress.failed >= progress.vaults,
             }
         });
         // The catalog lives as long as we do: this cannot end early.

@@ -19,10 +19,14 @@ pub(super) fn start(log: &Log, verbose: u8) {
     let registry = tracing_subscriber::registry().with(quiet(targets));
     // A subscriber that is there already (a test's) stays.
     let _ = if log.json {
-        registry.with(tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init()
+        registry
+            .with(tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr))
+            .try_init()
     } else {
         let ansi = stderr_is_terminal();
-        registry.with(tracing_subscriber::fmt::layer().with_ansi(ansi).with_target(false).with_writer(std::io::stderr)).try_init()
+        registry
+            .with(tracing_subscriber::fmt::layer().with_ansi(ansi).with_target(false).with_writer(std::io::stderr))
+            .try_init()
     };
 }
 
@@ -39,6 +43,7 @@ pub(super) fn start_if_asked(verbose: u8) {
 
 /// Libraries below us tell what they do at `info` and wire data at `trace`: neither is for an operator.
 fn quiet(targets: Targets) -> Targets {
-    let noisy = ["hyper", "hyper_util", "reqwest", "rustls", "azure_core", "azure_identity", "typespec_client_core", "h2"];
+    let noisy =
+        ["hyper", "hyper_util", "reqwest", "rustls", "azure_core", "azure_identity", "typespec_client_core", "h2"];
     noisy.into_iter().fold(targets, |targets, target| targets.with_target(target, LevelFilter::WARN))
 }

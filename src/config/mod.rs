@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub use fault::{Fault, Faults, Place};
-pub use listen::{Listen, Socket, runtime_dir};
+pub use listen::{Listen, runtime_dir};
 pub use reader::Flag;
 pub use vars::Vars;
 

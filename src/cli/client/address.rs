@@ -37,7 +37,9 @@ impl FromStr for Address {
         let host = host.strip_prefix("localhost:").map_or_else(|| host.to_owned(), |port| format!("127.0.0.1:{port}"));
         match host.parse::<SocketAddr>() {
             // A token or a value must not cross a network in the clear.
-            Ok(address) if !address.ip().is_loopback() => Err("must be a loopback address such as http://127.0.0.1:7733"),
+            Ok(address) if !address.ip().is_loopback() => {
+                Err("must be a loopback address such as http://127.0.0.1:7733")
+            }
             Ok(address) => Ok(Self::Tcp(address)),
             Err(_) => Err(EXPECTED),
         }
@@ -96,7 +98,15 @@ mod tests {
         assert_eq!("./x.sock".parse(), socket("./x.sock"));
         assert_eq!("http://localhost:7733/".parse(), Ok(Address::Tcp("127.0.0.1:7733".parse().unwrap())));
         assert_eq!("http://[::1]:7733".parse(), Ok(Address::Tcp("[::1]:7733".parse().unwrap())));
-        for bad in ["", "unix:", "sidekey", "https://127.0.0.1:1", "http://10.0.0.1:1", "http://evil.example:1", "http://127.0.0.1:1/x"] {
+        for bad in [
+            "",
+            "unix:",
+            "sidekey",
+            "https://127.0.0.1:1",
+            "http://10.0.0.1:1",
+            "http://evil.example:1",
+            "http://127.0.0.1:1/x",
+        ] {
             assert!(bad.parse::<Address>().is_err(), "{bad}");
         }
     }

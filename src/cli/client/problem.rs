@@ -25,7 +25,9 @@ pub(super) fn failure(answer: &Answer) -> Failure {
     }
     match fault.code.as_str() {
         "unauthenticated" => message.push_str("\nname the file that holds the token with --token-file"),
-        "vault-denied" | "sign-in-failed" => message.push_str("\n'sidekey doctor' tells what is missing and what mends it"),
+        "vault-denied" | "sign-in-failed" => {
+            message.push_str("\n'sidekey doctor' tells what is missing and what mends it")
+        }
         _ => {}
     }
     Failure::new(exit, message)

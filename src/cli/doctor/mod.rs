@@ -15,9 +15,7 @@ use super::table::{Cell, Tone, render};
 use super::terminal::{colour_allowed, harmless, print};
 use super::{Context, Exit, Failure};
 use crate::secret::SecretName;
-use crate::vaults::azure::{
-    Audience, AzureSettings, AzureSource, DiscoveryReport, DiscoveryRoute, GraphShortfall, SignedIn,
-};
+use crate::vaults::azure::{Audience, AzureSettings, DiscoveryReport, DiscoveryRoute, GraphShortfall, SignedIn};
 use crate::vaults::{Discovery, Vault, VaultError, VaultErrorKind};
 use remedy::Remedies;
 
@@ -76,10 +74,8 @@ async fn source(settings: &AzureSettings, coloured: bool) -> Result<Exit, Failur
         remedies.discovery(fault);
         note(fault);
     }
-    let mut examined: Vec<_> = stream::iter(discovery.vaults.iter().cloned().map(examine))
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
+    let mut examined: Vec<_> =
+        stream::iter(discovery.vaults.iter().cloned().map(examine)).buffer_unordered(AT_ONCE).collect().await;
     examined.sort_by(|a: &Examined, b| a.vault.info().name.cmp(&b.vault.info().name));
     for one in &examined {
         for error in [one.listed.as_ref().err(), one.read.as_ref().err()].into_iter().flatten() {

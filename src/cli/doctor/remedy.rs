@@ -54,7 +54,10 @@ impl<'a> Remedies<'a> {
                 Some(format!("az ad app federated-credential list --id {client}")),
             ),
             Identity::ManagedIdentity { .. } => {
-                self.add("assign the managed identity to this machine", Some("az vm identity assign --name VM --resource-group GROUP".to_owned()));
+                self.add(
+                    "assign the managed identity to this machine",
+                    Some("az vm identity assign --name VM --resource-group GROUP".to_owned()),
+                );
             }
             Identity::AzureCli { tenant } => {
                 let tenant = tenant.as_ref().map(|tenant| format!(" --tenant {tenant}")).unwrap_or_default();
@@ -127,10 +130,8 @@ impl<'a> Remedies<'a> {
             VaultErrorKind::Throttled { .. } => {
                 self.add(&format!("wait: {name} is throttled; look for who else reads it so often"), None);
             }
-            VaultErrorKind::Unavailable(Outage::Tls) => self.add(
-                &format!("{name}'s certificate is not trusted: name the authority of a proxy in ca_file"),
-                None,
-            ),
+            VaultErrorKind::Unavailable(Outage::Tls) => self
+                .add(&format!("{name}'s certificate is not trusted: name the authority of a proxy in ca_file"), None),
             VaultErrorKind::Unavailable(Outage::Connection | Outage::Server(_) | Outage::Internal)
             | VaultErrorKind::TimedOut
             | VaultErrorKind::Malformed => {
@@ -165,9 +166,9 @@ impl<'a> Remedies<'a> {
 fn scope(info: &VaultInfo) -> String {
     let name = info.name.bare();
     match (&info.subscription, &info.resource_group) {
-        (Some(subscription), Some(group)) => format!(
-            "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.KeyVault/vaults/{name}"
-        ),
+        (Some(subscription), Some(group)) => {
+            format!("/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.KeyVault/vaults/{name}")
+        }
         _ => format!("\"$(az keyvault show --name {name} --query id --output tsv)\""),
     }
 }
