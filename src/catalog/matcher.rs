@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use memchr::memmem::Finder;
+use memchr::{memchr, memchr_iter};
 use nucleo_matcher::pattern::{AtomKind, CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
 use regex::bytes::{Regex, RegexBuilder};
@@ -82,28 +83,35 @@ impl Names {
         }
     }
 
-    /// Visits the rows that match, in order, with how well (0 where that is not measured).
-    pub(super) fn each(&mut self, segment: &Segment, mut visit: impl FnMut(usize, u32)) {
+    /// Visits the rows that match, in order, with how well (0 where that is not measured). The visitor says whether it
+    /// wants to see more; if not, those after it may be counted only. Returns how many were.
+    pub(super) fn each(&mut self, segment: &Segment, mut visit: impl FnMut(usize, u32) -> bool) -> usize {
         let all = 0..segment.len();
         match self {
             Self::All | Self::Exact(_) | Self::Prefix(_) => {
-                self.range(segment).into_iter().flatten().for_each(|row| visit(row, 0));
+                for row in self.range(segment).into_iter().flatten() {
+                    visit(row, 0);
+                }
             }
-            Self::Substring(finder) => holding(finder, segment, all, |row| visit(row, 0)),
+            Self::Substring(finder) => return holding(finder, segment, all, |row| visit(row, 0)),
             Self::Glob(held, glob) => {
                 let rows = segment.starting_with(glob.start());
                 let check = |row| {
                     if glob.matches(segment.name(row)) {
                         visit(row, 0);
                     }
+                    // Only a look at the name tells.
+                    true
                 };
                 match held {
-                    Some(finder) => holding(finder, segment, rows, check),
-                    None => rows.for_each(check),
+                    Some(finder) => return holding(finder, segment, rows, check),
+                    None => rows.map(check).for_each(drop),
                 }
             }
             Self::Regex(regex) => {
-                all.filter(|row| regex.is_match(segment.name(*row).as_bytes())).for_each(|row| visit(row, 0));
+                for row in all.filter(|row| regex.is_match(segment.name(*row).as_bytes())) {
+                    visit(row, 0);
+                }
             }
             Self::Fuzzy(pattern, matcher) => {
                 for row in all {
@@ -113,19 +121,30 @@ impl Names {
                 }
             }
         }
+        0
     }
 }
 
-/// Visits each of the rows whose name holds what the finder looks for, once.
-fn holding(finder: &Finder<'_>, segment: &Segment, rows: Range<usize>, mut visit: impl FnMut(usize)) {
-    let end = segment.start(rows.end);
-    let names = segment.names().as_bytes();
+/// Visits each of the rows whose name holds what the finder looks for, once; counts them when the visitor has seen
+/// enough.
+fn holding(finder: &Finder<'_>, segment: &Segment, rows: Range<usize>, mut visit: impl FnMut(usize) -> bool) -> usize {
+    let names = &segment.names().as_bytes()[..segment.start(rows.end)];
     let (mut from, mut row) = (segment.start(rows.start), rows.start);
-    while let Some(place) = finder.find(&names[from..end]) {
-        row = segment.row_at(from + place, row);
-        visit(row);
-        from = segment.start(row + 1);
+    let (mut wanted, mut counted) = (true, 0);
+    while let Some(place) = finder.find(&names[from..]) {
+        let place = from + place;
+        let end = place + memchr(b'\n', &names[place..]).expect("every name ends in a newline");
+        if wanted {
+            // As many names lie between as there are newlines.
+            row += memchr_iter(b'\n', &names[from..place]).count();
+            wanted = visit(row);
+            row += 1;
+        } else {
+            counted += 1;
+        }
+        from = end + 1;
     }
+    counted
 }
 
 fn regex(parameter: &str, text: &str) -> Result<Regex, BadQuery> {

@@ -93,12 +93,18 @@ pub(super) fn search(directory: &Directory, query: &Query, options: &CatalogOpti
                 total += rows.len();
                 rows.take_while(|row| best.offer(segment, *row, 0, vault)).for_each(drop);
             }
-            _ => names.each(segment, |row, score| {
-                if filter.admits(segment, row) {
-                    total += 1;
-                    best.offer(segment, row, score, vault);
-                }
+            Some(rows) => filter.each(segment, rows, |row| {
+                total += 1;
+                best.offer(segment, row, 0, vault);
             }),
+            None => {
+                let rest = names.each(segment, |row, score| {
+                    let admitted = filter.admits(segment, row);
+                    total += usize::from(admitted);
+                    !admitted || best.offer(segment, row, score, vault) || !filter.admits_all()
+                });
+                total += rest;
+            }
         }
     }
 

@@ -124,19 +124,6 @@ impl Segment {
         self.starts[row] as usize
     }
 
-    /// The row whose name (or the newline after it) covers a place in [`Segment::names`]. `from` is a row at or before
-    /// it: hits come in order, and the next one is near.
-    pub(super) fn row_at(&self, place: usize, from: usize) -> usize {
-        let mut step = 1;
-        let mut low = from;
-        while low + step < self.len() && self.start(low + step) <= place {
-            low += step;
-            step *= 2;
-        }
-        let high = (low + step).min(self.len());
-        low + self.starts[low..high].partition_point(|start| *start as usize <= place) - 1
-    }
-
     /// The first row whose name is not before `name`.
     pub(super) fn lower_bound(&self, name: &str) -> usize {
         self.first_not(|other| other < name)
@@ -197,6 +184,11 @@ impl Segment {
     /// As [`Segment::type_index`].
     pub(super) fn tag_set_index(&self, row: usize) -> usize {
         self.tags[row] as usize
+    }
+
+    /// The same of several rows, each with its number.
+    pub(super) fn tag_set_indices(&self, rows: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
+        rows.clone().zip(self.tags[rows].iter().map(|set| *set as usize))
     }
 
     /// Which of the content types are this one; case does not matter. The first entry is for 'none'.
@@ -315,18 +307,6 @@ mod tests {
         let segment = Segment::pack(vec![named("a"), named("b"), full("a")]);
         assert_eq!(segment.len(), 2);
         assert_eq!(segment.metadata(0), full("a"));
-    }
-
-    #[test]
-    fn every_place_belongs_to_its_row() {
-        let segment = Segment::pack((0..300).map(|n| named(&format!("n{n}"))).collect());
-        for row in 0..segment.len() {
-            for place in segment.start(row)..segment.start(row + 1) {
-                for from in [0, row / 2, row] {
-                    assert_eq!(segment.row_at(place, from), row);
-                }
-            }
-        }
     }
 
     #[test]
