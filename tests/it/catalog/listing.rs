@@ -95,6 +95,9 @@ async fn a_failed_listing_keeps_what_is_known_with_its_true_age() {
     pass(20).await;
     assert_eq!((age(), status(&catalog, "v").reach.code()), (120, "connection-failed"), "a failure renews nothing");
 
+    let progress = *catalog.progress().borrow();
+    assert_eq!((progress.listed, progress.failed), (1, 0), "it was listed once, and the first round is over");
+
     let page = search(&catalog, &[]);
     assert_eq!(hits(&page), ["v/a"]);
     assert!(!page.complete);
