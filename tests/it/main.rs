@@ -1,9 +1,14 @@
 //! Behaviour through the public faces, in one binary.
+#![allow(unreachable_pub, reason = "there is no outside to reach")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod api;
 mod azure;
+mod broker;
 mod catalog;
 mod cli;
 mod config;
 mod emulator;
 mod golden;
+mod house;
 mod vaults;

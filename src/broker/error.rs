@@ -1,0 +1,106 @@
+use crate::catalog::Unanswered;
+use crate::secret::{Reference, SecretName, VaultName};
+use crate::vaults::{SkipReason, VaultError};
+
+/// Why a reader got nothing. Knows no HTTP; each variant is one thing that its reader would do.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// No source knows a vault of that name.
+    #[error("no vault {vault} is known")]
+    UnknownVault {
+        /// As it was asked for.
+        vault: VaultName,
+    },
+    /// Every vault that could hold it was asked, and none does.
+    #[error("no secret {name} was found")]
+    SecretNotFound {
+        /// As it was asked for.
+        name: SecretName,
+    },
+    /// The secret is there, that version is not.
+    #[error("secret {name} has no such version")]
+    VersionNotFound {
+        /// The secret.
+        name: SecretName,
+    },
+    /// It exists and is disabled.
+    #[error("secret {reference} is disabled")]
+    Disabled {
+        /// Where it is.
+        reference: Reference,
+    },
+    /// Several vaults hold it, and no search order decides.
+    #[error("several vaults hold {name}: name one, or set [search] order")]
+    Ambiguous {
+        /// The secret.
+        name: SecretName,
+        /// Where it is.
+        candidates: Vec<Reference>,
+    },
+    /// It was not found, but not every vault could be asked.
+    #[error("{name} was not found, and not everything could be asked: {}", told(unanswered))]
+    Incomplete {
+        /// What was asked for.
+        name: String,
+        /// Who did not answer, and why.
+        unanswered: Vec<Unanswered>,
+    },
+    /// The first discovery has not finished, so that nothing can be said of that name yet.
+    #[error("the vaults are still being discovered")]
+    NotReady,
+    /// The reader wanted it from the cache alone, and it is not held.
+    #[error("the value is not held")]
+    NotCached,
+    /// Too many reads are under way.
+    #[error("too many reads are under way")]
+    Overloaded,
+    /// The vault exists and is never asked.
+    #[error("vault {vault} is not asked: {reason}")]
+    Skipped {
+        /// The vault.
+        vault: VaultName,
+        /// Why.
+        reason: SkipReason,
+    },
+    /// The vault did not give it.
+    #[error("vault {vault}: {error}")]
+    Vault {
+        /// The vault that was asked.
+        vault: VaultName,
+        /// What became of it.
+        error: VaultError,
+    },
+    /// The value has no such field, or is no JSON.
+    #[error("{0}")]
+    View(#[from] super::ViewError),
+}
+
+impl Error {
+    /// A stable word for machines, as it stands in answers and metrics.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownVault { .. } => "vault-not-found",
+            Self::SecretNotFound { .. } => "secret-not-found",
+            Self::VersionNotFound { .. } => "version-not-found",
+            Self::Disabled { .. } => "secret-disabled",
+            Self::Ambiguous { .. } => "ambiguous",
+            Self::Incomplete { .. } => "incomplete",
+            Self::NotReady => "not-ready",
+            Self::NotCached => "not-cached",
+            Self::Overloaded => "overloaded",
+            Self::Skipped { reason, .. } => reason.code(),
+            Self::Vault { error, .. } => error.reason(),
+            Self::View(_) => "field-not-found",
+        }
+    }
+}
+
+/// Who could not be asked, in one line.
+fn told(unanswered: &[Unanswered]) -> String {
+    let one = |one: &Unanswered| match &one.vault {
+        Some(vault) => format!("{vault} ({})", one.reason),
+        None => format!("source {} ({})", one.source, one.reason),
+    };
+    unanswered.iter().map(one).collect::<Vec<_>>().join(", ")
+}

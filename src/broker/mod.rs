@@ -1,0 +1,192 @@
+//! The one door to every secret: get, resolve, versions; search and listings through [`Broker::catalog`]. Knows no HTTP.
+//!
+//! How a read flows: the catalog tells which vault the address means ([`anywhere`] where none was named); the cache
+//! answers if what it holds is fresh enough for this reader; else one flight per key asks the vault, within the
+//! vault's share of calls, and what it learns is stored for the next reader. A failure is shared by those who waited
+//! for it, and is not stored: only a vault's own word that it does not hold a name is, and briefly.
+//!
+//! Must never happen: an answer from another vault or version than the one asked for; a vault that could not be asked
+//! passed over in silence; two upstream calls for one key at the same time, unless a reader forced the second.
+
+mod anywhere;
+mod ask;
+mod error;
+mod unanswered;
+mod upstream;
+pub mod view;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+
+pub use ask::{Ask, Origin, Reading, Steer};
+pub use error::Error;
+pub use view::ViewError;
+
+use crate::cache::{Cache, CacheOptions};
+use crate::catalog::{Catalog, Entry, Lookup};
+use crate::metrics::Metrics;
+use crate::secret::{Metadata, Reference, SecretName, SecretValue, VaultName};
+use upstream::Upstream;
+
+/// How the broker reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerOptions {
+    /// What is held, and for how long.
+    pub cache: CacheOptions,
+    /// Which vault wins a bare name that several hold: the first of these that holds it. Empty: none does.
+    pub order: Vec<VaultName>,
+    /// Calls at once to one vault; more wait their turn.
+    pub reads_at_once: usize,
+    /// The longest one read may take, its turn and its retries included.
+    pub read_limit: Duration,
+    /// Reads under way at once over all vaults; more are refused at once.
+    pub reads_in_all: usize,
+}
+
+impl Default for BrokerOptions {
+    fn default() -> Self {
+        Self {
+            cache: CacheOptions::default(),
+            order: Vec::new(),
+            reads_at_once: 32,
+            read_limit: Duration::from_secs(15),
+            reads_in_all: 4_096,
+        }
+    }
+}
+
+/// The broker. A cheap handle.
+#[derive(Debug, Clone)]
+pub struct Broker(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    catalog: Catalog,
+    upstream: Upstream,
+    order: Vec<VaultName>,
+    metrics: Metrics,
+}
+
+/// One reference of a [`Broker::resolve`], resolved.
+#[allow(missing_debug_implementations, reason = "a value is never printed")]
+pub struct Resolved {
+    /// The secret it led to.
+    pub reading: Reading,
+    field: Option<SecretValue>,
+}
+
+impl Resolved {
+    /// What the reference means: the field it asked for, or the whole value.
+    #[must_use]
+    pub fn value(&self) -> &SecretValue {
+        self.field.as_ref().unwrap_or(&self.reading.secret.value)
+    }
+}
+
+/// References read side by side by one resolve.
+const SIDE_BY_SIDE: usize = 64;
+
+impl Broker {
+    /// A broker over that catalog, with an empty cache.
+    #[must_use]
+    pub fn new(catalog: Catalog, options: BrokerOptions, metrics: Metrics) -> Self {
+        let BrokerOptions { cache, order, reads_at_once, read_limit, reads_in_all } = options;
+        let limits = upstream::Limits { reads_at_once, read_limit, reads_in_all };
+        let upstream = Upstream::new(catalog.clone(), Cache::new(cache), limits, metrics.clone());
+        Self(Arc::new(Inner { catalog, upstream, order, metrics }))
+    }
+
+    /// What exists, and searching it.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.0.catalog
+    }
+
+    /// The values held.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        self.0.upstream.cache()
+    }
+
+    /// One secret with its value.
+    ///
+    /// # Errors
+    /// [`Error`] tells what the reader can do next.
+    pub async fn get(&self, ask: &Ask) -> Result<Reading, Error> {
+        let reading = match &ask.vault {
+            Some(vault) => match self.entry(vault) {
+                Ok(entry) => self.0.upstream.read(&entry, ask).await,
+                Err(error) => Err(error),
+            },
+            None => anywhere::read(&self.0.catalog, &self.0.upstream, &self.0.order, ask).await,
+        };
+        self.0.metrics.read(match &reading {
+            Ok(Reading { origin: Origin::Held, .. }) => "hit",
+            Ok(Reading { origin: Origin::Read, .. }) => "miss",
+            Ok(Reading { origin: Origin::Collapsed, .. }) => "collapsed",
+            Err(error) => error.reason(),
+        });
+        reading
+    }
+
+    /// All of these, or every failure by its key: never a part.
+    ///
+    /// # Errors
+    /// With each key whose reference could not be resolved.
+    pub async fn resolve(
+        &self,
+        references: &BTreeMap<String, Reference>,
+    ) -> Result<BTreeMap<String, Resolved>, BTreeMap<String, Error>> {
+        let all: Vec<_> = stream::iter(references)
+            .map(|(key, reference)| async move { (key.clone(), self.resolve_one(reference).await) })
+            .buffer_unordered(SIDE_BY_SIDE)
+            .collect()
+            .await;
+        let (mut resolved, mut failed) = (BTreeMap::new(), BTreeMap::new());
+        for (key, one) in all {
+            match one {
+                Ok(one) => drop(resolved.insert(key, one)),
+                Err(error) => drop(failed.insert(key, error)),
+            }
+        }
+        if failed.is_empty() { Ok(resolved) } else { Err(failed) }
+    }
+
+    /// The metadata of every version, newest first.
+    ///
+    /// # Errors
+    /// As [`Broker::get`].
+    pub async fn versions(&self, vault: &VaultName, name: &SecretName) -> Result<Vec<Metadata>, Error> {
+        let entry = self.entry(vault)?;
+        let mut versions: Vec<_> = self.0.upstream.versions(&entry, name).await?;
+        versions.sort_by_key(|metadata| std::cmp::Reverse(metadata.created));
+        Ok(versions)
+    }
+
+    /// Which vault that address means.
+    fn entry(&self, vault: &VaultName) -> Result<Entry, Error> {
+        match self.0.catalog.vault(vault) {
+            Lookup::Found(entry) => Ok(entry),
+            Lookup::Skipped(skipped) => Err(Error::Skipped { vault: skipped.address, reason: skipped.reason }),
+            Lookup::NotYet => Err(Error::NotReady),
+            Lookup::NotFound { faults } if faults.is_empty() => Err(Error::UnknownVault { vault: vault.clone() }),
+            // It may be one of those that discovery could not see.
+            Lookup::NotFound { faults } => Err(Error::Incomplete {
+                name: format!("vault {vault}"),
+                unanswered: faults.iter().map(unanswered::undiscovered).collect(),
+            }),
+        }
+    }
+
+    async fn resolve_one(&self, reference: &Reference) -> Result<Resolved, Error> {
+        let reading = self.get(&Ask::from(reference)).await?;
+        let field = match &reference.pointer {
+            Some(pointer) => Some(view::field(&reading.secret, pointer)?),
+            None => None,
+        };
+        Ok(Resolved { reading, field })
+    }
+}

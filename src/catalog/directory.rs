@@ -1,0 +1,231 @@
+//! Which vaults there are, under which address: what rounds of discovery have told, merged.
+//!
+//! Two things must never happen. A round that saw too little must not drop a vault: one leaves only after it was absent
+//! from two complete rounds of its source, at least [`ABSENCE`] apart. And an address must never come to mean another
+//! vault: once a bare name was given, it stays that vault's for the life of the process, even after the vault has left.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::record::Record;
+use super::status::{DiscoveryFault, Entry, Lookup, SkippedVault};
+use crate::secret::{SourceName, VaultName};
+use crate::vaults::{Discovery, SkipReason, Vault, VaultError, VaultInfo};
+
+/// A vault that is absent must be so in two complete rounds that far apart.
+const ABSENCE: Duration = Duration::from_secs(60);
+
+/// The bookkeeping of discovery, changed by one round at a time.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    sources: Vec<SourceRounds>,
+    /// Bare name to the id of the vault that has it, for ever.
+    given: HashMap<VaultName, VaultName>,
+}
+
+#[derive(Debug)]
+struct SourceRounds {
+    name: SourceName,
+    /// The first round has ended, well or not.
+    done: bool,
+    /// Of the last round.
+    faults: Vec<VaultError>,
+    /// By bare name.
+    known: BTreeMap<VaultName, Sighting>,
+}
+
+#[derive(Debug)]
+struct Sighting {
+    what: Sighted,
+    /// The first complete round in a row that did not show it.
+    absent_since: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Sighted {
+    Live(Arc<Record>),
+    Skipped(VaultInfo, SkipReason),
+}
+
+/// The vaults as they are now. Never changed; a round makes a new one.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    /// Sorted by address.
+    pub(super) live: Vec<Entry>,
+    /// Sorted by address.
+    pub(super) skipped: Vec<SkippedVault>,
+    /// What kept the last rounds from seeing everything.
+    pub(super) faults: Vec<DiscoveryFault>,
+    /// Sources that have not finished their first round.
+    pub(super) undone: Vec<SourceName>,
+    /// Every address, bare and through the source, of a live vault.
+    by_name: HashMap<VaultName, usize>,
+}
+
+impl Rounds {
+    pub(super) fn new(sources: impl Iterator<Item = SourceName>) -> Self {
+        let sources = sources
+            .map(|name| SourceRounds { name, done: false, faults: Vec::new(), known: BTreeMap::new() })
+            .collect();
+        Self { sources, given: HashMap::new() }
+    }
+
+    /// Takes in one source's round and gives addresses to what is new. Vaults that left are told so.
+    pub(super) fn absorb(&mut self, source: usize, round: Discovery, now: Instant) -> Directory {
+        self.sources[source].absorb(round, now);
+        self.give_addresses();
+        self.directory()
+    }
+
+    /// The earliest source has the first right to a bare name, so a later one gets none before the earlier ones have
+    /// finished their first round. Until then its vaults are addressed through it.
+    fn give_addresses(&mut self) {
+        for source in self.sources.iter().take_while(|source| source.done) {
+            for (name, sighting) in &source.known {
+                if let Sighted::Live(record) = &sighting.what {
+                    self.given.entry(name.clone()).or_insert_with(|| record.id.clone());
+                }
+            }
+        }
+    }
+
+    pub(super) fn directory(&self) -> Directory {
+        let mut live = Vec::new();
+        let mut skipped = Vec::new();
+        for (name, sighting) in self.sources.iter().flat_map(|source| &source.known) {
+            match &sighting.what {
+                Sighted::Live(record) => {
+                    let has_name = self.given.get(name) == Some(&record.id);
+                    let address = if has_name { name } else { &record.id }.clone();
+                    live.push(Entry { address, vault: Arc::clone(&record.vault), record: Arc::clone(record) });
+                }
+                Sighted::Skipped(info, reason) => {
+                    let id = info.id();
+                    let has_name = self.given.get(name).is_none_or(|given| *given == id);
+                    let address = if has_name { name.clone() } else { id };
+                    skipped.push(SkippedVault { address, info: info.clone(), reason: reason.clone() });
+                }
+            }
+        }
+        live.sort_by(|a, b| a.address.cmp(&b.address));
+        skipped.sort_by(|a, b| (&a.address, &a.info.source).cmp(&(&b.address, &b.info.source)));
+        let by_name = live
+            .iter()
+            .enumerate()
+            .flat_map(|(index, entry)| [(entry.address.clone(), index), (entry.record.id.clone(), index)])
+            .collect();
+        let faults = self.sources.iter().flat_map(|source| {
+            source.faults.iter().map(|error| DiscoveryFault { source: source.name.clone(), error: error.clone() })
+        });
+        Directory {
+            faults: faults.collect(),
+            undone: self.sources.iter().filter(|source| !source.done).map(|source| source.name.clone()).collect(),
+            live,
+            skipped,
+            by_name,
+        }
+    }
+}
+
+impl SourceRounds {
+    fn absorb(&mut self, round: Discovery, now: Instant) {
+        let complete = round.faults.is_empty();
+        self.done = true;
+        self.faults = round.faults;
+
+        let mut seen: BTreeMap<VaultName, Sighted> = BTreeMap::new();
+        for skipped in round.skipped {
+            seen.insert(bare(&skipped.info), Sighted::Skipped(skipped.info, skipped.reason));
+        }
+        // A vault that is both is asked: the configuration may name what discovery would skip.
+        for vault in round.vaults {
+            let name = bare(vault.info());
+            let record = self.record_of(&name, vault);
+            seen.insert(name, Sighted::Live(record));
+        }
+
+        for (name, sighting) in &mut self.known {
+            let still = seen.get(name).is_some_and(|now_seen| {
+                // One that was asked and is now skipped must be so as long as one that is absent.
+                matches!(now_seen, Sighted::Live(_)) || matches!(sighting.what, Sighted::Skipped(..))
+            });
+            if still {
+                sighting.absent_since = None;
+            } else if complete {
+                sighting.absent_since.get_or_insert(now);
+            }
+        }
+        self.known.retain(|_, sighting| {
+            let left = complete && sighting.absent_since.is_some_and(|since| now - since >= ABSENCE);
+            if let (true, Sighted::Live(record)) = (left, &sighting.what) {
+                record.gone.cancel();
+            }
+            !left
+        });
+        for (name, what) in seen {
+            match self.known.get_mut(&name) {
+                Some(known) if known.absent_since.is_some() => {}
+                Some(known) => known.what = what,
+                None => {
+                    self.known.insert(name, Sighting { what, absent_since: None });
+                }
+            }
+        }
+    }
+
+    /// The vault's record: the one it has, or, for a handle not seen before, a new one with what is known by that name.
+    fn record_of(&self, name: &VaultName, vault: Arc<dyn Vault>) -> Arc<Record> {
+        let Some(Sighting { what: Sighted::Live(record), .. }) = self.known.get(name) else {
+            return Arc::new(Record::new(vault, super::record::Standing::default()));
+        };
+        if Arc::ptr_eq(&record.vault, &vault) {
+            return Arc::clone(record);
+        }
+        record.gone.cancel();
+        Arc::new(Record::new(vault, super::record::Standing::clone(&record.standing())))
+    }
+}
+
+impl Directory {
+    /// The live vault of that address, bare or through its source.
+    pub(super) fn find(&self, name: &VaultName) -> Option<&Entry> {
+        self.by_name.get(name).map(|index| &self.live[*index])
+    }
+
+    pub(super) fn lookup(&self, name: &VaultName) -> Lookup {
+        if let Some(entry) = self.find(name) {
+            return Lookup::Found(entry.clone());
+        }
+        // An undone source could still turn out to have it, or to have the first right to the bare name.
+        let source = name.as_str().split_once(':').map(|(source, _)| source);
+        let open = self.undone.iter().any(|undone| source.is_none_or(|source| source == undone.as_str()));
+        if open {
+            return Lookup::NotYet;
+        }
+        if let Some(skipped) = self.skipped.iter().find(|s| s.address == *name || s.info.id() == *name) {
+            return Lookup::Skipped(skipped.clone());
+        }
+        let faults = self.faults.iter().filter(|fault| source.is_none_or(|source| source == fault.source.as_str()));
+        Lookup::NotFound { faults: faults.cloned().collect() }
+    }
+
+    /// The skipped vaults that no other source can ask either.
+    pub(super) fn out_of_reach(&self) -> impl Iterator<Item = &SkippedVault> {
+        self.skipped.iter().filter(|skipped| {
+            let Some(uri) = skipped.info.uri.as_deref() else { return true };
+            let same = |entry: &Entry| entry.vault.info().uri.as_deref().is_some_and(|other| same_place(uri, other));
+            !self.live.iter().any(same)
+        })
+    }
+}
+
+fn bare(info: &VaultInfo) -> VaultName {
+    info.name.bare().parse().expect("a vault name without its source is a vault name")
+}
+
+fn same_place(a: &str, b: &str) -> bool {
+    a.trim_end_matches('/').eq_ignore_ascii_case(b.trim_end_matches('/'))
+}

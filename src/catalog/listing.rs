@@ -1,0 +1,83 @@
+//! Listing one vault: once at a time, without getting in the way of others.
+//!
+//! A vault that stalls gives its place back to the others and goes on without one, so that however many vaults hang,
+//! the rest are listed on time. What a backend does wrong (an error, a panic, silence) is that vault's failed listing
+//! and nothing else.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout};
+
+use super::record::Record;
+use crate::secret::Metadata;
+use crate::vaults::{Outage, VaultError, VaultErrorKind};
+
+/// A listing that brings nothing for that long gives its place to another.
+const STALL: Duration = Duration::from_secs(2);
+/// A listing that brings nothing for that long has failed. The backend's own limits are shorter; this is the last net.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Lists the vault, starting not before this call: waits for its running listing, if there is one, and then for one of
+/// `slots`. Callers that waited together share the next listing.
+pub(super) async fn list(record: &Record, slots: &Semaphore) {
+    let begun = record.begun.load(Ordering::Acquire);
+    let _turn = record.turn.lock().await;
+    if record.ended.load(Ordering::Acquire) > begun {
+        return;
+    }
+    let mut place = slots.acquire().await.ok();
+    let number = record.begun.fetch_add(1, Ordering::AcqRel) + 1;
+    let began = Instant::now();
+    let mut rows = Vec::new();
+    let sweep = AssertUnwindSafe(sweep(record, &mut place, &mut rows)).catch_unwind();
+    let outcome = sweep.await.unwrap_or_else(|_| {
+        Err(VaultError::new(
+            VaultErrorKind::Unavailable(Outage::Internal),
+            "a fault of our own while listing the vault",
+        ))
+    });
+    match &outcome {
+        Ok(()) => tracing::debug!(vault = %record.id, secrets = rows.len(), "vault listed"),
+        Err(error) => {
+            tracing::warn!(vault = %record.id, reason = error.reason(), known = rows.len(), "vault not listed: {error}");
+        }
+    }
+    record.listed(began, rows, &outcome);
+    record.ended.store(number, Ordering::Release);
+}
+
+async fn sweep(
+    record: &Record,
+    place: &mut Option<SemaphorePermit<'_>>,
+    rows: &mut Vec<Metadata>,
+) -> Result<(), VaultError> {
+    let mut stream = record.vault.list();
+    while let Some(row) = next(&mut stream, place).await {
+        rows.push(row?);
+        // A backend that has everything at hand must not keep the thread.
+        tokio::task::consume_budget().await;
+    }
+    Ok(())
+}
+
+async fn next(
+    stream: &mut BoxStream<'_, Result<Metadata, VaultError>>,
+    place: &mut Option<SemaphorePermit<'_>>,
+) -> Option<Result<Metadata, VaultError>> {
+    let mut next = pin!(stream.next());
+    if place.is_some() {
+        if let Ok(row) = timeout(STALL, &mut next).await {
+            return row;
+        }
+        *place = None;
+    }
+    timeout(PATIENCE, next).await.unwrap_or_else(|_| {
+        Some(Err(VaultError::new(VaultErrorKind::TimedOut, "the listing brought nothing within the time limit")))
+    })
+}

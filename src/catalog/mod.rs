@@ -1,0 +1,265 @@
+//! What exists: every vault, and every secret's metadata, kept current by discovery and by listing each vault at an
+//! interval. Never a value: a listing has no room for one.
+//!
+//! - `directory` merges rounds of discovery and gives addresses; `record` is what is known of one vault, `segment` how
+//!   it is packed; `listing` lists one vault, `rounds` runs all of it.
+//! - `query` is what can be asked, `matcher` finds names, `filter` lets rows through, `order` keeps the first of them,
+//!   `doubt` tells what the answer does without, `search` puts it together, `cursor` is where a page ended.
+//!
+//! What must never happen: a partial answer that looks whole (whatever could not be asked is named with its reason and
+//! the age of what is known); knowledge lost because of a failure; an address that comes to mean another vault; one
+//! vault's slowness or failure reaching another.
+//!
+//! Reading never waits: every answer is made from what is in memory now.
+
+mod cursor;
+mod directory;
+mod doubt;
+mod filter;
+mod listing;
+mod matcher;
+mod order;
+mod query;
+mod record;
+mod rounds;
+mod search;
+mod segment;
+mod status;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, Semaphore, watch};
+
+pub use query::{BadQuery, Matching, Query, Sort, SortKey, TagFilter};
+pub use search::{Hit, Page, SecretsPage};
+pub use status::{
+    DiscoveryFault, Doubtful, Entry, Holder, Holders, KnownContent, Lookup, Progress, Reach, ReadState, SkippedVault,
+    Unanswered, VaultStatus,
+};
+
+use crate::secret::{Metadata, SecretName, VaultName};
+use crate::vaults::{Source, VaultError};
+use directory::{Directory, Rounds};
+use record::Standing;
+
+/// How often the catalog looks, and how hard.
+#[derive(Debug, Clone)]
+pub struct CatalogOptions {
+    /// Between two rounds of discovery of a source; 10 minutes.
+    pub discovery_interval: Duration,
+    /// Between two listings of a vault, give or take a tenth so that vaults spread; 60 seconds.
+    pub listing_interval: Duration,
+    /// Vaults listed side by side; 64. A vault that stalls does not count.
+    pub listings_at_once: usize,
+}
+
+impl Default for CatalogOptions {
+    fn default() -> Self {
+        Self {
+            discovery_interval: Duration::from_secs(600),
+            listing_interval: Duration::from_secs(60),
+            listings_at_once: 64,
+        }
+    }
+}
+
+/// The catalog: a cheap handle, clones share it. Nothing runs before [`Catalog::run`] or [`Catalog::refresh`].
+#[derive(Clone)]
+pub struct Catalog {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: CatalogOptions,
+    sources: Vec<Arc<dyn Source>>,
+    /// One round of a source at a time.
+    turns: Vec<tokio::sync::Mutex<()>>,
+    rounds: Mutex<Rounds>,
+    directory: ArcSwap<Directory>,
+    /// A directory with new vaults in it was stored.
+    changed: Notify,
+    progress: watch::Sender<Progress>,
+    slots: Semaphore,
+}
+
+impl Catalog {
+    /// A catalog of what these sources hold. The order of sources decides which vault has a bare name that several
+    /// sources know.
+    #[must_use]
+    pub fn new(sources: Vec<Arc<dyn Source>>, options: CatalogOptions) -> Self {
+        let rounds = Rounds::new(sources.iter().map(|source| source.name().clone()));
+        let progress = Progress { discovery_done: sources.is_empty(), ..Progress::default() };
+        let shared = Shared {
+            turns: sources.iter().map(|_| tokio::sync::Mutex::default()).collect(),
+            directory: ArcSwap::from_pointee(rounds.directory()),
+            rounds: Mutex::new(rounds),
+            changed: Notify::new(),
+            progress: watch::Sender::new(progress),
+            slots: Semaphore::new(options.listings_at_once.max(1)),
+            options,
+            sources,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Resolves when every source has finished its first round of discovery, well or not.
+    pub async fn discovered(&self) {
+        self.until(|progress| progress.discovery_done).await;
+    }
+
+    /// Resolves when discovery is done and every vault it found was listed, or failed to be, once.
+    pub async fn first_round(&self) {
+        self.until(|progress| progress.discovery_done && progress.listed + progress.failed >= progress.vaults).await;
+    }
+
+    /// How far the first round is.
+    #[must_use]
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.shared.progress.subscribe()
+    }
+
+    /// The vault of that address, bare or `source:vault`.
+    #[must_use]
+    pub fn vault(&self, name: &VaultName) -> Lookup {
+        self.shared.directory.load().lookup(name)
+    }
+
+    /// Every vault by address, those that are never asked included.
+    #[must_use]
+    pub fn vaults(&self) -> Vec<VaultStatus> {
+        let directory = self.shared.directory.load();
+        let skipped = directory.skipped.iter().map(|skipped| VaultStatus {
+            address: skipped.address.clone(),
+            info: skipped.info.clone(),
+            reach: Reach::Skipped(skipped.reason.clone()),
+            known: None,
+            read: ReadState::Unknown,
+        });
+        let mut all: Vec<_> = directory.live.iter().map(status_of).chain(skipped).collect();
+        all.sort_by(|a, b| a.address.cmp(&b.address));
+        all
+    }
+
+    /// One vault's status; `None` if the address means none that can be asked.
+    #[must_use]
+    pub fn status(&self, vault: &VaultName) -> Option<VaultStatus> {
+        self.shared.directory.load().find(vault).map(status_of)
+    }
+
+    /// What the last listing told of a secret. `None` says nothing about a vault that could not be listed.
+    #[must_use]
+    pub fn metadata(&self, vault: &VaultName, name: &SecretName) -> Option<Metadata> {
+        let directory = self.shared.directory.load();
+        let standing = directory.find(vault)?.record.standing();
+        let segment = &standing.known.as_ref()?.segment;
+        Some(segment.metadata(segment.find(name.as_str())?))
+    }
+
+    /// Which vaults hold a secret of that name, and which might.
+    #[must_use]
+    pub fn holders(&self, name: &SecretName) -> Holders {
+        search::holders(&self.shared.directory.load(), name, &self.shared.options)
+    }
+
+    /// A page of one vault's secrets, by name. `limit` is cut to 1,000; `cursor` is [`SecretsPage::next`] of the page
+    /// before.
+    ///
+    /// # Errors
+    /// A cursor that no page of this vault gave, or a limit of 0.
+    pub fn secrets(&self, vault: &Entry, limit: usize, cursor: Option<&str>) -> Result<SecretsPage, BadQuery> {
+        search::secrets(vault, limit, cursor, &self.shared.options)
+    }
+
+    /// The secrets that a query matches, over all vaults, and what the answer does without.
+    ///
+    /// # Errors
+    /// The query cannot be understood; says which parameter, what is wrong and where.
+    pub fn search(&self, query: &Query) -> Result<Page, BadQuery> {
+        search::search(&self.shared.directory.load(), query, &self.shared.options)
+    }
+
+    /// Bytes that the metadata of all secrets takes, about: what the catalog adds to the process.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let directory = self.shared.directory.load();
+        let standings = directory.live.iter().map(|entry| entry.record.standing());
+        standings.filter_map(|standing| standing.known.as_ref().map(|known| known.segment.heap_bytes())).sum()
+    }
+
+    /// Tells what a get met, so that `vaults` can say 'listed but not readable' and 'readable though not listable'.
+    /// `vault` is any address of it.
+    pub fn note_read(&self, vault: &VaultName, outcome: Result<(), &VaultError>) {
+        let state = match outcome {
+            Ok(()) => ReadState::Ok,
+            Err(error) => match search::read_state(error) {
+                Some(state) => state,
+                None => return,
+            },
+        };
+        if let Some(entry) = self.shared.directory.load().find(vault) {
+            entry.record.note_read(&state);
+        }
+    }
+
+    async fn until(&self, reached: impl FnMut(&Progress) -> bool) {
+        // The sender lives in `self`: it cannot be closed while this waits.
+        let _ = self.shared.progress.subscribe().wait_for(reached).await;
+    }
+}
+
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Catalog").field("progress", &*self.shared.progress.borrow()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Counts anew. Inside the watch's own lock, so that an older count never overwrites a newer one.
+    fn count_progress(&self) {
+        self.progress.send_if_modified(|progress| {
+            let directory = self.directory.load();
+            let mut now = Progress {
+                discovery_done: directory.undone.is_empty(),
+                vaults: directory.live.len(),
+                ..Progress::default()
+            };
+            for entry in &directory.live {
+                let standing = entry.record.standing();
+                let listed = standing.known.as_ref().is_some_and(|known| known.whole);
+                now.listed += usize::from(listed);
+                now.failed += usize::from(!listed && standing.failure.is_some());
+                now.secrets += standing.secrets();
+            }
+            std::mem::replace(progress, now) != now
+        });
+    }
+
+    fn lock_rounds(&self) -> std::sync::MutexGuard<'_, Rounds> {
+        self.rounds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn status_of(entry: &Entry) -> VaultStatus {
+    let standing: Arc<Standing> = entry.record.standing();
+    let reach = match (&standing.failure, &standing.known) {
+        (Some(error), _) => Reach::ListingFailed(error.clone()),
+        (None, None) => Reach::NotYetListed,
+        (None, Some(_)) => Reach::Listed,
+    };
+    let known = standing.known.as_ref().map(|known| KnownContent {
+        age: known.at.elapsed(),
+        secrets: known.segment.len(),
+        disabled: (0..known.segment.len()).filter(|row| !known.segment.enabled(*row)).count(),
+        whole: known.whole,
+    });
+    VaultStatus {
+        address: entry.address.clone(),
+        info: entry.vault.info().clone(),
+        reach,
+        known,
+        read: standing.read.clone(),
+    }
+}

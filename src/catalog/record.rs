@@ -1,0 +1,131 @@
+//! What is known of one vault and how sure it is.
+//!
+//! Knowledge is never thrown away because of a failure, and its age never restarts but on a whole listing that
+//! succeeded: it is counted from that listing's start, as a secret made while it ran may be missing from it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::segment::Segment;
+use super::status::ReadState;
+use crate::secret::{Metadata, VaultName};
+use crate::vaults::{Vault, VaultError};
+
+/// One live vault. Shared by everything that holds it, so that it can be told when the vault has left.
+pub(super) struct Record {
+    pub(super) vault: Arc<dyn Vault>,
+    pub(super) id: VaultName,
+    standing: ArcSwap<Standing>,
+    /// Held while the vault is listed: one listing at a time.
+    pub(super) turn: Mutex<()>,
+    /// How many listings have begun, and the number of the last that ran to its end.
+    pub(super) begun: AtomicU64,
+    pub(super) ended: AtomicU64,
+    /// Whether a task lists it at the interval.
+    pub(super) tended: AtomicBool,
+    /// Cancelled when the vault has left the catalog.
+    pub(super) gone: CancellationToken,
+}
+
+/// All that is known of a vault at one moment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Standing {
+    /// `None`: it was never listed.
+    pub(super) known: Option<Known>,
+    /// Why the last listing failed; `None` if it did not, or there was none.
+    pub(super) failure: Option<VaultError>,
+    pub(super) read: ReadState,
+}
+
+/// What listings have told.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) segment: Arc<Segment>,
+    /// When the listing began.
+    pub(super) at: Instant,
+    /// False: the listing broke off, and there was never a whole one.
+    pub(super) whole: bool,
+}
+
+impl Record {
+    pub(super) fn new(vault: Arc<dyn Vault>, standing: Standing) -> Self {
+        Self {
+            id: vault.info().id(),
+            vault,
+            standing: ArcSwap::from_pointee(standing),
+            turn: Mutex::default(),
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            tended: AtomicBool::new(false),
+            gone: CancellationToken::new(),
+        }
+    }
+
+    /// What is known now: one consistent view.
+    pub(super) fn standing(&self) -> Arc<Standing> {
+        self.standing.load_full()
+    }
+
+    /// Takes in a listing that ended, well or with an error after the rows it brought.
+    pub(super) fn listed(&self, began: Instant, rows: Vec<Metadata>, outcome: &Result<(), VaultError>) {
+        let segment = Arc::new(Segment::pack(rows));
+        self.standing.rcu(|old| old.after(began, &segment, outcome));
+    }
+
+    /// Takes in what a get met.
+    pub(super) fn note_read(&self, state: &ReadState) {
+        if self.standing.load().read != *state {
+            self.standing.rcu(|old| Standing { read: state.clone(), ..Standing::clone(old) });
+        }
+    }
+
+    /// Whether a listing was ever tried to its end.
+    pub(super) fn was_tried(&self) -> bool {
+        self.ended.load(Ordering::Acquire) > 0
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Standing {
+    fn after(&self, began: Instant, segment: &Arc<Segment>, outcome: &Result<(), VaultError>) -> Self {
+        let failure = outcome.as_ref().err().cloned();
+        let replaces = match (&failure, &self.known) {
+            (None, _) => true,
+            // A part is better than nothing and worse than any whole listing.
+            (Some(_), None) => segment.len() > 0,
+            (Some(_), Some(known)) => !known.whole && segment.len() > 0,
+        };
+        let known = match &self.known {
+            Some(known) if !replaces => Some(known.clone()),
+            None if !replaces => None,
+            old => {
+                let same = old.as_ref().filter(|known| known.segment == *segment);
+                let segment = same.map_or_else(|| Arc::clone(segment), |known| Arc::clone(&known.segment));
+                Some(Known { segment, at: began, whole: failure.is_none() })
+            }
+        };
+        Self { known, failure, read: self.read.clone() }
+    }
+
+    /// How many secrets are known.
+    pub(super) fn secrets(&self) -> usize {
+        self.known.as_ref().map_or(0, |known| known.segment.len())
+    }
+
+    /// How old the knowledge is.
+    pub(super) fn age(&self, now: Instant) -> Option<Duration> {
+        self.known.as_ref().map(|known| now.saturating_duration_since(known.at))
+    }
+}

@@ -1,0 +1,151 @@
+//! What keeps the catalog current: a loop per source that discovers, and a loop per vault that lists.
+//!
+//! Every loop stands alone, so that one that hangs holds up no other. All of them belong to [`Catalog::run`] and end
+//! with it.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::join_all;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::record::Record;
+use super::{Catalog, listing};
+use crate::secret::VaultName;
+use crate::vaults::{Discovery, Outage, VaultError, VaultErrorKind};
+
+/// A round of discovery that takes longer has failed. The backend's own limits are shorter; this is the last net.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// A source whose round fell short is asked again sooner than at the interval: after this, then twice that, and so on.
+const FIRST_RETRY: Duration = Duration::from_secs(15);
+/// The longest that a vault's own wish for a pause is followed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+impl Catalog {
+    /// Discovers and lists until it is told to stop. To be run once.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut discoverers = JoinSet::new();
+        for source in 0..self.shared.sources.len() {
+            discoverers.spawn(self.clone().keep_discovering(source));
+        }
+        let mut listers = JoinSet::new();
+        loop {
+            let changed = self.shared.changed.notified();
+            for entry in &self.shared.directory.load().live {
+                if !entry.record.tended.swap(true, Ordering::AcqRel) {
+                    listers.spawn(self.clone().keep_listing(Arc::clone(&entry.record)));
+                }
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = changed => {}
+                Some(_) = listers.join_next() => {}
+            }
+        }
+        discoverers.shutdown().await;
+        listers.shutdown().await;
+    }
+
+    /// Discovers and lists now, and returns when that is done: one vault (if it is known, without discovery), or
+    /// everything. A listing that was running already is not enough: it may have missed what just changed.
+    pub async fn refresh(&self, vault: Option<&VaultName>) {
+        let records: Vec<Arc<Record>> = match vault {
+            Some(name) => {
+                self.shared.directory.load().find(name).map(|entry| Arc::clone(&entry.record)).into_iter().collect()
+            }
+            None => {
+                join_all((0..self.shared.sources.len()).map(|source| self.discover(source))).await;
+                self.shared.directory.load().live.iter().map(|entry| Arc::clone(&entry.record)).collect()
+            }
+        };
+        join_all(records.iter().map(|record| self.list(record))).await;
+    }
+
+    async fn keep_discovering(self, source: usize) {
+        let interval = self.shared.options.discovery_interval;
+        let mut retry = FIRST_RETRY;
+        loop {
+            let pause = if self.discover(source).await {
+                retry = FIRST_RETRY;
+                interval
+            } else {
+                let pause = retry.min(interval);
+                retry = (retry * 2).min(interval);
+                pause
+            };
+            sleep(spread(pause)).await;
+        }
+    }
+
+    async fn keep_listing(self, record: Arc<Record>) {
+        let gone = record.gone.clone();
+        let forever = async {
+            if record.was_tried() {
+                sleep(self.pause(&record)).await;
+            }
+            loop {
+                self.list(&record).await;
+                sleep(self.pause(&record)).await;
+            }
+        };
+        tokio::select! {
+            () = gone.cancelled() => {}
+            () = forever => {}
+        }
+    }
+
+    async fn list(&self, record: &Record) {
+        listing::list(record, &self.shared.slots).await;
+        self.shared.count_progress();
+    }
+
+    /// Until the next listing: the interval, or longer where the vault asked for it.
+    fn pause(&self, record: &Record) -> Duration {
+        let interval = spread(self.shared.options.listing_interval);
+        match record.standing().failure.as_ref().map(VaultError::kind) {
+            Some(VaultErrorKind::Throttled { retry_after: Some(wish) }) => interval.max((*wish).min(LONGEST_PAUSE)),
+            _ => interval,
+        }
+    }
+
+    /// One round of one source. True if it saw everything.
+    async fn discover(&self, source: usize) -> bool {
+        let shared = &self.shared;
+        let _turn = shared.turns[source].lock().await;
+        let name = shared.sources[source].name();
+        let round = AssertUnwindSafe(timeout(PATIENCE, shared.sources[source].discover())).catch_unwind().await;
+        let round = match round {
+            Ok(Ok(round)) => round,
+            Ok(Err(_)) => failed(VaultErrorKind::TimedOut, "discovery did not end within the time limit"),
+            Err(_) => failed(VaultErrorKind::Unavailable(Outage::Internal), "a fault of our own during discovery"),
+        };
+        for error in &round.faults {
+            tracing::warn!(source = %name, reason = error.reason(), "discovery is short: {error}");
+        }
+        tracing::debug!(source = %name, vaults = round.vaults.len(), skipped = round.skipped.len(), "discovery round");
+        let complete = round.faults.is_empty();
+        {
+            let mut rounds = shared.lock_rounds();
+            shared.directory.store(Arc::new(rounds.absorb(source, round, Instant::now())));
+        }
+        shared.changed.notify_one();
+        shared.count_progress();
+        complete
+    }
+}
+
+fn failed(kind: VaultErrorKind, detail: &str) -> Discovery {
+    Discovery { faults: vec![VaultError::new(kind, detail)], ..Discovery::default() }
+}
+
+/// The interval give or take a tenth, so that vaults that were found together are not listed together for ever.
+fn spread(interval: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish() % 2001;
+    interval.mul_f64(0.9 + random as f64 / 10_000.0)
+}

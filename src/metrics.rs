@@ -1,0 +1,140 @@
+//! What is counted, for `GET /metrics`. Imports nothing of ours, so that every layer can count.
+//!
+//! No label ever holds a secret's name, a caller's words or anything else that an outsider could make many of.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// The counters of one sidecar. A cheap handle.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    reads: Family<ReadLabels, Counter>,
+    upstream: Family<UpstreamLabels, Counter>,
+    requests: Family<RequestLabels, Counter>,
+    gauges: [Gauge; GAUGES.len()],
+}
+
+/// A level that is set when it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Vaults in the catalog.
+    Vaults,
+    /// Vaults whose last listing failed or that were never listed.
+    VaultsUnreachable,
+    /// Secrets in the catalog.
+    Secrets,
+    /// Values in the cache.
+    CacheEntries,
+}
+
+const GAUGES: [(Level, &str, &str); 4] = [
+    (Level::Vaults, "sidekey_vaults", "Vaults in the catalog"),
+    (Level::VaultsUnreachable, "sidekey_vaults_unreachable", "Vaults whose last listing failed, or never listed"),
+    (Level::Secrets, "sidekey_catalog_secrets", "Secrets in the catalog"),
+    (Level::CacheEntries, "sidekey_cache_entries", "Answers in the cache"),
+];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReadLabels {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabels {
+    operation: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: &'static str,
+    status: u16,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::default();
+        let reads = Family::default();
+        registry.register("sidekey_reads", "Reads of a secret by what became of them", reads.clone());
+        let upstream = Family::default();
+        registry.register("sidekey_upstream_calls", "Calls to vaults by operation and outcome", upstream.clone());
+        let requests = Family::default();
+        registry.register("sidekey_http_requests", "HTTP requests by route and status", requests.clone());
+        let gauges = GAUGES.map(|(_, name, help)| {
+            let gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        });
+        Self(Arc::new(Inner { registry, reads, upstream, requests, gauges }))
+    }
+}
+
+impl Metrics {
+    /// A read ended: `hit`, `miss`, `collapsed`, or the reason why it failed.
+    pub fn read(&self, outcome: &'static str) {
+        self.0.reads.get_or_create(&ReadLabels { outcome }).inc();
+    }
+
+    /// A vault was called (`get`, `list`, `versions`): `ok`, or the reason why it failed.
+    pub fn upstream(&self, operation: &'static str, outcome: &'static str) {
+        self.0.upstream.get_or_create(&UpstreamLabels { operation, outcome }).inc();
+    }
+
+    /// An HTTP request was answered; `route` is the route's pattern, never the path.
+    pub fn request(&self, route: &'static str, status: u16) {
+        self.0.requests.get_or_create(&RequestLabels { route, status }).inc();
+    }
+
+    /// Tells a level as it is now.
+    pub fn set(&self, level: Level, value: u64) {
+        let at = GAUGES.iter().position(|(gauge, ..)| *gauge == level).expect("every level has a gauge");
+        self.0.gauges[at].set(i64::try_from(value).unwrap_or(i64::MAX));
+    }
+
+    /// All of it in the OpenMetrics text format.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.0.registry).expect("writing to a String does not fail");
+        text
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_told_with_their_labels() {
+        let metrics = Metrics::default();
+        metrics.read("hit");
+        metrics.read("hit");
+        metrics.upstream("get", "throttled");
+        metrics.request("/v1/secrets/{name}", 200);
+        metrics.set(Level::Secrets, 7);
+        let text = metrics.encode();
+        for line in [
+            "sidekey_reads_total{outcome=\"hit\"} 2",
+            "sidekey_upstream_calls_total{operation=\"get\",outcome=\"throttled\"} 1",
+            "sidekey_http_requests_total{route=\"/v1/secrets/{name}\",status=\"200\"} 1",
+            "sidekey_catalog_secrets 7",
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line} is missing in:\n{text}");
+        }
+    }
+}

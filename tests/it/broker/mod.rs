@@ -1,0 +1,6 @@
+//! Reads through the broker, over scripted vaults and a paused clock.
+
+mod anywhere;
+mod reads;
+mod scripted;
+mod views;

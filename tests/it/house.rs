@@ -1,0 +1,119 @@
+//! Rules of the house that the compiler does not hold: imports point down, and values leave in few places.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lower may not import higher; equals may not import each other.
+const LAYERS: &[(&str, u8)] = &[
+    ("secret", 0),
+    ("metrics", 0),
+    ("flight", 0),
+    ("vaults", 1),
+    ("cache", 2),
+    ("catalog", 2),
+    ("emulator", 2),
+    ("broker", 3),
+    ("access", 4),
+    ("api", 5),
+    ("hydrate", 6),
+    ("config", 7),
+    ("cli", 8),
+];
+
+#[test]
+fn imports_point_down() {
+    let rank: BTreeMap<&str, u8> = LAYERS.iter().copied().collect();
+    let crate_path = regex::Regex::new(r"\bcrate::([a-z_]+)").unwrap();
+    let mut checked = 0;
+    for (file, text) in sources() {
+        let module = top_module(&file);
+        if module == "lib" || module == "main" {
+            continue;
+        }
+        let own = *rank.get(module.as_str()).unwrap_or_else(|| panic!("{module} has no layer; give it one"));
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            for found in crate_path.captures_iter(line) {
+                let target = &found[1];
+                let Some(&other) = rank.get(target) else { continue };
+                checked += 1;
+                assert!(
+                    target == module || other < own,
+                    "{} imports {target}, which is not beneath {module}",
+                    file.display()
+                );
+            }
+        }
+    }
+    assert!(checked > 20, "only {checked} imports seen: the pattern no longer matches");
+}
+
+#[test]
+fn only_the_edges_know_http_and_only_config_and_main_read_the_environment() {
+    for (file, text) in sources() {
+        let module = top_module(&file);
+        let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        if !["api", "emulator", "cli"].contains(&module.as_str()) {
+            assert!(!code.contains("axum::"), "{} knows axum", file.display());
+        }
+        if !["config", "main"].contains(&module.as_str()) {
+            assert!(!code.contains("env::vars"), "{} reads the environment", file.display());
+        }
+    }
+}
+
+/// Where a value may leave its type, and how often. A new place is a decision: add it here, with its reason in the code.
+const EXPOSED: &[(&str, usize)] = &[
+    ("broker/view.rs", 2),   // a field of a JSON value, a certificate as PEM: into a value again
+    ("vaults/memory.rs", 2), // a stored version is given out, or kept with other attributes
+];
+
+#[test]
+fn values_are_exposed_in_few_places() {
+    let mut found: BTreeMap<String, usize> = BTreeMap::new();
+    for (file, text) in sources() {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let count = code.matches(".expose()").count();
+        let name = file.strip_prefix(root().join("src")).unwrap().display().to_string();
+        // The contract suite is test code that the library carries.
+        if count > 0 && name != "vaults/contract.rs" {
+            found.insert(name, count);
+        }
+    }
+    let allowed: BTreeMap<String, usize> = EXPOSED.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+    assert_eq!(found, allowed);
+}
+
+#[test]
+fn a_value_has_no_way_to_be_printed_or_copied() {
+    let text = fs::read_to_string(root().join("src/secret/value.rs")).unwrap();
+    assert!(!text.contains("#[derive("), "nothing is derived for a value");
+    assert!(!text.contains("for SecretValue"), "no trait is implemented for a value");
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let (mut found, mut folders) = (Vec::new(), vec![root().join("src")]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    assert!(found.len() > 10);
+    found
+}
+
+fn top_module(file: &Path) -> String {
+    let inside = file.strip_prefix(root().join("src")).unwrap();
+    let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
