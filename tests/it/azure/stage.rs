@@ -176,22 +176,7 @@ impl Stage {
 
     /// Settings that reach this server under the real names, as a service principal with a client secret.
     pub fn settings(&self) -> AzureSettings {
-        AzureSettings {
-            name: "test".parse().unwrap(),
-            identity: Identity::ClientSecret {
-                tenant: TENANT.into(),
-                client: "app-1".into(),
-                secret: Credential::Inline(Arc::new(SecretValue::new(SECRET))),
-            },
-            cloud: Cloud::public(),
-            subscriptions: Vec::new(),
-            vaults: Vec::new(),
-            include: Vec::new(),
-            exclude: Vec::new(),
-            extra_ca: Some(self.path("ca.pem")),
-            resolve: NAMES.iter().map(|name| ((*name).to_owned(), self.address)).collect(),
-            wire: WireLimits { retries: 2, ..WireLimits::default() },
-        }
+        settings_at(self.address, Some(self.path("ca.pem")))
     }
 
     /// A source that names the vault `pay`.
@@ -229,6 +214,26 @@ impl Stage {
     /// How many requests came to a host.
     pub fn count(&self, host: &str) -> usize {
         self.asked().iter().filter(|asked| asked.host == host).count()
+    }
+}
+
+/// As [`Stage::settings`], for a server that is not a stage.
+pub fn settings_at(address: SocketAddr, extra_ca: Option<PathBuf>) -> AzureSettings {
+    AzureSettings {
+        name: "test".parse().unwrap(),
+        identity: Identity::ClientSecret {
+            tenant: TENANT.into(),
+            client: "app-1".into(),
+            secret: Credential::Inline(Arc::new(SecretValue::new(SECRET))),
+        },
+        cloud: Cloud::public(),
+        subscriptions: Vec::new(),
+        vaults: Vec::new(),
+        include: Vec::new(),
+        exclude: Vec::new(),
+        extra_ca,
+        resolve: NAMES.iter().map(|name| ((*name).to_owned(), address)).collect(),
+        wire: WireLimits::default(),
     }
 }
 
