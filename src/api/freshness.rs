@@ -1,0 +1,135 @@
+//! Freshness in HTTP's own words: what a caller asks (`Cache-Control`, `If-None-Match`), what an answer tells (`Age`,
+//! `Cache-Status` of RFC 9211). No answer may be kept by anybody else: `no-store` on all of them.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderValue, header};
+
+use crate::broker::{Origin, Reading, Steer};
+
+/// The request directives of RFC 9111, 5.2.1 that mean something here. Unknown ones are ignored, as it requires; a
+/// `max-age` that is no number counts as zero, which is the safe side (1.2.2, 4.2.1).
+pub(super) fn steer(headers: &HeaderMap) -> Steer {
+    let mut steer = Steer::default();
+    for directive in headers
+        .get_all(header::CACHE_CONTROL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+    {
+        let (name, argument) = match directive.split_once('=') {
+            Some((name, argument)) => (name.trim(), argument.trim().trim_matches('"')),
+            None => (directive.trim(), ""),
+        };
+        if name.eq_ignore_ascii_case("no-cache") {
+            steer.no_cache = true;
+        } else if name.eq_ignore_ascii_case("only-if-cached") {
+            steer.only_if_cached = true;
+        } else if name.eq_ignore_ascii_case("max-age") {
+            let told = Duration::from_secs(delta_seconds(argument));
+            steer.max_age = Some(steer.max_age.map_or(told, |other| other.min(told)));
+        }
+    }
+    steer
+}
+
+/// A number too large to hold means 'very long' (1.2.2).
+fn delta_seconds(text: &str) -> u64 {
+    if !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit()) {
+        text.parse().unwrap_or(u64::from(u32::MAX))
+    } else {
+        0
+    }
+}
+
+/// Whether the caller holds this very representation already. Weak comparison, as RFC 9110, 13.1.2 has it.
+pub(super) fn is_held_by_caller(headers: &HeaderMap, etag: &str) -> bool {
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.trim() == "*" || tags(value).any(|tag| tag == etag))
+}
+
+/// The quoted tags of a list, without their `W/`. A comma may stand within a tag.
+fn tags(mut rest: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let start = rest.find('"')?;
+        let length = rest[start + 1..].find('"')? + 2;
+        let tag = &rest[start..start + length];
+        rest = &rest[start + length..];
+        Some(tag)
+    })
+}
+
+/// `Cache-Status`, RFC 9211: `sidekey; hit; ttl=212`, `sidekey; fwd=miss; collapsed`.
+pub(super) fn cache_status(reading: &Reading, steer: Steer) -> HeaderValue {
+    match reading.origin {
+        Origin::Held => {
+            let mut text = [0; 48];
+            let length = write_hit(&mut text, reading.ttl);
+            HeaderValue::from_bytes(&text[..length]).expect("digits and ASCII words")
+        }
+        Origin::Read if steer.no_cache || steer.max_age.is_some() => HeaderValue::from_static("sidekey; fwd=request"),
+        Origin::Read => HeaderValue::from_static("sidekey; fwd=miss"),
+        Origin::Collapsed if steer.no_cache => HeaderValue::from_static("sidekey; fwd=request; collapsed"),
+        Origin::Collapsed => HeaderValue::from_static("sidekey; fwd=miss; collapsed"),
+    }
+}
+
+/// Into a buffer on the stack: this is written for every hit.
+fn write_hit(text: &mut [u8; 48], ttl: i64) -> usize {
+    use std::io::Write as _;
+    let mut rest = &mut text[..];
+    write!(rest, "sidekey; hit; ttl={ttl}").expect("at most 20 digits");
+    48 - rest.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: header::HeaderName, values: &[&str]) -> HeaderMap {
+        values.iter().map(|value| (name.clone(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn directives_of_a_request() {
+        let seconds = Duration::from_secs;
+        for (text, no_cache, max_age, only_if_cached) in [
+            ("no-cache", true, None, false),
+            ("No-Cache, max-age=5", true, Some(seconds(5)), false),
+            ("max-age=\"60\"", false, Some(seconds(60)), false),
+            ("max-age=60, max-age=7", false, Some(seconds(7)), false),
+            ("max-age=99999999999999999999999", false, Some(seconds(u64::from(u32::MAX))), false),
+            ("max-age=-1", false, Some(seconds(0)), false),
+            ("max-age", false, Some(seconds(0)), false),
+            ("only-if-cached, no-transform, x=1", false, None, true),
+            ("no-store", false, None, false),
+            ("", false, None, false),
+        ] {
+            let expected = Steer { no_cache, max_age, only_if_cached };
+            assert_eq!(steer(&headers(header::CACHE_CONTROL, &[text])), expected, "{text}");
+        }
+        let two = headers(header::CACHE_CONTROL, &["max-age=3", "only-if-cached"]);
+        assert_eq!(steer(&two), Steer { max_age: Some(seconds(3)), only_if_cached: true, no_cache: false });
+    }
+
+    #[test]
+    fn tags_are_compared_weakly_and_whole() {
+        for (values, held) in [
+            (&["\"v1\""][..], true),
+            (&["W/\"v1\""], true),
+            (&["\"x\", W/\"a,b\" , \"v1\""], true),
+            (&["\"x\"", "\"v1\""], true),
+            (&["*"], true),
+            (&["v1"], false),
+            (&["\"v1-json\""], false),
+            (&["\"v\""], false),
+            (&["\"v1"], false),
+            (&[], false),
+        ] {
+            assert_eq!(is_held_by_caller(&headers(header::IF_NONE_MATCH, values), "\"v1\""), held, "{values:?}");
+        }
+    }
+}

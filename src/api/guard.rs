@@ -1,0 +1,194 @@
+//! Who may knock at all, decided from the request's head alone, before any route is looked up.
+//!
+//! Loopback TCP is reachable by more than the apps meant: by a browser's page (CSRF, DNS rebinding), by an app that
+//! fetches what its users name (SSRF), through a proxy that forwards too much. None of these can send what a local
+//! caller sends: our own `Host`, no forwarding header, no browser's header, and the token. On the unix socket its mode
+//! and its directory are the gate, so neither token nor `Host` is asked for there.
+//!
+//! hyper checks none of this: it takes requests without `Host`, with two, and with another authority in the request
+//! line. Must never happen: an answer that depends on what exists, before the caller has passed.
+
+use axum::http::header::{AUTHORIZATION, HOST, HeaderName, UPGRADE};
+use axum::http::{HeaderMap, Method, Request, Uri};
+
+use super::problem::{Code, Problem};
+use super::token::TokenDigest;
+
+/// How a request came in. Put by the listener into the request's extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// Through the unix socket, from a peer that the kernel vouches for; `None` where it told nothing.
+    Unix(Option<Peer>),
+    /// Over loopback TCP, at that port.
+    Tcp {
+        /// The port that was connected to.
+        port: u16,
+    },
+}
+
+/// The peer of a unix socket, as it was when it connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Its effective user. 65534 stands for every user that our namespace does not know.
+    pub uid: u32,
+    /// Its effective group.
+    pub gid: u32,
+}
+
+/// What a request must bring.
+#[derive(Debug, Clone, Default)]
+pub struct Guard {
+    token: Option<TokenDigest>,
+}
+
+impl Guard {
+    /// TCP callers must bring that token. Without one, TCP callers are let in to nothing but the probes.
+    #[must_use]
+    pub fn new(token: Option<TokenDigest>) -> Self {
+        Self { token }
+    }
+
+    /// Lets the request pass, or says why not.
+    ///
+    /// # Errors
+    /// `bad-host`, `forwarded`, `method-not-allowed`, `unauthenticated`.
+    pub fn check<B>(&self, request: &Request<B>, connection: &Connection) -> Result<(), Problem> {
+        let headers = request.headers();
+        check_headers(headers)?;
+        match request.method() {
+            &Method::CONNECT | &Method::TRACE | &Method::OPTIONS => {
+                let detail = format!("{} is served nowhere", request.method());
+                return Err(Problem::new(Code::MethodNotAllowed, detail).allowing(METHODS));
+            }
+            _ => check_upgrade(headers)?,
+        }
+        match connection {
+            Connection::Unix(_) => Ok(()),
+            Connection::Tcp { port } => {
+                check_host(headers, request.uri(), *port)?;
+                if is_probe(request.uri()) { Ok(()) } else { self.check_token(headers) }
+            }
+        }
+    }
+
+    fn check_token(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let refused = |detail| Err(Problem::new(Code::Unauthenticated, detail));
+        let mut all = headers.get_all(AUTHORIZATION).iter();
+        let offered = match (all.next(), all.next()) {
+            (None, _) => return refused("this needs the header Authorization: Bearer TOKEN"),
+            (Some(_), Some(_)) => return refused("Authorization stands more than once"),
+            (Some(only), None) => only.as_bytes(),
+        };
+        let Some(offered) = bearer(offered) else {
+            return refused("Authorization must be: Bearer TOKEN");
+        };
+        match &self.token {
+            Some(token) if token.matches(offered) => Ok(()),
+            Some(_) | None => refused("the token is not the one in the token file"),
+        }
+    }
+}
+
+/// What may be asked anywhere.
+const METHODS: &str = "GET, HEAD, POST";
+
+/// Answered without a token: they tell one bit, and those who probe have no token. `?verbose` names vaults.
+fn is_probe(uri: &Uri) -> bool {
+    matches!(uri.path(), "/livez" | "/readyz") && uri.query().is_none()
+}
+
+/// RFC 9110, 11.1: the scheme in any case, one or more spaces.
+fn bearer(credentials: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = credentials.split_at_checked(6)?;
+    let token = token.strip_prefix(b" ")?.trim_ascii();
+    (scheme.eq_ignore_ascii_case(b"bearer") && !token.is_empty()).then_some(token)
+}
+
+/// Headers that proxies and browsers add, and no local caller does.
+fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
+    for (name, value) in headers {
+        if is_forwarding(name) {
+            return Err(Problem::new(Code::Forwarded, format!("a request with {name} came through a proxy; only local callers are served")));
+        }
+        if is_from_browser(name, value.as_bytes()) {
+            return Err(Problem::new(Code::BadHost, format!("a request with {name} came from a browser; only local programs are served")));
+        }
+    }
+    Ok(())
+}
+
+fn is_forwarding(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    match name.as_bytes()[0] {
+        b'x' => {
+            name.starts_with("x-forwarded")
+                || name.starts_with("x-original-")
+                || matches!(name, "x-real-ip" | "x-client-ip" | "x-cluster-client-ip")
+        }
+        b'c' => name.starts_with("cf-"),
+        b'f' => name.starts_with("forwarded"),
+        b'v' => name == "via",
+        b't' => name == "true-client-ip",
+        _ => false,
+    }
+}
+
+/// `Sec-Fetch-Mode: cors` alone is let through: Node's own `fetch` sends it, and no browser sends it without
+/// `Sec-Fetch-Site` and `Sec-Fetch-Dest`.
+fn is_from_browser(name: &HeaderName, value: &[u8]) -> bool {
+    let name = name.as_str();
+    match name.as_bytes()[0] {
+        b'o' => name == "origin",
+        b'r' => name == "referer",
+        b's' => name.starts_with("sec-fetch-") && !(name == "sec-fetch-mode" && value == b"cors"),
+        b'a' => name.starts_with("access-control-request-"),
+        _ => false,
+    }
+}
+
+/// An offer of HTTP/2 is passed over, as RFC 9110, 7.8 lets a server do: Java's own client makes it with every first
+/// request. Any other upgrade is a WebSocket or worse.
+fn check_upgrade(headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.get_all(UPGRADE).iter().find(|offer| !offer.as_bytes().eq_ignore_ascii_case(b"h2c")) {
+        None => Ok(()),
+        Some(_) => Err(Problem::new(Code::MethodNotAllowed, "no protocol to upgrade to is served").allowing(METHODS)),
+    }
+}
+
+/// Exactly one `Host`, and it is ours; an authority in the request line says the same.
+fn check_host(headers: &HeaderMap, uri: &Uri, port: u16) -> Result<(), Problem> {
+    let bad = |detail| Err(Problem::new(Code::BadHost, detail));
+    let mut all = headers.get_all(HOST).iter();
+    let host = match (all.next(), all.next()) {
+        (None, _) => return bad("there is no Host header"),
+        (Some(_), Some(_)) => return bad("Host stands more than once"),
+        (Some(only), None) => only.as_bytes(),
+    };
+    if host.is_empty() || !host.iter().all(u8::is_ascii_graphic) || host.contains(&b'@') {
+        return bad("Host is no host and port");
+    }
+    if !is_ours(host, port) {
+        return Err(Problem::misdirected(format!("Host must be 127.0.0.1:{port}, [::1]:{port} or localhost:{port}")));
+    }
+    match uri.authority() {
+        Some(authority) if !authority.as_str().as_bytes().eq_ignore_ascii_case(host) => {
+            Err(Problem::misdirected("the request line names another host than Host does"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn is_ours(host: &[u8], port: u16) -> bool {
+    let (name, told) = match host.iter().rposition(|byte| *byte == b':') {
+        Some(colon) if !host.ends_with(b"]") => (&host[..colon], Some(&host[colon + 1..])),
+        Some(_) | None => (host, None),
+    };
+    let told = match told {
+        None => Some(80),
+        Some(digits) if digits.len() <= 5 && !digits.starts_with(b"0") => {
+            std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+')).and_then(|digits| digits.parse().ok())
+        }
+        Some(_) => None,
+    };
+    told == Some(port) && (name == b"127.0.0.1" || name == b"[::1]" || name.eq_ignore_ascii_case(b"localhost"))
+}

@@ -1,0 +1,95 @@
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
+
+use crate::secret::{Secret, SecretValue};
+
+/// A secret's value on its way over the wire. Serialises as text, deserialises into wiped memory, prints as
+/// `[redacted]`. On the server's side it is the cached value itself, not a copy.
+pub struct Value(Held);
+
+enum Held {
+    Shared(Arc<Secret>),
+    Own(SecretValue),
+}
+
+impl Value {
+    /// The value's bytes, for whoever hands them on.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        match &self.0 {
+            Held::Shared(secret) => secret.value.expose(),
+            Held::Own(value) => value.expose(),
+        }
+    }
+
+    /// Whether it can stand in JSON: only UTF-8 text can.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        std::str::from_utf8(self.expose()).is_ok()
+    }
+
+    /// Takes the value out, for whoever keeps it.
+    #[must_use]
+    pub fn into_secret(self) -> SecretValue {
+        match self.0 {
+            Held::Shared(secret) => SecretValue::new(secret.value.expose()),
+            Held::Own(value) => value,
+        }
+    }
+}
+
+impl From<Arc<Secret>> for Value {
+    fn from(secret: Arc<Secret>) -> Self {
+        Self(Held::Shared(secret))
+    }
+}
+
+impl From<SecretValue> for Value {
+    fn from(value: SecretValue) -> Self {
+        Self(Held::Own(value))
+    }
+}
+
+impl AsRef<[u8]> for Value {
+    fn as_ref(&self) -> &[u8] {
+        self.expose()
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = std::str::from_utf8(self.expose()).map_err(|_| serde::ser::Error::custom("the value is not text"))?;
+        serializer.serialize_str(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut text = Zeroizing::new(String::deserialize(deserializer)?);
+        Ok(Self(Held::Own(SecretValue::new(std::mem::take(&mut *text).into_bytes()))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_sent_and_received_and_never_printed() {
+        let value: Value = serde_json::from_str("\"hun\\nter2\"").unwrap();
+        assert_eq!(value.expose(), b"hun\nter2");
+        assert_eq!(format!("{value:?}"), "[redacted]");
+        assert_eq!(serde_json::to_string(&value).unwrap(), "\"hun\\nter2\"");
+        let bytes = Value::from(SecretValue::new(vec![0xff]));
+        assert!(!bytes.is_text() && serde_json::to_string(&bytes).is_err());
+    }
+}

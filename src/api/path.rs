@@ -1,0 +1,53 @@
+//! Names in the path and parameters in the query: parsed once, and refused with what is wrong and where.
+//!
+//! The router has percent-decoded each part of the path exactly once, so that `%2f` is a slash within a name, which no
+//! name may hold, and never a separator.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+
+use super::problem::{Code, Problem};
+
+/// The named parts of the path.
+pub(super) struct Names(RawPathParams);
+
+impl Names {
+    /// The part of that name, parsed.
+    pub(super) fn parse<T: FromStr<Err: Display>>(&self, part: &str) -> Result<T, Problem> {
+        let text = self.0.iter().find_map(|(name, text)| (name == part).then_some(text));
+        let text = text.expect("the route has that part");
+        text.parse().map_err(|error| Problem::new(Code::BadReference, format!("in the path: {error}")))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Names {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match RawPathParams::from_request_parts(parts, state).await {
+            Ok(names) => Ok(Self(names)),
+            Err(_) => Err(Problem::new(Code::BadReference, "in the path: what is percent-encoded there is not UTF-8")),
+        }
+    }
+}
+
+/// The parameters of a query, decoded. Each at most once.
+pub(super) fn parameters(query: Option<&str>) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, Problem> {
+    let Some(query) = query else { return Ok(Vec::new()) };
+    let all: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
+    for (at, (name, _)) in all.iter().enumerate() {
+        if all[..at].iter().any(|(earlier, _)| earlier == name) {
+            return Err(bad_parameter(name, "is told twice"));
+        }
+    }
+    Ok(all)
+}
+
+/// A parameter that is not understood.
+pub(super) fn bad_parameter(name: &str, problem: &str) -> Problem {
+    Problem::new(Code::BadQuery, format!("the parameter `{}` {problem}", name.escape_debug()))
+}

@@ -1,0 +1,88 @@
+//! The routes that tell what exists. Never values.
+
+use axum::Json;
+use axum::extract;
+use axum::http::Uri;
+
+use crate::api::State;
+use crate::api::model::{ProblemDocument, SearchAnswer, SecretSummary, SecretsPage, Unanswered, VaultDocument, VaultsAnswer, VersionsAnswer};
+use crate::api::path::{Names, bad_parameter, parameters};
+use crate::api::problem::{Code, Problem};
+use crate::catalog::{BadQuery, Query};
+use crate::secret::VaultName;
+
+/// Every vault: where it is, whether it can be reached and why not, how many secrets it holds.
+#[utoipa::path(get, path = "/v1/vaults", tag = "catalog", responses(
+    (status = 200, description = "The vaults", body = VaultsAnswer), super::CommonResponses
+))]
+pub(super) async fn vaults(extract::State(state): extract::State<State>, uri: Uri) -> Result<Json<VaultsAnswer>, Problem> {
+    if let Some((name, _)) = parameters(uri.query())?.first() {
+        return Err(bad_parameter(name, "is not known here"));
+    }
+    let catalog = state.broker().catalog();
+    let vaults = catalog.vaults().into_iter().map(VaultDocument::from).collect();
+    let unanswered: Vec<_> = state.unanswered().iter().map(Unanswered::from).collect();
+    Ok(Json(VaultsAnswer { vaults, complete: unanswered.is_empty(), unanswered }))
+}
+
+/// One vault's secrets, by name, without their values.
+#[utoipa::path(get, path = "/v1/vaults/{vault}/secrets", tag = "catalog", params(super::VaultPart, super::PageParameters), responses(
+    (status = 200, description = "A page of secrets", body = SecretsPage), super::LookupResponses
+))]
+pub(super) async fn secrets(
+    extract::State(state): extract::State<State>,
+    names: Names,
+    uri: Uri,
+) -> Result<Json<SecretsPage>, Problem> {
+    let vault: VaultName = names.parse("vault")?;
+    let (mut limit, mut cursor) = (Query::USUAL, None);
+    for (name, value) in parameters(uri.query())? {
+        match &*name {
+            "limit" => {
+                let told = value.parse().ok().filter(|limit| (1..=Query::MOST).contains(limit));
+                let wrong = || bad_parameter("limit", &format!("must be a number from 1 to {}", Query::MOST));
+                limit = told.ok_or_else(wrong)?;
+            }
+            "cursor" => cursor = Some(value),
+            _ => return Err(bad_parameter(&name, "is not known here")),
+        }
+    }
+    let entry = state.broker().entry(&vault)?;
+    let page = state.broker().catalog().secrets(&entry, limit, cursor.as_deref()).map_err(|error| bad_query(&error))?;
+    Ok(Json(SecretsPage::new(&entry.address, page)))
+}
+
+/// The metadata of every version of a secret, newest first.
+#[utoipa::path(
+    get, path = "/v1/vaults/{vault}/secrets/{name}/versions", tag = "secrets", params(super::VaultPart, super::NamePart),
+    responses((status = 200, description = "The versions", body = VersionsAnswer), super::LookupResponses)
+)]
+pub(super) async fn versions(
+    extract::State(state): extract::State<State>,
+    names: Names,
+    uri: Uri,
+) -> Result<Json<VersionsAnswer>, Problem> {
+    let (vault, name): (VaultName, _) = (names.parse("vault")?, names.parse("name")?);
+    if let Some((name, _)) = parameters(uri.query())?.first() {
+        return Err(bad_parameter(name, "is not known here"));
+    }
+    let address = state.broker().entry(&vault)?.address;
+    let versions = state.broker().versions(&vault, &name).await?;
+    Ok(Json(VersionsAnswer { versions: versions.iter().map(|one| SecretSummary::new(address.clone(), one)).collect() }))
+}
+
+/// What matches, over all vaults, and which vaults could not be asked.
+#[utoipa::path(get, path = "/v1/search", tag = "catalog", params(super::SearchParameters), responses(
+    (status = 200, description = "A page of hits", body = SearchAnswer), super::CommonResponses
+))]
+pub(super) async fn search(extract::State(state): extract::State<State>, uri: Uri) -> Result<Json<SearchAnswer>, Problem> {
+    let pairs: Vec<_> = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).collect();
+    let query = Query::from_parameters(pairs.iter().map(|(name, value)| (&**name, &**value)));
+    let query = query.map_err(|error| bad_query(&error))?;
+    let page = state.broker().catalog().search(&query).map_err(|error| bad_query(&error))?;
+    Ok(Json(SearchAnswer::from(page)))
+}
+
+fn bad_query(error: &BadQuery) -> Problem {
+    Problem::new(Code::BadQuery, format!("the parameter {error}"))
+}

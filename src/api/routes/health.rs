@@ -1,0 +1,78 @@
+//! Whether the process works, whether it can serve, and what it counts.
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract;
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+
+use crate::api::State;
+use crate::api::model::{ProblemDocument, Readiness, Unanswered, is_ready};
+use crate::api::path::{bad_parameter, parameters};
+use crate::api::problem::{Code, Problem};
+
+/// Whether the process works. Needs no token.
+#[utoipa::path(get, path = "/livez", tag = "health", security(()), responses((status = 200, description = "It does", body = String, content_type = "text/plain", example = "ok\n")))]
+pub(super) async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// Whether the first discovery and the first listing are done. Needs no token unless `verbose` is asked for.
+#[utoipa::path(get, path = "/readyz", tag = "health", security((), ("token" = [])), params(
+    ("verbose" = Option<bool>, Query, description = "Explain, as JSON, with counts by source and the vaults that could not be asked", allow_empty_value = true)
+), responses(
+    (status = 200, description = "They are", content((String = "text/plain", example = "ready\n"), (Readiness = "application/json"))),
+    (status = 503, description = "Not yet: not-ready; with `verbose`, the explanation", content(
+        (ProblemDocument = "application/problem+json"), (Readiness = "application/json")
+    ), headers(("Retry-After" = u64, description = "Seconds")))
+))]
+pub(super) async fn readyz(extract::State(state): extract::State<State>, uri: Uri) -> Result<Response, Problem> {
+    let catalog = state.broker().catalog();
+    let progress = *catalog.progress().borrow();
+    let mut verbose = false;
+    for (name, value) in parameters(uri.query())? {
+        match (&*name, &*value) {
+            ("verbose", "" | "true" | "1") => verbose = true,
+            ("verbose", "false" | "0") => {}
+            ("verbose", _) => return Err(bad_parameter("verbose", "is true or false")),
+            _ => return Err(bad_parameter(&name, "is not known here")),
+        }
+    }
+    if verbose {
+        let unanswered = state.unanswered().iter().map(Unanswered::from).collect();
+        let readiness = Readiness::new(progress, &catalog.vaults(), unanswered);
+        let mut response = Json(&readiness).into_response();
+        if !readiness.ready {
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        return Ok(response);
+    }
+    if is_ready(progress) {
+        return Ok("ready\n".into_response());
+    }
+    let detail = if progress.discovery_done {
+        format!("{} of {} vaults are listed", progress.listed + progress.failed, progress.vaults)
+    } else {
+        "the vaults are still being discovered".to_owned()
+    };
+    Err(Problem::new(Code::NotReady, detail))
+}
+
+/// Counters and levels, as OpenMetrics. No secret's name is in any of them.
+#[utoipa::path(get, path = "/metrics", tag = "health", responses(
+    (status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text"), super::CommonResponses
+))]
+pub(super) async fn metrics(extract::State(state): extract::State<State>) -> Response {
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    ([(header::CONTENT_TYPE, kind)], state.metrics_text()).into_response()
+}
+
+/// This API, as OpenAPI 3.1.
+#[utoipa::path(get, path = "/openapi.json", tag = "health", responses(
+    (status = 200, description = "The document", body = Object, content_type = "application/json"), super::CommonResponses
+))]
+pub(super) async fn openapi(extract::State(state): extract::State<State>) -> Response {
+    let document: Bytes = state.openapi();
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], Body::from(document)).into_response()
+}

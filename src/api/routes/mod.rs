@@ -1,0 +1,72 @@
+//! The routes: parse, ask the broker, answer. What they have in common is in the modules beside this one.
+
+mod catalog;
+mod health;
+mod resolve;
+mod secrets;
+
+use axum::http::{Method, Uri};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::State;
+use super::problem::{Code, Problem};
+use crate::secret::SecretName;
+
+/// All of them, with their part of the OpenAPI document.
+pub(super) fn all() -> OpenApiRouter<State> {
+    OpenApiRouter::new()
+        .routes(routes!(secrets::anywhere))
+        .routes(routes!(secrets::current))
+        .routes(routes!(secrets::version))
+        .routes(routes!(catalog::versions))
+        .routes(routes!(catalog::vaults))
+        .routes(routes!(catalog::secrets))
+        .routes(routes!(catalog::search))
+        .routes(routes!(resolve::resolve))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+        .routes(routes!(health::openapi))
+        .fallback(nowhere)
+}
+
+/// The route that a path leads to, as its pattern: what metrics may tell of it.
+pub(super) fn pattern(path: &str) -> &'static str {
+    let mut parts = path.strip_prefix('/').unwrap_or(path).split('/');
+    let parts = [(); 8].map(|()| parts.next());
+    match parts {
+        [Some("v1"), Some("secrets"), Some(_), None, ..] => "/v1/secrets/{name}",
+        [Some("v1"), Some("vaults"), None, ..] => "/v1/vaults",
+        [Some("v1"), Some("vaults"), Some(_), Some("secrets"), None, ..] => "/v1/vaults/{vault}/secrets",
+        [Some("v1"), Some("vaults"), Some(_), Some("secrets"), Some(_), None, ..] => "/v1/vaults/{vault}/secrets/{name}",
+        [Some("v1"), Some("vaults"), Some(_), Some("secrets"), Some(_), Some("versions"), None, ..] => {
+            "/v1/vaults/{vault}/secrets/{name}/versions"
+        }
+        [Some("v1"), Some("vaults"), Some(_), Some("secrets"), Some(_), Some("versions"), Some(_), None] => {
+            "/v1/vaults/{vault}/secrets/{name}/versions/{version}"
+        }
+        [Some("v1"), Some("search"), None, ..] => "/v1/search",
+        [Some("v1"), Some("resolve"), None, ..] => "/v1/resolve",
+        [Some("livez"), None, ..] => "/livez",
+        [Some("readyz"), None, ..] => "/readyz",
+        [Some("metrics"), None, ..] => "/metrics",
+        [Some("openapi.json"), None, ..] => "/openapi.json",
+        _ => "none",
+    }
+}
+
+/// Nothing is served there. A name with a slash in it, or none, is told apart from a path that is simply wrong.
+async fn nowhere(uri: Uri) -> Problem {
+    if let Some(rest) = uri.path().strip_prefix("/v1/secrets/")
+        && let Err(error) = rest.parse::<SecretName>()
+    {
+        return Problem::new(Code::BadReference, format!("in the path: {error}"));
+    }
+    Problem::new(Code::NotFound, "nothing is served at this path; /openapi.json tells what is")
+}
+
+/// The path is served, the method is not; the router adds `Allow`.
+pub(super) async fn not_allowed(method: Method) -> Problem {
+    Problem::new(Code::MethodNotAllowed, format!("{method} is not served at this path"))
+}

@@ -1,0 +1,103 @@
+//! Many references at once: all of their values, or every failure by its key.
+
+use std::collections::BTreeMap;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract;
+use axum::http::{HeaderValue, Request, header};
+use axum::response::Response;
+use zeroize::Zeroizing;
+
+use crate::api::State;
+use crate::api::model::{ProblemDocument, ResolveAnswer, ResolveRequest, ResolvedFrom, Value};
+use crate::api::problem::{Code, Problem};
+use crate::broker::Resolved;
+use crate::secret::{Reference, SecretValue};
+
+/// A body may hold so many bytes.
+const MOST_BYTES: usize = 1024 * 1024;
+/// And so many references.
+const MOST: usize = 1_000;
+
+/// The values of all these references, or, if any fails, a problem that tells every failure by its key.
+#[utoipa::path(
+    post, path = "/v1/resolve", tag = "secrets", request_body = ResolveRequest,
+    responses((status = 200, description = "Every value", body = ResolveAnswer), super::ResolveResponses)
+)]
+pub(super) async fn resolve(
+    extract::State(state): extract::State<State>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let ResolveRequest { refs } = read(request).await?;
+    if refs.len() > MOST {
+        return Err(Problem::new(Code::BadQuery, format!("refs has {} references; {MOST} is the most", refs.len())));
+    }
+    let of = refs.len();
+    let (mut references, mut failures) = (BTreeMap::new(), BTreeMap::new());
+    for (key, text) in refs {
+        match text.parse::<Reference>() {
+            Ok(reference) => drop(references.insert(key, reference)),
+            Err(error) => {
+                let problem = Problem::new(Code::BadReference, format!("the reference {error}"));
+                failures.insert(key, problem);
+            }
+        }
+    }
+    // Even if some are malformed already: a caller mends all faults at once, or one at a time for ever.
+    let mut answer = ResolveAnswer { values: BTreeMap::new(), resolved: BTreeMap::new() };
+    match state.broker().resolve(&references).await {
+        Err(errors) => failures.extend(errors.into_iter().map(|(key, error)| (key, Problem::from(error)))),
+        Ok(resolved) => {
+            for (key, one) in resolved {
+                let value = Value::from(SecretValue::new(one.value().expose()));
+                if !value.is_text() {
+                    let detail = "the value is no text, which JSON cannot carry; get it by itself";
+                    failures.insert(key, Problem::new(Code::NotAcceptable, detail));
+                    continue;
+                }
+                answer.resolved.insert(key.clone(), origin(&one));
+                answer.values.insert(key, value);
+            }
+        }
+    }
+    if !failures.is_empty() {
+        return Err(Problem::unresolved(failures, of));
+    }
+    let bytes: usize = answer.values.values().map(|value| 2 * value.expose().len() + 512).sum();
+    let mut body = Zeroizing::new(Vec::with_capacity(bytes + 64));
+    serde_json::to_writer(&mut *body, &answer).expect("values are text, and all else is plain data");
+    let mut response = Response::new(Body::from(Bytes::from_owner(body)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+fn origin(one: &Resolved) -> ResolvedFrom {
+    let reading = &one.reading;
+    ResolvedFrom {
+        vault: reading.vault.clone(),
+        name: reading.secret.metadata.name.clone(),
+        version: reading.secret.metadata.version.clone(),
+        reference: reading.reference(),
+        age: reading.age.as_secs(),
+    }
+}
+
+/// The body, if it says that it is JSON: what a page's form can send says something else.
+async fn read(request: Request<Body>) -> Result<ResolveRequest, Problem> {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
+        return Err(Problem::new(Code::UnsupportedMediaType, "send the header Content-Type: application/json"));
+    }
+    let body = to_bytes(request.into_body(), MOST_BYTES).await.map_err(|_| {
+        Problem::new(Code::TooLarge, format!("the body did not arrive whole, or has more than {MOST_BYTES} bytes"))
+    })?;
+    serde_json::from_slice(&body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let detail = format!(
+            "the body is wrong at line {line}, column {column}: expected {{\"refs\": {{\"KEY\": \"secret://VAULT/NAME\"}}}}, \
+             each key once"
+        );
+        Problem::new(Code::BadQuery, detail)
+    })
+}

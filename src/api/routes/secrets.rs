@@ -1,0 +1,224 @@
+//! The routes that give values. This is the only place of the API where they leave, with `resolve` beside it.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::response::Response;
+use ring::digest::{SHA256, digest};
+use zeroize::Zeroizing;
+
+use crate::api::State;
+use crate::api::freshness::{cache_status, is_held_by_caller, steer};
+use crate::api::model::{Attributes, ProblemDocument, SecretDocument, Value};
+use crate::api::negotiate::{Form, form};
+use crate::api::path::{Names, bad_parameter, parameters};
+use crate::api::problem::{Code, Problem};
+use crate::broker::{Ask, Reading, view};
+use crate::catalog::Unanswered;
+use crate::secret::{Pointer, Reference, Version};
+
+/// The vault that answered.
+const VAULT: HeaderName = HeaderName::from_static("sidekey-vault");
+/// The vaults that could not be asked whether they hold it too.
+const INCOMPLETE: HeaderName = HeaderName::from_static("sidekey-incomplete");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// The secret of that name, whichever vault holds it.
+#[utoipa::path(get, path = "/v1/secrets/{name}", tag = "secrets", responses(super::ValueResponses), params(
+    super::NamePart, super::ViewParameters, super::VersionParameter, super::FreshnessHeaders
+))]
+pub(super) async fn anywhere(
+    extract::State(state): extract::State<State>,
+    names: Names,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let name = names.parse("name")?;
+    let (view, version) = View::parse(uri.query(), true)?;
+    answer(&state, &Ask { vault: None, name, version, steer: steer(&headers) }, &view, &headers).await
+}
+
+/// The current version of a secret in a vault.
+#[utoipa::path(get, path = "/v1/vaults/{vault}/secrets/{name}", tag = "secrets", responses(super::ValueResponses), params(
+    super::VaultPart, super::NamePart, super::ViewParameters, super::FreshnessHeaders
+))]
+pub(super) async fn current(
+    extract::State(state): extract::State<State>,
+    names: Names,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (vault, name) = (Some(names.parse("vault")?), names.parse("name")?);
+    let (view, version) = View::parse(uri.query(), false)?;
+    answer(&state, &Ask { vault, name, version, steer: steer(&headers) }, &view, &headers).await
+}
+
+/// One version of a secret in a vault.
+#[utoipa::path(
+    get, path = "/v1/vaults/{vault}/secrets/{name}/versions/{version}", tag = "secrets",
+    responses(super::ValueResponses),
+    params(super::VaultPart, super::NamePart, super::VersionPart, super::ViewParameters, super::FreshnessHeaders)
+)]
+pub(super) async fn version(
+    extract::State(state): extract::State<State>,
+    names: Names,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (vault, name) = (Some(names.parse("vault")?), names.parse("name")?);
+    let version = Some(names.parse("version")?);
+    let (view, _) = View::parse(uri.query(), false)?;
+    answer(&state, &Ask { vault, name, version, steer: steer(&headers) }, &view, &headers).await
+}
+
+/// Which part of a value is asked for.
+#[derive(Default)]
+enum View {
+    #[default]
+    Whole,
+    Field(Pointer),
+    Pem,
+}
+
+impl View {
+    /// From the query, with the version where the route takes one there.
+    fn parse(query: Option<&str>, versioned: bool) -> Result<(Self, Option<Version>), Problem> {
+        let (mut view, mut version) = (Self::Whole, None);
+        for (name, value) in parameters(query)? {
+            match (&*name, &view) {
+                ("field", Self::Whole) => {
+                    let pointer = value.parse();
+                    view = Self::Field(pointer.map_err(|_| {
+                        Problem::new(Code::BadReference, "the parameter `field` is not a JSON pointer: it must start with '/'")
+                    })?);
+                }
+                ("format", Self::Whole) if value == "pem" => view = Self::Pem,
+                ("format", Self::Whole) => return Err(bad_parameter("format", "must be pem")),
+                ("field" | "format", _) => return Err(bad_parameter(&name, "cannot stand beside field or format")),
+                ("version", _) if versioned => {
+                    let parsed = value.parse();
+                    version = Some(parsed.map_err(|error| {
+                        Problem::new(Code::BadReference, format!("the parameter `version`: {error}"))
+                    })?);
+                }
+                _ => return Err(bad_parameter(&name, "is not known here")),
+            }
+        }
+        Ok((view, version))
+    }
+
+    fn of(&self, reading: &Reading) -> Result<Value, Problem> {
+        Ok(match self {
+            Self::Whole => Value::from(Arc::clone(&reading.secret)),
+            Self::Field(pointer) => view::field(&reading.secret, pointer).map_err(crate::broker::Error::from)?.into(),
+            Self::Pem => view::pem(&reading.secret).map_err(crate::broker::Error::from)?.into(),
+        })
+    }
+}
+
+async fn answer(state: &State, ask: &Ask, view: &View, headers: &HeaderMap) -> Result<Response, Problem> {
+    let form = form(headers)?;
+    let reading = state.broker().get(ask).await?;
+    let value = view.of(&reading)?;
+    let attributes = match form {
+        Form::Raw => None,
+        Form::Json if value.is_text() => Some(Attributes::from(&reading.secret.metadata)),
+        Form::Json => {
+            let detail = "the value is no text, which JSON cannot carry; accept application/octet-stream instead";
+            return Err(Problem::new(Code::NotAcceptable, detail));
+        }
+    };
+    let etag = etag(&reading, view, attributes.as_ref());
+    let mut response = match &etag {
+        Some(etag) if is_held_by_caller(headers, etag) => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response
+        }
+        Some(_) | None => match attributes {
+            None => raw(value),
+            Some(attributes) => json(&reading, view, value, attributes),
+        },
+    };
+    let out = response.headers_mut();
+    if let Some(etag) = etag {
+        out.insert(header::ETAG, HeaderValue::from_maybe_shared(Bytes::from(etag)).expect("hexadecimal digits and words"));
+    }
+    out.insert(header::AGE, HeaderValue::from(reading.age.as_secs()));
+    out.insert(CACHE_STATUS, cache_status(&reading, ask.steer));
+    out.insert(VAULT, HeaderValue::from_str(reading.vault.as_str()).expect("a vault's name is ASCII"));
+    if !reading.incomplete.is_empty() {
+        out.insert(INCOMPLETE, incomplete(&reading.incomplete));
+    }
+    Ok(response)
+}
+
+/// The value and not one byte more. Text is UTF-8; what is not is told as bytes rather than as broken text.
+fn raw(value: Value) -> Response {
+    let kind = if value.is_text() { "text/plain; charset=utf-8" } else { "application/octet-stream" };
+    let mut response = Response::new(Body::from(Bytes::from_owner(value)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn json(reading: &Reading, view: &View, value: Value, attributes: Attributes) -> Response {
+    let pointer = match view {
+        View::Field(pointer) => Some(pointer.clone()),
+        View::Whole | View::Pem => None,
+    };
+    // Large enough as a rule, so that no unwiped copy is left behind by growing.
+    let mut body = Zeroizing::new(Vec::with_capacity(2 * value.expose().len() + 2_048));
+    let document = SecretDocument {
+        vault: reading.vault.clone(),
+        name: reading.secret.metadata.name.clone(),
+        version: reading.secret.metadata.version.clone(),
+        value,
+        attributes,
+        reference: Reference { pointer, ..reading.reference() },
+    };
+    serde_json::to_writer(&mut *body, &document).expect("the value is text, and all else is plain data");
+    let mut response = Response::new(Body::from(Bytes::from_owner(body)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The version, with a mark for every other view of it: representations that differ never share a tag (RFC 9110, 8.8.1).
+/// The JSON document tells attributes too, which move without a new version, so that its mark is made of them.
+fn etag(reading: &Reading, view: &View, attributes: Option<&Attributes>) -> Option<String> {
+    let version = reading.secret.metadata.version.as_ref()?.as_str();
+    let mut tag = String::with_capacity(version.len() + 2);
+    tag.push('"');
+    tag.push_str(version);
+    match view {
+        View::Whole => {}
+        View::Field(pointer) => push_mark(&mut tag, "f", pointer.as_str().as_bytes()),
+        View::Pem => tag.push_str("-pem"),
+    }
+    if let Some(attributes) = attributes {
+        let text = serde_json::to_vec(&(&reading.vault, attributes)).expect("attributes are plain data");
+        push_mark(&mut tag, "json", &text);
+    }
+    tag.push('"');
+    Some(tag)
+}
+
+fn push_mark(tag: &mut String, kind: &str, of: &[u8]) {
+    let hash = digest(&SHA256, of);
+    let _ = write!(tag, "-{kind}");
+    for byte in &hash.as_ref()[..6] {
+        let _ = write!(tag, "{byte:02x}");
+    }
+}
+
+/// `hr-prod;reason=firewall, prod:*;reason=timed-out`: a vault, or all that a source's discovery may have missed.
+fn incomplete(unanswered: &[Unanswered]) -> HeaderValue {
+    let one = |unanswered: &Unanswered| match &unanswered.vault {
+        Some(vault) => format!("{vault};reason={}", unanswered.reason),
+        None => format!("{}:*;reason={}", unanswered.source, unanswered.reason),
+    };
+    let all: Vec<_> = unanswered.iter().map(one).collect();
+    HeaderValue::from_str(&all.join(", ")).expect("names and words are ASCII")
+}

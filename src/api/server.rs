@@ -1,0 +1,249 @@
+//! Accepting connections, serving them, and letting go of them.
+//!
+//! Every request passes here in the same order: guard, route, the headers that every answer carries. What a handler
+//! does wrong is that request's 500 and nothing else. A machine that runs out of file descriptors slows accepting down
+//! and never ends it. Shutting down accepts nothing new, ends what idles, finishes what is under way, and tells what
+//! did not finish in time.
+
+use std::convert::Infallible;
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, Method, Request, Response};
+use axum::response::IntoResponse as _;
+use futures::FutureExt as _;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service as _;
+
+use super::guard::{Connection, Guard, Peer};
+use super::listener::{Kind, Listener};
+use super::patience::{Patient, Phase};
+use super::problem::{Code, Problem};
+use crate::metrics::Metrics;
+
+/// Bounds on what callers may hold, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServeOptions {
+    /// Connections at once over all listeners; more wait in the system's queue. 4,096.
+    pub connections: usize,
+    /// How long a connection may idle between two requests. 75 seconds.
+    pub keep_alive: Duration,
+    /// How long requests under way may take to finish once shutdown began. 5 seconds.
+    pub grace: Duration,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self { connections: 4_096, keep_alive: Duration::from_secs(75), grace: Duration::from_secs(5) }
+    }
+}
+
+/// How serving ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that were cut because their request did not end within the grace.
+    pub cut: usize,
+}
+
+/// What every connection is served with. Cheap to clone.
+#[derive(Clone)]
+struct Serving {
+    router: Router,
+    guard: Arc<Guard>,
+    metrics: Metrics,
+    builder: http1::Builder,
+    places: Arc<Semaphore>,
+    connections: TaskTracker,
+    /// No new requests.
+    closing: CancellationToken,
+    /// The grace is over.
+    cut: CancellationToken,
+}
+
+/// Serves until `shutdown` is cancelled, then drains. The listeners are closed, and sockets removed, before it drains.
+pub async fn serve(
+    listeners: Vec<Listener>,
+    router: Router,
+    guard: Guard,
+    metrics: Metrics,
+    options: ServeOptions,
+    shutdown: CancellationToken,
+) -> Drained {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(options.keep_alive).max_headers(64).max_buf_size(64 * 1024);
+    let serving = Serving {
+        router,
+        guard: Arc::new(guard),
+        metrics,
+        builder,
+        places: Arc::new(Semaphore::new(options.connections)),
+        connections: TaskTracker::new(),
+        closing: shutdown,
+        cut: CancellationToken::new(),
+    };
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        accepting.spawn(serving.clone().accept(listener));
+    }
+    while accepting.join_next().await.is_some() {}
+    serving.closing.cancelled().await;
+    serving.connections.close();
+    let drained = tokio::time::timeout(options.grace, serving.connections.wait()).await;
+    let cut = if drained.is_ok() { 0 } else { serving.connections.len() };
+    serving.cut.cancel();
+    serving.connections.wait().await;
+    if cut > 0 {
+        tracing::warn!(connections = cut, "requests did not finish within the grace and were cut");
+    }
+    Drained { cut }
+}
+
+impl Serving {
+    async fn accept(self, listener: Listener) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let place = Arc::clone(&self.places).acquire_owned();
+            let place = tokio::select! {
+                () = self.closing.cancelled() => return,
+                place = place => place.expect("the semaphore is never closed"),
+            };
+            let accepted = tokio::select! {
+                () = self.closing.cancelled() => return,
+                accepted = accept(&listener) => accepted,
+            };
+            let (stream, connection) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) if is_the_peers(&error) => continue,
+                Err(error) => {
+                    tracing::warn!(listener = listener.address(), %error, "accepting a connection failed; trying again");
+                    tokio::select! {
+                        () = self.closing.cancelled() => return,
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                    pause = (pause * 2).min(LAST_PAUSE);
+                    continue;
+                }
+            };
+            pause = FIRST_PAUSE;
+            let serving = self.clone();
+            self.connections.spawn(async move {
+                match stream {
+                    Stream::Unix(stream) => serving.connection(stream, connection).await,
+                    Stream::Tcp(stream) => serving.connection(stream, connection).await,
+                }
+                drop(place);
+            });
+        }
+    }
+
+    async fn connection<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S, connection: Connection) {
+        let phase = Phase::default();
+        let io = TokioIo::new(Patient::new(stream, phase.clone()));
+        let (closing, cut) = (self.closing.clone(), self.cut.clone());
+        let builder = self.builder.clone();
+        let service = service_fn(|request| {
+            phase.begin();
+            let answer = self.answer(request, connection);
+            async {
+                let response = answer.await;
+                phase.end();
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let mut served = pin!(builder.serve_connection(io, service));
+        tokio::select! {
+            // Its errors are the peer's: it went away, was too slow, or spoke no HTTP.
+            _ = served.as_mut() => return,
+            () = closing.cancelled() => {}
+        }
+        if phase.is_new() {
+            return;
+        }
+        served.as_mut().graceful_shutdown();
+        tokio::select! {
+            _ = served => {}
+            () = cut.cancelled() => {}
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>, connection: Connection) -> Response<Body> {
+        let (route, mut response) = match self.guard.check(&request, &connection) {
+            Err(problem) => ("refused", problem.into_response()),
+            Ok(()) => {
+                let route = super::routes::pattern(request.uri().path());
+                let handled = self.router.clone().call(bodied(request, connection));
+                // What a handler leaves half done when it panics is dropped with it.
+                match AssertUnwindSafe(handled).catch_unwind().await {
+                    Ok(Ok(response)) => (route, response),
+                    Ok(Err(never)) => match never {},
+                    // What the panic said may hold anything: it goes nowhere. Where it was, the panic hook tells.
+                    Err(_) => (route, Problem::new(Code::Internal, "a fault of sidekey's own").into_response()),
+                }
+            }
+        };
+        self.metrics.request(route, response.status().as_u16());
+        harden(response.headers_mut());
+        response
+    }
+}
+
+/// The headers that every answer carries: nobody keeps it, guesses at its type, or embeds it.
+fn harden(headers: &mut HeaderMap) {
+    const SAME_ORIGIN: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(SAME_ORIGIN, HeaderValue::from_static("same-origin"));
+}
+
+/// The request as routes take it. Most have no body, and then there is none to be boxed.
+fn bodied(request: Request<Incoming>, connection: Connection) -> Request<Body> {
+    let (mut head, body) = request.into_parts();
+    head.extensions.insert(connection);
+    let body = if head.method == Method::POST { Body::new(body) } else { Body::empty() };
+    Request::from_parts(head, body)
+}
+
+/// After a failure that is the machine's: as long as that before the next try, doubled from one to the next.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+
+enum Stream {
+    Unix(tokio::net::UnixStream),
+    Tcp(tokio::net::TcpStream),
+}
+
+async fn accept(listener: &Listener) -> io::Result<(Stream, Connection)> {
+    match &listener.0 {
+        Kind::Unix(listener, _) => {
+            let (stream, _) = listener.accept().await?;
+            let peer = stream.peer_cred().ok().map(|peer| Peer { uid: peer.uid(), gid: peer.gid() });
+            Ok((Stream::Unix(stream), Connection::Unix(peer)))
+        }
+        Kind::Tcp(listener, address) => {
+            let (stream, _) = listener.accept().await?;
+            Ok((Stream::Tcp(stream), Connection::Tcp { port: address.port() }))
+        }
+    }
+}
+
+/// Whether it is that one connection that failed, not accepting.
+fn is_the_peers(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
