@@ -437,3 +437,95 @@ pub(in crate::emulator) fn generated(seed: &str) -> String {
     let hash = ring::digest::digest(&ring::digest::SHA256, seed.as_bytes());
     STANDARD.encode(&hash.as_ref()[..24])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> Vec<String> {
+        Estate::parse(text)
+            .map(|_| Vec::new())
+            .unwrap_or_else(|faults| faults.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn the_demo_parses_and_is_what_it_promises() {
+        let now = OffsetDateTime::now_utc();
+        let demo = Estate::demo(now);
+        let in_sight: Vec<_> = demo.vaults.iter().filter(|vault| !vault.hidden).collect();
+        assert_eq!(demo.subscriptions.len(), 3);
+        let own = in_sight.iter().filter(|vault| vault.tenant == demo.tenants[0].id);
+        assert_eq!((in_sight.len(), own.count()), (9, 8), "eight, and one of another tenant");
+        let secrets: Vec<_> = demo.vaults.iter().flat_map(|vault| &vault.secrets).collect();
+        assert!((200..1000).contains(&secrets.len()), "{} secrets", secrets.len());
+        let redis: Vec<_> = secrets.iter().filter(|secret| secret.name.as_str() == "redis-password").collect();
+        assert!(redis.len() > 3 && redis.iter().any(|secret| !secret.versions[0].enabled));
+        let soon = secrets.iter().filter_map(|secret| secret.versions.last()?.expires);
+        let soon = soon.filter(|expires| (now..now + time::Duration::days(30)).contains(expires));
+        assert!(soon.count() >= 5);
+    }
+
+    #[test]
+    fn every_fault_is_told_at_once_with_its_key_and_line() {
+        let told = faults(
+            r#"
+latency = 3
+[[tenant]]
+id = "t"
+[[app]]
+name = "a"
+id = "1"
+tennant = "t"
+[[subscription]]
+id = "s"
+name = "s"
+state = 7
+[[vault]]
+name = "x"
+subscription = "nowhere"
+[[vault.secret]]
+name = "db/password"
+expires = "soon"
+[[grant]]
+app = "b"
+vaults = ["[", "ok"]
+rights = ["read"]
+"#,
+        );
+        let expected = [
+            "line 2: latency: is not a known key; did you mean \"latency_ms\"?",
+            "line 8: app[0].tennant: is not a known key; did you mean \"tenant\"?",
+            "line 12: subscription[0].state: must be a text",
+            "line 14: vault[0].name: \"x\" must have 3 to 24 characters",
+            "line 15: vault[0].subscription: \"nowhere\" is no [[subscription]]'s id or name",
+            "line 17: vault[0].secret[0].name: secret name has '/' at character 3; allowed are letters, digits and '-'",
+            "line 18: vault[0].secret[0].expires: is no time",
+            "line 20: grant[0].app: \"b\" is no [[app]]'s name",
+            "line 21: grant[0].vaults: \"[\" is no glob",
+            "line 22: grant[0].rights: \"read\" is no right",
+        ];
+        assert_eq!(told.len(), expected.len(), "{told:#?}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.starts_with(expected), "{told}\n{expected}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_toml_is_told_by_its_line() {
+        assert_eq!(faults("[[tenant]]\nid = \n").len(), 1);
+        assert!(faults("[[tenant]]\nid = \n")[0].starts_with("line 2: "));
+        assert_eq!(faults(""), ["line 1: tenant: is missing: an estate has at least one [[tenant]]"]);
+    }
+
+    #[test]
+    fn one_entry_can_stand_for_many_vaults_and_many_secrets() {
+        let estate = Estate::parse(
+            "[[tenant]]\nid = \"t\"\n[[subscription]]\nid = \"s\"\nname = \"s\"\n\
+             [[vault]]\nname = \"bench-{}\"\ncount = 500\nsubscription = \"s\"\n[[vault.bulk]]\npattern = \"n-{}\"\ncount = 40\n",
+        )
+        .unwrap();
+        assert_eq!(estate.vaults.len(), 500);
+        assert!(estate.vaults.iter().all(|vault| vault.secrets.len() == 40));
+        assert_eq!(estate.vaults[499].name, "bench-499");
+    }
+}
