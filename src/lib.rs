@@ -7,12 +7,14 @@
 //! - [`flight`]: one running call per key. [`cache`]: values held, each with its age.
 //! - [`catalog`]: what exists, and searching it.
 //! - [`broker`]: the one door: get, resolve, versions. Knows no HTTP.
+//! - [`api`]: the HTTP API over it: routes, guard, listeners.
 //!
 //! How one read flows: a listener hands a connection to the API, whose guard refuses what a local caller would not
 //! send; the path is parsed into names; the broker finds the vault in the catalog and answers from the cache, or joins
 //! or starts the one flight that asks the vault; what came back is stored, and answered with its version, its age and
 //! where it came from. Nothing above the broker knows Azure, and nothing below the API knows HTTP.
 
+pub mod api;
 pub mod broker;
 pub mod cache;
 pub mod catalog;
