@@ -84,7 +84,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Drained {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(options.keep_alive).max_headers(64).max_buf_size(64 * 1024);
+    builder.timer(TokioTimer::new()).header_read_timeout(options.keep_alive).max_buf_size(64 * 1024);
     let serving = Serving {
         router,
         guard: Arc::new(guard),

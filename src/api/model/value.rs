@@ -67,7 +67,8 @@ impl fmt::Debug for Value {
 
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = std::str::from_utf8(self.expose()).map_err(|_| serde::ser::Error::custom("the value is not text"))?;
+        let text =
+            std::str::from_utf8(self.expose()).map_err(|_| serde::ser::Error::custom("the value is not text"))?;
         serializer.serialize_str(text)
     }
 }

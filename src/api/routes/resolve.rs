@@ -9,7 +9,8 @@ use axum::response::Response;
 use zeroize::Zeroizing;
 
 use crate::api::State;
-use crate::api::model::{ProblemDocument, ResolveAnswer, ResolveRequest, ResolvedFrom, Value};
+use crate::api::model::{ResolveAnswer, ResolveRequest, ResolvedFrom, Value};
+use crate::api::openapi;
 use crate::api::problem::{Code, Problem};
 use crate::broker::Resolved;
 use crate::secret::{Reference, SecretValue};
@@ -22,7 +23,7 @@ const MOST: usize = 1_000;
 /// The values of all these references, or, if any fails, a problem that tells every failure by its key.
 #[utoipa::path(
     post, path = "/v1/resolve", tag = "secrets", request_body = ResolveRequest,
-    responses((status = 200, description = "Every value", body = ResolveAnswer), super::ResolveResponses)
+    responses((status = 200, description = "Every value", body = ResolveAnswer), openapi::ResolveResponses)
 )]
 pub(super) async fn resolve(
     extract::State(state): extract::State<State>,
