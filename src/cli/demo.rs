@@ -140,17 +140,18 @@ fn greeting(context: &Context, config: &Config, port: u16, progress: crate::cata
     let token = quoted(&config.listen.token_file);
     let program = quoted(&context.program);
     let own = |words: &str| format!("{program} {words} --addr {socket}");
-    let curl = |path: &str| format!("curl -sS --unix-socket {socket} '{HOST}{path}'");
+    // The body is the value to the byte: without the echo a shell's prompt would stand behind it.
+    let curl = |path: &str| format!("curl -sS --unix-socket {socket} http://localhost{path}; echo");
     let file = config.file.as_deref().map(quoted).unwrap_or_default();
     let steps = [
         (
-            "One secret, by curl over the socket: the body is the value, nothing else",
+            "One secret, by curl over the socket: the body is the value alone",
             curl("/v1/vaults/pay-prod/secrets/db-password"),
         ),
         (
             "The same over TCP, where a token is asked for",
             format!(
-                "curl -sS -H \"Authorization: Bearer $(cat {token})\" http://127.0.0.1:{port}/v1/vaults/pay-prod/secrets/db-password"
+                "curl -sS -H \"Authorization: Bearer $(cat {token})\" http://127.0.0.1:{port}/v1/vaults/pay-prod/secrets/db-password; echo"
             ),
         ),
         ("With its attributes, as JSON", own("get pay-prod db-password --json")),
@@ -176,5 +177,3 @@ fn greeting(context: &Context, config: &Config, port: u16, progress: crate::cata
     }
     text + "\nready\n"
 }
-
-const HOST: &str = "http://localhost";

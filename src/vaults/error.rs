@@ -141,7 +141,21 @@ impl VaultErrorKind {
 
 impl fmt::Display for VaultError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.detail)
+        f.write_str(&self.detail)?;
+        // What Microsoft's pages are found by belongs to every telling of it.
+        match &self.kind {
+            VaultErrorKind::Unauthenticated { code: Some(code) } if !self.detail.contains(code.as_str()) => {
+                write!(f, " ({code})")
+            }
+            VaultErrorKind::Unauthenticated { .. }
+            | VaultErrorKind::NotFound
+            | VaultErrorKind::Disabled
+            | VaultErrorKind::Denied(_)
+            | VaultErrorKind::Throttled { .. }
+            | VaultErrorKind::TimedOut
+            | VaultErrorKind::Unavailable(_)
+            | VaultErrorKind::Malformed => Ok(()),
+        }
     }
 }
 

@@ -52,7 +52,7 @@ async fn source(settings: &AzureSettings, coloured: bool) -> Result<Exit, Failur
     let signed_in = match source.sign_in(Audience::Vaults).await {
         Ok(signed_in) => signed_in,
         Err(error) => {
-            say(&format!("  sign-in: FAILED: {}", with_code(&error)))?;
+            say(&format!("  sign-in: FAILED: {}", error))?;
             remedies.sign_in(&error);
             print(remedies.told().as_bytes())?;
             return Ok(exit_of(&error));
@@ -70,7 +70,7 @@ async fn source(settings: &AzureSettings, coloured: bool) -> Result<Exit, Failur
         }
     };
     for fault in &discovery.faults {
-        say(&format!("  discovery is short: {}", with_code(fault)))?;
+        say(&format!("  discovery is short: {}", fault))?;
         remedies.discovery(fault);
         note(fault);
     }
@@ -154,33 +154,16 @@ async fn examine(vault: Arc<dyn Vault>) -> Examined {
 fn row(examined: &Examined) -> Vec<Cell> {
     let (listed, note_of_list) = match &examined.listed {
         Ok(secrets) => (Cell::new(format!("ok ({secrets})")), None),
-        Err(error) => (Cell::new(error.reason()).tone(Tone::Bad), Some(with_code(error))),
+        Err(error) => (Cell::new(error.reason()).tone(Tone::Bad), Some(error.to_string())),
     };
     let (read, note_of_get) = match &examined.read {
         Ok(Read::Done) => (Cell::new("ok"), None),
         Ok(Read::NothingEnabled) => (Cell::new("-"), Some("it holds no enabled secret to try".to_owned())),
         Ok(Read::NotTried) => (Cell::new("-"), None),
-        Err(error) => (Cell::new(error.reason()).tone(Tone::Bad), Some(with_code(error))),
+        Err(error) => (Cell::new(error.reason()).tone(Tone::Bad), Some(error.to_string())),
     };
     let note = note_of_list.into_iter().chain(note_of_get).collect::<Vec<_>>().join("; ");
     vec![Cell::new(examined.vault.info().name.as_str()), listed, read, Cell::new(note)]
-}
-
-/// The error in words, with the code that Microsoft's pages are found by.
-fn with_code(error: &VaultError) -> String {
-    match error.kind() {
-        VaultErrorKind::Unauthenticated { code: Some(code) } if !error.to_string().contains(code) => {
-            format!("{error} ({code})")
-        }
-        VaultErrorKind::Unauthenticated { .. }
-        | VaultErrorKind::NotFound
-        | VaultErrorKind::Disabled
-        | VaultErrorKind::Denied(_)
-        | VaultErrorKind::Throttled { .. }
-        | VaultErrorKind::TimedOut
-        | VaultErrorKind::Unavailable(_)
-        | VaultErrorKind::Malformed => error.to_string(),
-    }
 }
 
 fn exit_of(error: &VaultError) -> Exit {
