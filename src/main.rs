@@ -7,7 +7,7 @@ use clap::Parser as _;
 use sidekey::cli::{Cli, Context, Exit, Failure, run, tell};
 use sidekey::config::Vars;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
@@ -26,15 +26,20 @@ fn main() -> ExitCode {
     };
     let outcome = runtime(cli.command.stays()).and_then(|runtime| {
         runtime.block_on(async {
-            if cli.command.stays() {
-                stop_on_signals(context.shutdown.clone())?;
-            }
             // On the heap: commands differ much in size.
-            Box::pin(run(&cli.command, &context)).await
+            let command = Box::pin(run(&cli.command, &context));
+            if !cli.command.stays() {
+                return command.await.map(|()| ExitCode::SUCCESS);
+            }
+            let mut signals = Signals::new()?;
+            tokio::select! {
+                done = command => done.map(|()| ExitCode::SUCCESS),
+                code = signals.twice(&context.shutdown) => Ok(code),
+            }
         })
     });
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(Failure { exit, message }) => {
             if !message.is_empty() {
                 tell(&format!("sidekey: {message}"));
@@ -59,27 +64,35 @@ fn runtime(stays: bool) -> Result<Runtime, Failure> {
     builder.enable_all().build().map_err(cannot)
 }
 
-/// The first SIGTERM or SIGINT asks for an orderly end, the second is the end.
-fn stop_on_signals(shutdown: CancellationToken) -> Result<(), Failure> {
-    let cannot =
-        |error: std::io::Error| Failure::new(Exit::Unavailable, format!("signals cannot be taken: {}", error.kind()));
-    let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
-    // Owned by the runtime, which ends with the process.
-    tokio::spawn(async move {
-        let code = |signal: SignalKind| 128 + signal.as_raw_value();
-        loop {
-            let came = tokio::select! {
-                _ = terminate.recv() => SignalKind::terminate(),
-                _ = interrupt.recv() => SignalKind::interrupt(),
-            };
-            if shutdown.is_cancelled() {
-                std::process::exit(code(came));
-            }
-            shutdown.cancel();
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let cannot = |error: std::io::Error| {
+            Failure::new(Exit::Unavailable, format!("signals cannot be taken: {}", error.kind()))
+        };
+        let terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+        let interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    /// The first asks for an orderly end. The second is the end, with the code that a shell gives to it.
+    async fn twice(&mut self, shutdown: &CancellationToken) -> ExitCode {
+        self.next().await;
+        shutdown.cancel();
+        self.next().await
+    }
+
+    async fn next(&mut self) -> ExitCode {
+        tokio::select! {
+            _ = self.terminate.recv() => ExitCode::from(128 + 15),
+            _ = self.interrupt.recv() => ExitCode::from(128 + 2),
         }
-    });
-    Ok(())
+    }
 }
 
 /// A panic's message may hold anything, a value too. Its place holds nothing.

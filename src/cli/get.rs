@@ -83,20 +83,19 @@ impl Get {
     fn reference(&self) -> Result<Reference, Failure> {
         let usage = |what: String| Failure::new(Exit::Usage, what);
         let mut reference = match self.address.as_slice() {
+            [_, name] if name.contains("://") || name.starts_with('@') => {
+                return Err(usage("the name names a vault too: give VAULT NAME, or one address".to_owned()));
+            }
+            // Only what follows a '#' may hold a slash here.
+            [_, name] if name.split('#').next().is_some_and(|address| address.contains('/')) => {
+                let error = name.parse::<SecretName>().err().map(|error| error.to_string());
+                return Err(usage(error.unwrap_or_else(|| "the name holds a '/'".to_owned())));
+            }
             [vault, name] => {
-                let of_name = Reference::parse_lenient(name).map_err(|error| {
-                    usage(format!("{} {error}", if name.contains("://") { "NAME" } else { "the name:" }))
-                })?;
-                if of_name.vault.is_some() || name.contains('/') && !name.contains('#') {
-                    return Err(usage(match name.parse::<SecretName>() {
-                        Err(error) => error.to_string(),
-                        Ok(_) => "the name names a vault too: give VAULT NAME, or one address".to_owned(),
-                    }));
-                }
-                let vault = if vault == "*" {
-                    None
-                } else {
-                    Some(vault.parse::<VaultName>().map_err(|e| usage(e.to_string()))?)
+                let of_name = Reference::parse_lenient(name).map_err(|error| usage(format!("the name: {error}")))?;
+                let vault = match vault.as_str() {
+                    "*" => None,
+                    vault => Some(vault.parse::<VaultName>().map_err(|error| usage(error.to_string()))?),
                 };
                 Reference { vault, ..of_name }
             }

@@ -73,7 +73,7 @@ fn row(vault: &VaultDocument) -> Vec<Cell> {
         Cell::new(vault.source.as_str()),
         Cell::new(vault.subscription.clone().unwrap_or_default()),
         Cell::new(vault.location.clone().unwrap_or_default()),
-        Cell::number(secrets.unwrap_or_default()),
+        Cell::number(&secrets.unwrap_or_default()),
         Cell::new(listed.unwrap_or_default()),
         Cell::new(state).tone(tone),
     ]

@@ -52,7 +52,7 @@ async fn source(settings: &AzureSettings, coloured: bool) -> Result<Exit, Failur
     let signed_in = match source.sign_in(Audience::Vaults).await {
         Ok(signed_in) => signed_in,
         Err(error) => {
-            say(&format!("  sign-in: FAILED: {}", error))?;
+            say(&format!("  sign-in: FAILED: {error}"))?;
             remedies.sign_in(&error);
             print(remedies.told().as_bytes())?;
             return Ok(exit_of(&error));
@@ -70,7 +70,7 @@ async fn source(settings: &AzureSettings, coloured: bool) -> Result<Exit, Failur
         }
     };
     for fault in &discovery.faults {
-        say(&format!("  discovery is short: {}", fault))?;
+        say(&format!("  discovery is short: {fault}"))?;
         remedies.discovery(fault);
         note(fault);
     }

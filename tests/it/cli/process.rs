@@ -89,7 +89,7 @@ impl Staying {
         self.child.wait().unwrap().code()
     }
 
-    fn signal(&self, signal: rustix::process::Signal) {
+    pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         // It may have ended by itself.
         let _ = rustix::process::kill_process(pid, signal);
@@ -107,7 +107,8 @@ impl Drop for Staying {
 pub struct Azure {
     pub emulator: Emulator,
     folder: tempfile::TempDir,
-    runtime: tokio::runtime::Runtime,
+    /// The emulator runs on it.
+    _runtime: tokio::runtime::Runtime,
 }
 
 pub const CLIENT_SECRET: &str = "demo-client-secret";
@@ -120,7 +121,7 @@ impl Azure {
         let emulator = runtime.block_on(async { Emulator::start_on_loopback(estate).unwrap() });
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("ca.pem"), emulator.ca_pem()).unwrap();
-        let azure = Self { emulator, folder, runtime };
+        let azure = Self { emulator, folder, _runtime: runtime };
         azure.sign_in_with(CLIENT_SECRET);
         azure.configure("");
         azure
@@ -183,10 +184,6 @@ impl Azure {
     pub fn ask(&self, line: &str) -> Run {
         let socket = self.socket();
         sidekey(words(line).into_iter().chain(["--addr", &socket]))
-    }
-
-    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future)
     }
 }
 

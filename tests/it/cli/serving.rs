@@ -2,6 +2,8 @@
 use std::io::Read as _;
 use std::process::Stdio;
 
+use sidekey::emulator::{Effect, Endpoint, Fault};
+
 use super::process::{Azure, CLIENT_SECRET, Staying, command};
 
 #[test]
@@ -47,4 +49,26 @@ fn neither_value_nor_token_nor_credential_is_told_however_much_is_told() {
     for canary in ["Autumn-2026-staple", "QXV0dW1uLTIwMjYtc3RhcGxl", CLIENT_SECRET, token.trim(), "eyJ"] {
         assert!(!told.contains(canary), "{canary} is told");
     }
+}
+
+#[test]
+fn a_request_under_way_is_waited_for_until_a_second_signal_ends_it() {
+    let azure = Azure::demo();
+    azure.configure("[limits]\ncall_timeout = \"1h\"\nattempt_timeout = \"1h\"\nread_timeout = \"1h\"\n");
+    let control = azure.emulator.control();
+    control.fault(Fault::new(Effect::Hang).on(Endpoint::Get).secret("db-password"));
+    let (mut serving, _) = azure.serve("");
+    let mut reader = command(["get", "pay-prod", "db-password", "--addr", &azure.socket()]);
+    let mut reader = reader.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let asked = || control.calls().endpoint(Endpoint::Get) > 0;
+    while !asked() {
+        std::thread::yield_now();
+    }
+    serving.signal(rustix::process::Signal::TERM);
+    // The first signal has been taken once nobody new is let in.
+    while azure.path("s.sock").exists() {
+        std::thread::yield_now();
+    }
+    assert_eq!(serving.stop(), Some(143), "it was still waiting for the reader");
+    reader.wait().unwrap();
 }
