@@ -54,7 +54,6 @@ fn neither_value_nor_token_nor_credential_is_told_however_much_is_told() {
 #[test]
 fn a_request_under_way_is_waited_for_until_a_second_signal_ends_it() {
     let azure = Azure::demo();
-    azure.configure("[limits]\ncall_timeout = \"1h\"\nattempt_timeout = \"1h\"\nread_timeout = \"1h\"\n");
     let control = azure.emulator.control();
     control.fault(Fault::new(Effect::Hang).on(Endpoint::Get).secret("db-password"));
     let (mut serving, _) = azure.serve("");
