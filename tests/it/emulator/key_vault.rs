@@ -55,7 +55,7 @@ async fn every_request_is_counted_by_what_it_is_for() {
     for _ in 0..3 {
         lab.get(&url, &token).await;
     }
-    lab.get(&format!("https://management.azure.com/subscriptions?api-version=2022-12-01"), &lab.token(ARM).await).await;
+    lab.get("https://management.azure.com/subscriptions?api-version=2022-12-01", &lab.token(ARM).await).await;
     let calls = lab.control().calls();
     assert_eq!(calls.secret("alpha", "db-password", Endpoint::Get), 3);
     assert_eq!(calls.vault("alpha", Endpoint::Challenge), 1);
