@@ -17,7 +17,7 @@ async fn a_call_without_a_token_is_challenged_and_one_with_it_is_answered() {
         )
     );
     let token = lab.token(KEY_VAULT).await;
-    for url in [url, format!("https://alpha.vault.azure.net/secrets/db-password?api%2Dversion=7.6")] {
+    for url in [url, "https://alpha.vault.azure.net/secrets/db-password?api%2Dversion=7.6".to_owned()] {
         let reply = lab.get(&url, &token).await;
         assert_eq!(reply.status, 200, "{}", reply.text);
         let body = reply.json();

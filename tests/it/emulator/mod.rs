@@ -3,5 +3,6 @@ mod faults;
 mod identities;
 mod key_vault;
 mod refusals;
+mod serve;
 mod sign_in;
 pub(crate) mod support;
