@@ -35,3 +35,11 @@ async fn what_keeps_it_from_serving_is_told() {
     let error = serve(options(&taken.local_addr().unwrap().to_string()), |_| (), async {}).await.unwrap_err();
     assert!(matches!(error, ServeError::Listen { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn the_demos_estate_is_served() {
+    let now = time::OffsetDateTime::now_utc();
+    let emulator = sidekey::emulator::Emulator::start_on_loopback(sidekey::emulator::Estate::demo(now)).unwrap();
+    assert!(emulator.addr().ip().is_loopback());
+    emulator.stop().await;
+}
