@@ -167,6 +167,11 @@ impl Lab {
         read(request.body(form.finish())).await.unwrap()
     }
 
+    /// Asks the machine's identity as it wants to be asked.
+    pub(crate) async fn imds(&self, url: &str) -> Reply {
+        read(self.http.get(url).header("metadata", "true")).await.unwrap()
+    }
+
     pub(crate) async fn sign_in(&self, client: &str, secret: &str, scope: &str) -> Reply {
         let url = format!("https://login.microsoftonline.com/{TENANT}/oauth2/v2.0/token");
         let grant = ("grant_type", "client_credentials");
