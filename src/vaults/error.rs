@@ -63,7 +63,8 @@ pub enum Outage {
     Connection,
     /// The peer's certificate is not trusted, or TLS failed.
     Tls,
-    /// It answered with a 5xx status.
+    /// It answered with a 5xx status, or refused with another one in a way that is not understood: that may be a proxy,
+    /// and is no statement about the secret.
     Server(u16),
     /// Its firewall does not let this address in.
     Firewall,

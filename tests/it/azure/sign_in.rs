@@ -9,8 +9,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
 use serde_json::{Value, json};
 use sidekey::secret::SecretValue;
-use sidekey::vaults::azure::{Audience, AzureSource, Credential, Identity};
-use sidekey::vaults::{Outage, Source, VaultError, VaultErrorKind};
+use sidekey::vaults::azure::{Audience, AzureSource, Credential, DiscoveryRoute, Identity};
+use sidekey::vaults::{Outage, VaultError, VaultErrorKind};
 
 use super::stage::{Asked, Reply, SECRET, Stage, TENANT, impatient};
 
@@ -291,11 +291,15 @@ async fn resource_manager_gets_a_fresh_token_after_a_refusal_too() {
         ("management.azure.com", Some("Bearer token-0")) => {
             Some(Reply::error(401, "InvalidAuthenticationToken", None).header("www-authenticate", "Bearer error=\"x\""))
         }
-        ("management.azure.com", Some(_)) => Some(Reply::json(200, &json!({ "data": [], "value": [] }))),
+        ("management.azure.com", Some(_)) => {
+            let row = json!({ "id": "/subscriptions/s", "vaultUri": "https://alpha.vault.azure.net" });
+            Some(Reply::json(200, &json!({ "data": [row] })))
+        }
         _ => None,
     })
     .await;
-    let discovery = stage.source().discover().await;
-    assert!(discovery.faults.is_empty(), "{:?}", discovery.faults);
-    assert_eq!(stage.count("login.microsoftonline.com"), 2);
+    let (discovery, report) = stage.source().survey().await;
+    assert!(matches!(report.route, DiscoveryRoute::ResourceGraph), "{report:?}");
+    assert_eq!((discovery.vaults.len(), discovery.faults.len()), (2, 0));
+    assert_eq!((stage.count("login.microsoftonline.com"), stage.count("management.azure.com")), (2, 2));
 }

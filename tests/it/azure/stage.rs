@@ -1,7 +1,6 @@
 //! A TLS server in the place of everything: Entra, Resource Manager, vaults and strangers, by host name. Each test says
 //! how it answers; what it was asked is kept, so that tests assert on calls and on who was sent a token.
 
-use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -290,36 +289,34 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, script: Arc<Script
 #[error("cut")]
 struct Cut;
 
-fn answer(
+async fn answer(
     request: hyper::Request<Incoming>,
     script: Arc<Script>,
     log: Arc<Mutex<Vec<Asked>>>,
-) -> impl Future<Output = Result<hyper::Response<Full<Bytes>>, Cut>> {
-    async move {
-        let (parts, body) = request.into_parts();
-        let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
-        let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
-        let asked = Asked {
-            host: header("host").unwrap_or_default(),
-            method: parts.method.to_string(),
-            target: parts.uri.to_string(),
-            authorization: header("authorization"),
-            body: String::from_utf8_lossy(&body).into_owned(),
-        };
-        log.lock().unwrap().push(asked.clone());
-        match script(&asked) {
-            Reply::Answer { status, headers, body } => {
-                let mut response = hyper::Response::builder().status(status);
-                for (name, value) in headers {
-                    response = response.header(name, value);
-                }
-                Ok(response.body(Full::new(body)).unwrap())
+) -> Result<hyper::Response<Full<Bytes>>, Cut> {
+    let (parts, body) = request.into_parts();
+    let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+    let asked = Asked {
+        host: header("host").unwrap_or_default(),
+        method: parts.method.to_string(),
+        target: parts.uri.to_string(),
+        authorization: header("authorization"),
+        body: String::from_utf8_lossy(&body).into_owned(),
+    };
+    log.lock().unwrap().push(asked.clone());
+    match script(&asked) {
+        Reply::Answer { status, headers, body } => {
+            let mut response = hyper::Response::builder().status(status);
+            for (name, value) in headers {
+                response = response.header(name, value);
             }
-            Reply::Cut => Err(Cut),
-            Reply::Hang => {
-                std::future::pending::<()>().await;
-                Err(Cut)
-            }
+            Ok(response.body(Full::new(body)).unwrap())
+        }
+        Reply::Cut => Err(Cut),
+        Reply::Hang => {
+            std::future::pending::<()>().await;
+            Err(Cut)
         }
     }
 }
