@@ -47,7 +47,6 @@ impl Vault for Scripted {
     }
 
     async fn get(&self, name: &SecretName, version: Option<&Version>) -> Result<Secret, VaultError> {
-        assert!(name.as_str() != "panics", "as the test wants it");
         if let Some((gated, reached, released)) = &self.gate
             && gated == name
         {
