@@ -7,17 +7,22 @@
 //! - [`flight`]: one running call per key. [`cache`]: values held, each with its age.
 //! - [`catalog`]: what exists, and searching it.
 //! - [`broker`]: the one door: get, resolve, versions. Knows no HTTP.
-//! - [`api`]: the HTTP API over it: routes, guard, listeners.
+//! - `api`: the broker over HTTP: guard, routes, listeners.
+//! - [`config`]: file, variables and flags to one checked configuration.
+//! - `cli`: one file per subcommand: parse, call, print.
+//! - `emulator` (feature): a fake Azure on `vaults::memory`, for demos and tests.
 //!
 //! How one read flows: a listener hands a connection to the API, whose guard refuses what a local caller would not
 //! send; the path is parsed into names; the broker finds the vault in the catalog and answers from the cache, or joins
 //! or starts the one flight that asks the vault; what came back is stored, and answered with its version, its age and
 //! where it came from. Nothing above the broker knows Azure, and nothing below the API knows HTTP.
 
-pub mod api;
 pub mod broker;
 pub mod cache;
 pub mod catalog;
+pub mod config;
+#[cfg(feature = "emulator")]
+pub mod emulator;
 pub mod flight;
 pub mod metrics;
 pub mod secret;

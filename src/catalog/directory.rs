@@ -103,7 +103,9 @@ impl Rounds {
                     live.push(Entry { address, vault: Arc::clone(&record.vault), record: Arc::clone(record) });
                 }
                 Sighted::Skipped(info, reason) => {
-                    let address = if self.given.contains_key(name) { info.id() } else { name.clone() };
+                    let id = info.id();
+                    let has_name = self.given.get(name).is_none_or(|given| *given == id);
+                    let address = if has_name { name.clone() } else { id };
                     skipped.push(SkippedVault { address, info: info.clone(), reason: reason.clone() });
                 }
             }

@@ -3,6 +3,8 @@
 //! Patterns come from callers: their length, what they compile to and the time they take are bounded, and a regular
 //! expression that is refused says where it is wrong.
 
+use std::ops::Range;
+
 use memchr::memmem::Finder;
 use nucleo_matcher::pattern::{AtomKind, CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
@@ -23,9 +25,18 @@ pub(super) enum Names {
     Prefix(String),
     Suffix(String),
     Substring(Finder<'static>),
-    /// A pattern, and something fixed that every match holds.
-    Pattern(Regex, Option<Finder<'static>>),
+    Glob(Glob),
+    Regex(Regex),
     Fuzzy(Pattern, Box<Matcher>),
+}
+
+/// A glob that is none of the simpler kinds.
+pub(super) struct Glob {
+    /// Every match starts with this.
+    start: String,
+    /// Every match holds this.
+    holds: Option<Finder<'static>>,
+    whole: Regex,
 }
 
 impl Names {
@@ -40,11 +51,13 @@ impl Names {
         // Names are ASCII and lower-cased. A regex is not: `\D` would become `\d`.
         let lower = || text.to_ascii_lowercase();
         match query.matching {
+            // What stands between names is in none of them.
+            Matching::Substring if text.contains('\n') => Ok(Self::Exact(lower())),
             Matching::Substring => Ok(Self::Substring(Finder::new(&lower()).into_owned())),
             Matching::Exact => Ok(Self::Exact(lower())),
             Matching::Prefix => Ok(Self::Prefix(lower())),
             Matching::Glob => Self::glob(&lower()),
-            Matching::Regex => Ok(Self::Pattern(regex("q", text)?, None)),
+            Matching::Regex => Ok(Self::Regex(regex("q", text)?)),
             Matching::Fuzzy => {
                 let pattern = Pattern::new(&lower(), CaseMatching::Respect, Normalization::Never, AtomKind::Fuzzy);
                 Ok(Self::Fuzzy(pattern, Box::new(Matcher::new(Config::DEFAULT))))
@@ -53,44 +66,63 @@ impl Names {
     }
 
     fn glob(text: &str) -> Result<Self, BadQuery> {
-        let pattern = glob("q", text)?;
+        let whole = glob("q", text)?;
         // The everyday globs need no pattern at all.
-        let fixed = |part: &str| !part.is_empty() && !part.contains(['*', '?', '[', ']', '{', '}', '\\', ',', '!']);
         let (starts, ends) = (text.strip_prefix('*'), text.strip_suffix('*'));
         Ok(match (starts, ends) {
-            (Some("" | "*"), _) => Self::All,
-            (None, None) if fixed(text) => Self::Exact(text.to_owned()),
-            (None, Some(start)) if fixed(start) => Self::Prefix(start.to_owned()),
-            (Some(end), None) if fixed(end) => Self::Suffix(end.to_owned()),
-            (Some(rest), Some(_)) if rest.strip_suffix('*').is_some_and(fixed) => {
+            (Some(""), _) => Self::All,
+            (None, None) if is_fixed(text) => Self::Exact(text.to_owned()),
+            (None, Some(start)) if is_fixed(start) => Self::Prefix(start.to_owned()),
+            (Some(end), None) if is_fixed(end) => Self::Suffix(end.to_owned()),
+            (Some(rest), Some(_)) if rest.strip_suffix('*').is_some_and(is_fixed) => {
                 Self::Substring(Finder::new(rest.trim_end_matches('*')).into_owned())
             }
-            _ => Self::Pattern(pattern, longest_fixed(text).map(|fixed| Finder::new(fixed).into_owned())),
+            _ => {
+                let start = text.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default().to_owned();
+                let holds = longest_fixed(text).map(|fixed| Finder::new(fixed).into_owned());
+                Self::Glob(Glob { start, holds, whole })
+            }
         })
+    }
+
+    /// The rows that match, where they are all those of a range.
+    pub(super) fn range(&self, segment: &Segment) -> Option<Range<usize>> {
+        match self {
+            Self::All => Some(0..segment.len()),
+            Self::Exact(name) => Some(segment.find(name).map_or(0..0, |row| row..row + 1)),
+            Self::Prefix(start) => Some(segment.starting_with(start)),
+            Self::Suffix(_) | Self::Substring(_) | Self::Glob(_) | Self::Regex(_) | Self::Fuzzy(..) => None,
+        }
     }
 
     /// Visits the rows that match, in order, with how well (0 where that is not measured).
     pub(super) fn each(&mut self, segment: &Segment, mut visit: impl FnMut(usize, u32)) {
+        let all = 0..segment.len();
         match self {
-            Self::All => (0..segment.len()).for_each(|row| visit(row, 0)),
-            Self::Exact(name) => segment.find(name).into_iter().for_each(|row| visit(row, 0)),
-            Self::Prefix(start) => (segment.lower_bound(start)..segment.len())
-                .take_while(|row| segment.name(*row).starts_with(start.as_str()))
-                .for_each(|row| visit(row, 0)),
-            Self::Suffix(end) => (0..segment.len())
-                .filter(|row| segment.name(*row).ends_with(end.as_str()))
-                .for_each(|row| visit(row, 0)),
-            Self::Substring(finder) => holding(finder, segment, |row| visit(row, 0)),
-            Self::Pattern(pattern, Some(finder)) => holding(finder, segment, |row| {
-                if pattern.is_match(segment.name(row).as_bytes()) {
-                    visit(row, 0);
+            Self::All | Self::Exact(_) | Self::Prefix(_) => {
+                self.range(segment).into_iter().flatten().for_each(|row| visit(row, 0));
+            }
+            Self::Suffix(end) => {
+                all.filter(|row| segment.name(*row).ends_with(end.as_str())).for_each(|row| visit(row, 0));
+            }
+            Self::Substring(finder) => holding(finder, segment, all, |row| visit(row, 0)),
+            Self::Glob(Glob { start, holds, whole }) => {
+                let rows = if start.is_empty() { all } else { segment.starting_with(start) };
+                let check = |row| {
+                    if whole.is_match(segment.name(row).as_bytes()) {
+                        visit(row, 0);
+                    }
+                };
+                match holds {
+                    Some(finder) => holding(finder, segment, rows, check),
+                    None => rows.for_each(check),
                 }
-            }),
-            Self::Pattern(pattern, None) => (0..segment.len())
-                .filter(|row| pattern.is_match(segment.name(*row).as_bytes()))
-                .for_each(|row| visit(row, 0)),
+            }
+            Self::Regex(regex) => {
+                all.filter(|row| regex.is_match(segment.name(*row).as_bytes())).for_each(|row| visit(row, 0));
+            }
             Self::Fuzzy(pattern, matcher) => {
-                for row in 0..segment.len() {
+                for row in all {
                     if let Some(score) = pattern.score(Utf32Str::Ascii(segment.name(row).as_bytes()), matcher) {
                         visit(row, score);
                     }
@@ -105,11 +137,12 @@ pub(super) fn vaults(text: Option<&str>) -> Result<Option<Regex>, BadQuery> {
     text.map(|text| glob("vault", &text.to_ascii_lowercase())).transpose()
 }
 
-/// Visits each row whose name holds what the finder looks for, once.
-fn holding(finder: &Finder<'_>, segment: &Segment, mut visit: impl FnMut(usize)) {
+/// Visits each of the rows whose name holds what the finder looks for, once.
+fn holding(finder: &Finder<'_>, segment: &Segment, rows: Range<usize>, mut visit: impl FnMut(usize)) {
+    let end = segment.start(rows.end);
     let names = segment.names().as_bytes();
-    let (mut from, mut row) = (0, 0);
-    while let Some(place) = finder.find(&names[from..]) {
+    let (mut from, mut row) = (segment.start(rows.start), rows.start);
+    while let Some(place) = finder.find(&names[from..end]) {
         row = segment.row_at(from + place, row);
         visit(row);
         from = segment.start(row + 1);
@@ -148,6 +181,11 @@ fn compile(parameter: &str, pattern: &str) -> Result<Regex, BadQuery> {
         .dfa_size_limit(WHILE_MATCHING)
         .build()
         .map_err(|_| BadQuery::new(parameter, "is too large a pattern; repeat less"))
+}
+
+/// Whether a glob, or a part of one, means itself.
+fn is_fixed(part: &str) -> bool {
+    !part.is_empty() && !part.contains(['*', '?', '[', ']', '{', '}', '\\', ',', '!', '\n'])
 }
 
 /// The longest run that every match of a glob must hold; `None` if alternatives or classes make that unsure.

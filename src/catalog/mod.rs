@@ -3,8 +3,8 @@
 //!
 //! - `directory` merges rounds of discovery and gives addresses; `record` is what is known of one vault, `segment` how
 //!   it is packed; `listing` lists one vault, `rounds` runs all of it.
-//! - `query` is what can be asked, `matcher` finds names, `order` keeps the first of them, `search` puts the answer
-//!   together, `cursor` is where a page ended.
+//! - `query` is what can be asked, `matcher` finds names, `filter` lets rows through, `order` keeps the first of them,
+//!   `doubt` tells what the answer does without, `search` puts it together, `cursor` is where a page ended.
 //!
 //! What must never happen: a partial answer that looks whole (whatever could not be asked is named with its reason and
 //! the age of what is known); knowledge lost because of a failure; an address that comes to mean another vault; one
@@ -14,6 +14,8 @@
 
 mod cursor;
 mod directory;
+mod doubt;
+mod filter;
 mod listing;
 mod matcher;
 mod order;

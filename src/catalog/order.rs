@@ -111,18 +111,25 @@ impl<'s> Best<'s> {
         self.closed = false;
     }
 
-    pub(super) fn offer(&mut self, segment: &'s Segment, row: usize, score: u32, vault_index: usize, vault: &'s str) {
+    /// Takes a row in if it can be among the first. False: no later row of this vault can, either.
+    pub(super) fn offer(
+        &mut self,
+        segment: &'s Segment,
+        row: usize,
+        score: u32,
+        (vault_index, vault): (usize, &'s str),
+    ) -> bool {
         if self.closed {
-            return;
+            return false;
         }
         let number = self.order.number(segment, row, score);
         let place = Place { number, name: segment.name(row), vault, vault_index, row, score };
         if self.bound.as_ref().is_some_and(|bound| self.order.compare(&place, bound) != Ordering::Less) {
             self.closed = self.order.follows_rows();
-            return;
+            return !self.closed;
         }
         if self.after.as_ref().is_some_and(|after| self.order.compare(&place, after) != Ordering::Greater) {
-            return;
+            return true;
         }
         self.kept.push(place);
         // One more than asked for, to know whether there is a next page; twice that, so that cutting is rare.
@@ -131,6 +138,7 @@ impl<'s> Best<'s> {
             self.kept.truncate(self.limit + 1);
             self.bound = self.kept.last().copied();
         }
+        true
     }
 
     /// The hits in order, and whether there are more.

@@ -125,7 +125,7 @@ impl Standing {
     }
 
     /// How old the knowledge is.
-    pub(super) fn age(&self) -> Option<Duration> {
-        self.known.as_ref().map(|known| known.at.elapsed())
+    pub(super) fn age(&self, now: Instant) -> Option<Duration> {
+        self.known.as_ref().map(|known| now.saturating_duration_since(known.at))
     }
 }

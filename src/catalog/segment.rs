@@ -5,6 +5,7 @@
 //! two names. Times are kept to the second, as Key Vault keeps them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 
 use time::OffsetDateTime;
 
@@ -134,16 +135,13 @@ impl Segment {
 
     /// The first row whose name is not before `name`.
     pub(super) fn lower_bound(&self, name: &str) -> usize {
-        let (mut low, mut high) = (0, self.len());
-        while low < high {
-            let middle = low.midpoint(high);
-            if self.name(middle) < name {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
+        self.first_not(|other| other < name)
+    }
+
+    /// The rows whose names start like that.
+    pub(super) fn starting_with(&self, start: &str) -> Range<usize> {
+        let first = self.lower_bound(start);
+        first..self.first_not(|other| other < start || other.starts_with(start)).max(first)
     }
 
     /// The row of exactly that name.
@@ -225,6 +223,20 @@ impl Segment {
             + self.tag_sets.iter().map(|set| set.len() * 8 + size_of::<TagSet>()).sum::<usize>()
             + texts(&self.texts)
             + texts(&self.content_types)
+    }
+
+    /// The first row whose name is not (any more) so; names that are so come first.
+    fn first_not(&self, so: impl Fn(&str) -> bool) -> usize {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if so(self.name(middle)) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
     }
 
     fn content_type(&self, row: usize) -> Option<&str> {

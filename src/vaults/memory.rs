@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -47,6 +48,8 @@ pub struct Attributes {
     pub tags: BTreeMap<String, String>,
     /// As [`Metadata::managed`].
     pub managed: bool,
+    /// When it was written, for [`Metadata::created`] and [`Metadata::updated`]; `None`: now.
+    pub written: Option<OffsetDateTime>,
 }
 
 impl Default for Attributes {
@@ -58,6 +61,7 @@ impl Default for Attributes {
             content_type: None,
             tags: BTreeMap::new(),
             managed: false,
+            written: None,
         }
     }
 }
@@ -74,8 +78,8 @@ impl MemoryVault {
         let mut shelf = self.shelf();
         shelf.writes += 1;
         let version = version_of(&self.info, name, shelf.writes);
-        let now = now();
-        let Attributes { enabled, not_before, expires, content_type, tags, managed } = attributes;
+        let Attributes { enabled, not_before, expires, content_type, tags, managed, written } = attributes;
+        let now = written.unwrap_or_else(now);
         let metadata = Metadata {
             name: name.clone(),
             version: Some(version),
@@ -149,6 +153,15 @@ impl MemoryVault {
     #[must_use]
     pub fn current(&self) -> Vec<Metadata> {
         current(&self.shelf().live)
+    }
+
+    /// The current metadata of at most so many secrets that come after a name, by name: a page of a long listing.
+    #[must_use]
+    pub fn current_after(&self, after: Option<&SecretName>, most: usize) -> Vec<Metadata> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let shelf = self.shelf();
+        let rest = shelf.live.range::<SecretName, _>((from, Bound::Unbounded));
+        rest.filter_map(|(_, versions)| versions.last()).take(most).map(|secret| secret.metadata.clone()).collect()
     }
 
     /// The metadata of every version, oldest first; `None` if there is no such secret.

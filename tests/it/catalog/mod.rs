@@ -1,1 +1,9 @@
-//! Tests of catalog.
+//! The catalog through its public face. Time is the paused clock's: it passes only when everything waits.
+
+mod addresses;
+mod discovery;
+mod estate;
+mod listing;
+mod matching;
+mod paging;
+mod reach;

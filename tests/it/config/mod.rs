@@ -1,1 +1,179 @@
-//! Tests of config.
+//! A configuration is right as a whole, or every fault in it is told by key and place.
+mod sources;
+
+use std::path::Path;
+use std::time::Duration;
+
+use sidekey::config::{Config, Faults, Flag, Inputs, Vars};
+
+/// Enough to sign in, so that a test about something else has no fault of its own.
+const AZURE: [(&str, &str); 3] = [
+    ("AZURE_TENANT_ID", "11111111-2222-3333-4444-555555555555"),
+    ("AZURE_CLIENT_ID", "app"),
+    ("AZURE_CLIENT_SECRET", "hunter2-from-a-variable"),
+];
+
+fn inputs(more: &[(&str, &str)]) -> Inputs {
+    let vars: Vars = AZURE.iter().chain(more).copied().collect();
+    Inputs { vars, uid: 1000, ..Inputs::default() }
+}
+
+fn parse(text: &str, inputs: &Inputs) -> Result<Config, Faults> {
+    Config::parse(Some(Path::new("sidekey.toml")), text, inputs)
+}
+
+fn faults(text: &str, inputs: &Inputs) -> Vec<String> {
+    match parse(text, inputs) {
+        Ok(_) => Vec::new(),
+        Err(faults) => faults.0.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn all_faults_in_one_file_are_told_with_their_places_and_none_with_a_value() {
+    let text = "\
+[listen]
+tcp = \"0.0.0.0:7733\"
+
+[cache]
+tttl = \"5m\"
+max_bytes = true
+negative_ttl = \"canary-1\"
+
+[limits]
+retries = 1000000007
+
+[search]
+order = [\"pay\", \"canary/2\"]
+";
+    let told = faults(text, &inputs(&[]));
+    assert_eq!(
+        told,
+        [
+            "sidekey.toml:2:7: listen.tcp: must be a loopback address, 127.0.0.1 or [::1]: other addresses need TLS, which this version does not have",
+            "sidekey.toml:5:1: cache.tttl: no such key; did you mean 'ttl'?",
+            "sidekey.toml:6:13: cache.max_bytes: expected a size such as \"64MiB\", found true or false",
+            "sidekey.toml:7:16: cache.negative_ttl: expected a duration such as \"30s\" or \"5m\"",
+            "sidekey.toml:10:11: limits.retries: must be at most 10",
+            "sidekey.toml:13:9: search.order: entry 2: expected a vault's name, or source:vault",
+        ]
+    );
+    for value in ["0.0.0.0:7733", "canary", "1000000007"] {
+        assert!(!told.concat().contains(value), "{value} is a value");
+    }
+}
+
+#[test]
+fn broken_syntax_is_told_by_its_place_without_its_text_and_hides_no_other_fault() {
+    let told = faults("[cache]\nttl = canary-secret\nmax_entries = \"many\"\n", &inputs(&[]));
+    assert!(told[0].starts_with("sidekey.toml:2:"), "{told:?}");
+    assert!(told.iter().any(|fault| fault.starts_with("sidekey.toml:3:15: cache.max_entries: ")), "{told:?}");
+    assert!(!told.concat().contains("canary"), "{told:?}");
+    let twice = faults("[cache]\nttl = \"5m\"\nttl = \"6m\"\n", &inputs(&[]));
+    assert!(twice[0].starts_with("sidekey.toml:3:1: "), "{twice:?}");
+}
+
+#[test]
+fn a_setting_that_a_later_version_will_have_is_a_fault_and_never_ignored() {
+    let text = "\
+[listen]
+tls = { cert = \"c\", key = \"k\" }
+metrics = \"0.0.0.0:9733\"
+[cache]
+max_stale = \"24h\"
+prefetch = [\"secret://pay-prod/*\"]
+snapshot = { file = \"f\" }
+[limits]
+reads_per_second = 100
+[[client]]
+name = \"orders\"
+[audit]
+required = true
+";
+    let told = faults(text, &inputs(&[]));
+    for (key, line) in [
+        ("listen.tls", 2),
+        ("listen.metrics", 3),
+        ("cache.max_stale", 5),
+        ("cache.prefetch", 6),
+        ("cache.snapshot", 7),
+        ("limits.reads_per_second", 9),
+        ("client", 10),
+        ("audit", 12),
+    ] {
+        let fault = told.iter().find(|fault| fault.contains(&format!(": {key}: ")));
+        let fault = fault.unwrap_or_else(|| panic!("{key} is not told: {told:?}"));
+        assert!(
+            fault.starts_with(&format!("sidekey.toml:{line}:")) && fault.contains("not supported by this version"),
+            "{fault}"
+        );
+    }
+    assert_eq!(told.len(), 8, "{told:?}");
+    let by_variable = faults("", &inputs(&[("SIDEKEY_CACHE_SNAPSHOT", "f")]));
+    assert_eq!(by_variable, ["SIDEKEY_CACHE_SNAPSHOT: cache.snapshot: is not supported by this version"]);
+}
+
+#[test]
+fn a_variable_stands_over_the_file_and_a_flag_over_both() {
+    let text = "[cache]\nttl = \"1m\"\nnegative_ttl = \"7s\"\n[listen]\ntcp = \"127.0.0.1:1\"\nsocket = \"/a\"\n";
+    let mut inputs =
+        inputs(&[("SIDEKEY_CACHE_TTL", "2m"), ("SIDEKEY_LISTEN_TCP", "127.0.0.1:2"), ("SIDEKEY_LISTEN_SOCKET", "/b")]);
+    inputs.flags.push(Flag { key: "listen.tcp", flag: "--tcp", value: "[::1]:3".to_owned() });
+    let config = parse(text, &inputs).unwrap();
+    assert_eq!(config.broker.cache.ttl, Duration::from_secs(120));
+    assert_eq!(config.broker.cache.negative_ttl, Duration::from_secs(7));
+    assert_eq!(config.listen.tcp, Some("[::1]:3".parse().unwrap()));
+    assert_eq!(config.listen.socket.unwrap().path, Path::new("/b"));
+}
+
+#[test]
+fn a_fault_of_a_variable_or_flag_is_told_by_its_own_name() {
+    let mut inputs = inputs(&[("SIDEKEY_CACHE_TTL", "canary"), ("SIDEKEY_CACHE_TLT", "canary")]);
+    inputs.flags.push(Flag { key: "listen.tcp", flag: "--tcp", value: "canary".to_owned() });
+    assert_eq!(
+        faults("", &inputs),
+        [
+            "SIDEKEY_CACHE_TLT: no such setting; did you mean 'SIDEKEY_CACHE_TTL'?",
+            "SIDEKEY_CACHE_TTL: cache.ttl: expected a duration such as \"30s\" or \"5m\"",
+            "--tcp: listen.tcp: expected an address and a port such as \"127.0.0.1:7733\"",
+        ]
+    );
+}
+
+#[test]
+fn variables_that_kubernetes_sets_for_a_service_of_our_name_are_not_ours() {
+    let links = [
+        ("SIDEKEY_SERVICE_HOST", "10.0.0.1"),
+        ("SIDEKEY_SERVICE_PORT_HTTP", "80"),
+        ("SIDEKEY_PORT", "tcp://10.0.0.1:80"),
+        ("SIDEKEY_PORT_80_TCP_ADDR", "10.0.0.1"),
+    ];
+    assert_eq!(faults("", &inputs(&links)), Vec::<String>::new());
+}
+
+#[test]
+fn nothing_but_the_three_variables_is_needed() {
+    let config = parse("", &inputs(&[("XDG_RUNTIME_DIR", "/run/user/1000")])).unwrap();
+    assert_eq!(config.listen.socket.as_ref().unwrap().path, Path::new("/run/user/1000/sidekey/sidekey.sock"));
+    assert_eq!(config.listen.tcp, None);
+    assert_eq!(config.sources.len(), 1);
+    let root = parse("", &Inputs { uid: 0, ..inputs(&[]) }).unwrap();
+    assert_eq!(root.listen.socket.unwrap().path, Path::new("/run/sidekey/sidekey.sock"));
+}
+
+#[test]
+fn the_socket_can_be_switched_off_and_never_opened_to_everybody() {
+    let config = parse("[listen]\nsocket = \"off\"\ntcp = \"127.0.0.1:0\"\n", &inputs(&[])).unwrap();
+    assert_eq!(config.listen.socket, None);
+    let told = faults("[listen]\nmode = \"0666\"\n", &inputs(&[]));
+    assert_eq!(told, ["sidekey.toml:2:8: listen.mode: must not open the socket to all users: at most \"0770\""]);
+    let told = faults("[listen]\nsocket = \"off\"\n", &inputs(&[]));
+    assert_eq!(told, ["sidekey.toml:2:10: listen.socket: is off and listen.tcp is not set: nobody could ask"]);
+}
+
+#[test]
+fn a_secret_in_the_environment_is_not_in_what_is_printed_of_a_configuration() {
+    let inputs = inputs(&[]);
+    let config = parse("", &inputs).unwrap();
+    assert!(!format!("{config:?}{inputs:?}").contains("hunter2"));
+}

@@ -1,0 +1,67 @@
+//! What an answer does without: never nothing where something could not be asked.
+
+use std::time::Duration;
+
+use regex::bytes::Regex;
+use tokio::time::Instant;
+
+use super::CatalogOptions;
+use super::directory::Directory;
+use super::record::Standing;
+use super::status::{DISCOVERING, DiscoveryFault, Entry, NOT_LISTED_YET, OVERDUE, SkippedVault, Unanswered};
+use crate::secret::{SourceName, VaultName};
+
+/// Whether a glob on vaults is about this one.
+pub(super) fn covers(glob: Option<&Regex>, address: &VaultName, id: &VaultName) -> bool {
+    glob.is_none_or(|glob| glob.is_match(address.as_str().as_bytes()) || glob.is_match(id.as_str().as_bytes()))
+}
+
+/// What an answer does without beside the vaults that are asked: those that never are, and those that nobody knows of.
+pub(super) fn beyond(directory: &Directory, vaults: Option<&Regex>) -> Vec<Unanswered> {
+    let sources = directory
+        .undone
+        .iter()
+        .map(|source| of_source(source, DISCOVERING, "discovery has not finished its first round".to_owned()));
+    let faults = directory.faults.iter().map(|DiscoveryFault { source, error }| {
+        of_source(source, error.reason(), format!("discovery is short: {error}"))
+    });
+    let skipped = directory.out_of_reach().filter(|skipped| covers(vaults, &skipped.address, &skipped.info.id())).map(
+        |SkippedVault { address, info, reason }| Unanswered {
+            vault: Some(address.clone()),
+            ..of_source(&info.source, reason.code(), reason.to_string())
+        },
+    );
+    sources.chain(faults).chain(skipped).collect()
+}
+
+/// Why what is known of a vault may not be the truth now; `None`: it is, as of its last listing.
+pub(super) fn doubt(entry: &Entry, standing: &Standing, now: Instant, options: &CatalogOptions) -> Option<Unanswered> {
+    let age = standing.age(now);
+    let (reason, detail) = match (&standing.failure, age) {
+        (Some(error), _) => (error.reason(), error.to_string()),
+        (None, None) => (NOT_LISTED_YET, "it has not been listed yet".to_owned()),
+        (None, Some(age)) if age > overdue(options) => {
+            (OVERDUE, "its listing is taking longer than it should".to_owned())
+        }
+        (None, Some(_)) => return None,
+    };
+    let detail = match &standing.known {
+        Some(known) if !known.whole => format!("{detail}; only a part of it is known"),
+        _ => detail,
+    };
+    Some(Unanswered {
+        vault: Some(entry.address.clone()),
+        known_age: age,
+        known_secrets: standing.secrets(),
+        ..of_source(&entry.vault.info().source, reason, detail)
+    })
+}
+
+fn of_source(source: &SourceName, reason: &'static str, detail: String) -> Unanswered {
+    Unanswered { vault: None, source: source.clone(), reason, detail, known_age: None, known_secrets: 0 }
+}
+
+/// A listing is due at the interval and may take a while; past this it hangs.
+fn overdue(options: &CatalogOptions) -> Duration {
+    options.listing_interval * 3 + Duration::from_secs(60)
+}

@@ -1,0 +1,140 @@
+//! The command line as it is typed. What it means is decided by each command.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::{check, doctor, get, healthcheck, list, search, serve, vaults};
+#[cfg(feature = "emulator")]
+use super::{demo, emulator};
+
+/// One sidecar, every Azure Key Vault: finds all vaults by itself, caches secrets, and serves them beside an app.
+#[derive(Debug, Parser)]
+#[command(name = "sidekey", version, max_term_width = 110, after_help = AFTER_HELP, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Common to all.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  sidekey demo                              a believable Azure and a sidecar on it, with commands to try
+  sidekey serve                             sign in with AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET
+  sidekey get pay-prod db-password          the value alone; also pay-prod/db-password, or db-password
+  sidekey search redis                      which vaults hold it, when it expires, who is unreachable
+  sidekey search --expires-within 30d
+  sidekey doctor                            what is missing, and the command that mends it
+
+Exit codes:
+  0 done   1 not found or ambiguous   64 wrong usage   69 unavailable   74 input or output failed
+  77 denied or disabled   78 wrong configuration
+
+Variables: SIDEKEY_CONFIG, SIDEKEY_ADDR, SIDEKEY_TOKEN_FILE; every setting of the configuration file as
+SIDEKEY_<SECTION>_<KEY>, such as SIDEKEY_CACHE_TTL; credentials as Microsoft's SDKs read them (AZURE_…).";
+
+/// Flags that every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The configuration file [variable: SIDEKEY_CONFIG; default: /etc/sidekey/sidekey.toml if it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Tell more on stderr; twice for still more
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// No colours [variable: NO_COLOR]
+    #[arg(long, global = true)]
+    pub no_color: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the sidecar
+    Serve(serve::Serve),
+    /// Run a believable Azure with a sidecar on it, and print commands to try
+    #[cfg(feature = "emulator")]
+    Demo(demo::Demo),
+    /// Print one secret's value
+    Get(get::Get),
+    /// Find secrets by name and attributes over all vaults; never shows values
+    Search(search::Search),
+    /// List the secrets of one vault, or of all; never shows values
+    List(list::List),
+    /// List the vaults: where they are, how many secrets, whether they can be reached
+    Vaults(vaults::Vaults),
+    /// Check the configuration and tell every fault
+    Check(check::Check),
+    /// Sign in, look for vaults, try each, and say what is missing and how to mend it
+    Doctor(doctor::Doctor),
+    /// Ask the running sidecar whether it is ready
+    Healthcheck(healthcheck::Healthcheck),
+    /// Run the fake Azure alone, for tests
+    #[cfg(feature = "emulator")]
+    Emulator(emulator::EmulatorArgs),
+}
+
+/// How a command that reads finds its sidecar.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Connect {
+    /// The sidecar: a socket's path, unix:PATH or http://127.0.0.1:PORT [variable: SIDEKEY_ADDR]
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "direct")]
+    pub addr: Option<String>,
+    /// The file with the token that TCP asks for [variable: SIDEKEY_TOKEN_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Ask no sidecar: sign in and read here
+    #[arg(long)]
+    pub direct: bool,
+}
+
+/// How a table is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Table,
+    /// The API's own answer
+    Json,
+    /// Comma-separated, with a header
+    Csv,
+    /// Tab-separated, with a header
+    Tsv,
+}
+
+/// How a command that lists prints.
+#[derive(Debug, Clone, Args)]
+pub struct Format {
+    /// How to print [default: table for a terminal, else json]
+    #[arg(long, short, value_name = "FORMAT")]
+    pub output: Option<Output>,
+}
+
+impl Format {
+    /// What was asked for, or what fits whoever reads.
+    #[must_use]
+    pub fn or_fitting(&self, terminal: bool) -> Output {
+        self.output.unwrap_or(if terminal { Output::Table } else { Output::Json })
+    }
+}
+
+impl Command {
+    /// Whether it runs until it is told to stop, and so takes signals itself.
+    #[must_use]
+    pub fn stays(&self) -> bool {
+        match self {
+            Self::Serve(_) => true,
+            #[cfg(feature = "emulator")]
+            Self::Demo(_) | Self::Emulator(_) => true,
+            Self::Get(_)
+            | Self::Search(_)
+            | Self::List(_)
+            | Self::Vaults(_)
+            | Self::Check(_)
+            | Self::Doctor(_)
+            | Self::Healthcheck(_) => false,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The API's client: one way to ask for all commands, whether a sidecar answers over a socket or over TCP, or the same
+//! routes do in this process (`--direct`). A failure becomes one or two lines here, once for all commands.
+
+mod address;
+mod http;
+mod problem;
+
+use bytes::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::StatusCode;
+use reqwest::header::{ACCEPT, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
+use serde::de::DeserializeOwned;
+
+pub(super) use address::Address;
+
+use super::args::Connect;
+use super::sidecar::Sidecar;
+use super::terminal::tell;
+use super::{Context, Exit, Failure};
+use crate::config::Config;
+use http::Http;
+
+/// Whoever answers.
+#[derive(Debug)]
+pub(super) struct Client(Way);
+
+#[derive(Debug)]
+enum Way {
+    Http(Http),
+    InProcess(Box<Sidecar>),
+}
+
+/// One GET.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Request<'a> {
+    path: String,
+    query: Vec<(&'static str, &'a str)>,
+    json: bool,
+    no_cache: bool,
+}
+
+/// What came back, whatever its status.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// May be a value: never printed but by `get`.
+    pub(super) body: Bytes,
+}
+
+/// What stays as it is in one segment of a path.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':');
+
+impl<'a> Request<'a> {
+    /// A path of these segments under `/v1`, each encoded.
+    pub(super) fn v1(segments: &[&str]) -> Self {
+        let encoded: Vec<_> = segments.iter().map(|s| utf8_percent_encode(s, SEGMENT).to_string()).collect();
+        Self { path: format!("/v1/{}", encoded.join("/")), ..Self::default() }
+    }
+
+    /// A path as it stands.
+    pub(super) fn plain(path: &str) -> Self {
+        Self { path: path.to_owned(), ..Self::default() }
+    }
+
+    /// With a parameter, if it has a value.
+    pub(super) fn query(mut self, name: &'static str, value: Option<&'a str>) -> Self {
+        self.query.extend(value.map(|value| (name, value)));
+        self
+    }
+
+    /// Asks for JSON.
+    pub(super) fn json(self) -> Self {
+        Self { json: true, ..self }
+    }
+
+    /// Asks for what is true now, whatever is held.
+    pub(super) fn no_cache(self, no_cache: bool) -> Self {
+        Self { no_cache, ..self }
+    }
+
+    pub(super) fn target(&self) -> String {
+        let mut target = self.path.clone();
+        for (at, (name, value)) in self.query.iter().enumerate() {
+            let mark = if at == 0 { '?' } else { '&' };
+            target.push_str(&format!("{mark}{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
+        }
+        target
+    }
+
+    pub(super) fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
+        let accept = if self.json { "application/json" } else { "*/*" };
+        let mut headers = vec![(ACCEPT, HeaderValue::from_static(accept))];
+        if self.no_cache {
+            headers.push((CACHE_CONTROL, HeaderValue::from_static("no-cache")));
+        }
+        headers
+    }
+}
+
+impl Client {
+    /// Finds whoever answers: the address that was given, else a sidecar at the default places, else, where there are
+    /// credentials to sign in with, this process itself.
+    pub(super) fn connect(context: &Context, connect: &Connect) -> Result<Self, Failure> {
+        if connect.direct {
+            return Ok(Self(Way::InProcess(Box::new(Sidecar::of_config(context)?))));
+        }
+        let given = match (&connect.addr, context.vars.get("SIDEKEY_ADDR")) {
+            (Some(addr), _) => Some((addr.as_str(), "--addr")),
+            (None, Some(addr)) => Some((addr, "SIDEKEY_ADDR")),
+            (None, None) => None,
+        };
+        if let Some((text, origin)) = given {
+            let address = text.parse().map_err(|why| Failure::new(Exit::Usage, format!("{origin}: {why}")))?;
+            return Self::to(context, connect, address);
+        }
+        let places = address::default_places(&context.vars, context.uid);
+        if let Some(socket) = address::first_that_answers(&places, context.uid) {
+            return Self::to(context, connect, Address::Socket(socket));
+        }
+        if Config::credentials_in(&context.vars) {
+            tell("sidekey: no sidecar answers; signing in here with the credentials in the environment");
+            return Ok(Self(Way::InProcess(Box::new(Sidecar::of_config(context)?))));
+        }
+        let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+        Err(Failure::new(
+            Exit::Unavailable,
+            format!(
+                "no sidecar answers at {}\nstart 'sidekey serve', say where it is with --addr, or sign in here with --direct",
+                places.join(" or ")
+            ),
+        ))
+    }
+
+    fn to(context: &Context, connect: &Connect, address: Address) -> Result<Self, Failure> {
+        let token = context.token_file(connect.token_file.as_deref());
+        Ok(Self(Way::Http(Http::new(address, token.as_deref())?)))
+    }
+
+    /// The sidecar in this process, if it is there.
+    pub(super) fn in_process(&self) -> Option<&Sidecar> {
+        match &self.0 {
+            Way::InProcess(sidecar) => Some(sidecar),
+            Way::Http(_) => None,
+        }
+    }
+
+    /// Whatever comes back.
+    pub(super) async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure> {
+        match &self.0 {
+            Way::Http(http) => http.send(request).await,
+            Way::InProcess(sidecar) => sidecar.send(request).await,
+        }
+    }
+
+    /// A success, or the failure in words.
+    pub(super) async fn get(&self, request: &Request<'_>) -> Result<Answer, Failure> {
+        let answer = self.send(request).await?;
+        if answer.status.is_success() { Ok(answer) } else { Err(problem::failure(&answer)) }
+    }
+
+    /// A success as the document that it must be.
+    pub(super) async fn document<T: DeserializeOwned>(&self, request: &Request<'_>) -> Result<T, Failure> {
+        let answer = self.get(request).await?;
+        serde_json::from_slice(&answer.body).map_err(|_| {
+            Failure::new(Exit::Unavailable, "the sidecar's answer is not understood; is it of another version?")
+        })
+    }
+}

@@ -1,0 +1,164 @@
+//! The sidecar as one thing: sources, catalog, broker and routes, built from a configuration by one path for `serve`,
+//! `demo` and `--direct`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use http_body_util::BodyExt as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::Method;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use super::client::{Answer, Request};
+use super::terminal::stderr_is_terminal;
+use super::{Context, Exit, Failure};
+use crate::broker::Broker;
+use crate::catalog::{Catalog, Lookup};
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::secret::VaultName;
+use crate::vaults::Source;
+use crate::vaults::azure::AzureSource;
+
+/// A sidecar without listeners. Dropping it stops what runs for it.
+pub(super) struct Sidecar {
+    pub(super) catalog: Catalog,
+    pub(super) metrics: Metrics,
+    pub(super) router: Router,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    _stop_when_dropped: DropGuard,
+}
+
+/// What a command needs to be known before it can be answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Need<'a> {
+    /// Where that vault is.
+    Vault(&'a VaultName),
+    /// What that vault holds.
+    Listing(&'a VaultName),
+    /// What every vault holds.
+    Everything,
+}
+
+impl Sidecar {
+    /// Of the configuration that the context leads to.
+    pub(super) fn of_config(context: &Context) -> Result<Self, Failure> {
+        Self::start(&context.config(Vec::new())?)
+    }
+
+    /// Starts to look for vaults. Needs a runtime.
+    pub(super) fn start(config: &Config) -> Result<Self, Failure> {
+        let metrics = Metrics::new();
+        let catalog = Catalog::new(sources(config)?, config.catalog.clone());
+        let broker = Broker::new(catalog.clone(), config.broker.clone(), metrics.clone());
+        let router = crate::api::router(broker, metrics.clone());
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        tasks.spawn(catalog.clone().run(stop.clone()));
+        tasks.close();
+        Ok(Self { catalog, metrics, router, tasks, _stop_when_dropped: stop.clone().drop_guard(), stop })
+    }
+
+    /// Ends what runs for it, and waits for that.
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+
+    /// The routes, called without a network between.
+    pub(super) async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure> {
+        let broken = || Failure::new(Exit::Unavailable, "the request cannot be made");
+        let mut sent = axum::http::Request::builder().method(Method::GET).uri(request.target());
+        for (name, value) in request.headers() {
+            sent = sent.header(name, value);
+        }
+        let sent = sent.body(axum::body::Body::empty()).map_err(|_| broken())?;
+        let answer = match self.router.clone().oneshot(sent).await {
+            Ok(answer) => answer,
+            Err(never) => match never {},
+        };
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.map_err(|_| broken())?.to_bytes();
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    }
+
+    /// Waits until that much is known, and no longer; shows how far it is where somebody looks at stderr.
+    pub(super) async fn prepare(&self, need: Need<'_>) {
+        let bar = Progress::new();
+        let mut progress = self.catalog.progress();
+        let reached = progress.wait_for(|progress| {
+            bar.show(*progress);
+            match need {
+                Need::Vault(vault) => !matches!(self.catalog.vault(vault), Lookup::NotYet),
+                Need::Listing(vault) => match self.catalog.vault(vault) {
+                    Lookup::NotYet => false,
+                    Lookup::Found(_) => self.catalog.status(vault).is_none_or(|status| status.reach.code() != "not-listed-yet"),
+                    Lookup::Skipped(_) | Lookup::NotFound { .. } => true,
+                },
+                Need::Everything => {
+                    progress.discovery_done && progress.listed + progress.failed >= progress.vaults
+                }
+            }
+        });
+        // The catalog lives as long as we do: this cannot end early.
+        let _ = reached.await;
+    }
+}
+
+impl fmt::Debug for Sidecar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sidecar").field("catalog", &self.catalog).finish_non_exhaustive()
+    }
+}
+
+/// The configured sources, ready to be asked.
+pub(super) fn sources(config: &Config) -> Result<Vec<Arc<dyn Source>>, Failure> {
+    let mut sources: Vec<Arc<dyn Source>> = Vec::new();
+    for settings in &config.sources {
+        sources.push(Arc::new(azure(settings)?));
+    }
+    Ok(sources)
+}
+
+/// One source of Azure.
+pub(super) fn azure(settings: &crate::vaults::azure::AzureSettings) -> Result<AzureSource, Failure> {
+    AzureSource::new(settings.clone())
+        .map_err(|error| Failure::new(Exit::Config, format!("source {}: {error}", settings.name)))
+}
+
+/// A line on stderr that follows the first round; nothing where nobody looks.
+struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    fn new() -> Self {
+        let bar = stderr_is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{spinner} {msg}").expect("a constant template");
+            let bar = ProgressBar::new_spinner().with_style(style);
+            bar.enable_steady_tick(std::time::Duration::from_millis(100));
+            bar
+        });
+        Self(bar)
+    }
+
+    fn show(&self, progress: crate::catalog::Progress) {
+        let Some(bar) = &self.0 else { return };
+        let crate::catalog::Progress { discovery_done, vaults, listed, failed, secrets } = progress;
+        bar.set_message(if discovery_done {
+            format!("{} of {vaults} vaults listed, {secrets} secrets", listed + failed)
+        } else {
+            "looking for vaults".to_owned()
+        });
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! From texts to a checked [`Config`]: the file, the variables over it, the flags over those. Every fault is found in
+//! one pass and told by key and place. The only reader of configuration files and of the environment.
+//!
+//! Every setting of a section but `[[source]]` has a variable, `SIDEKEY_` and its key in capitals with `_` for `.`:
+//! `cache.ttl` is `SIDEKEY_CACHE_TTL`. Lists are separated by commas, tables are `KEY=VALUE` pairs separated by
+//! commas. Where there is one source, its keys have variables too: `SIDEKEY_SOURCE_CLOUD`. A source without any
+//! credential key takes tenant, client and credential from the `AZURE_…` variables that Microsoft's SDKs read.
+//!
+//! Must never happen: a setting passed over in silence (a misspelled or not yet supported one may be a guard that
+//! somebody relies on); a value in a fault (it may be a credential that was put in the wrong place).
+
+mod fault;
+mod identity;
+mod kinds;
+mod listen;
+mod reader;
+mod source;
+mod vars;
+
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+pub use fault::{Fault, Faults, Place};
+pub use listen::{Listen, Socket, runtime_dir};
+pub use reader::Flag;
+pub use vars::Vars;
+
+use crate::broker::BrokerOptions;
+use crate::catalog::CatalogOptions;
+use crate::secret::VaultName;
+use crate::vaults::azure::{AzureSettings, WireLimits};
+use kinds::{count, duration, interval, positive, size, text, texts, yes_no};
+use reader::{Reader, Section};
+
+/// The file that is read where none was named, if it is there.
+pub const DEFAULT_FILE: &str = "/etc/sidekey/sidekey.toml";
+
+/// Variables of the command line, which are no settings.
+const NOT_SETTINGS: &[&str] = &["SIDEKEY_CONFIG", "SIDEKEY_ADDR", "SIDEKEY_TOKEN_FILE"];
+
+/// Everything a configuration is made from. Nothing else is asked: a test fills it by hand.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs {
+    /// The file that was named; else [`DEFAULT_FILE`] is read if it exists.
+    pub file: Option<PathBuf>,
+    /// The environment.
+    pub vars: Vars,
+    /// What the command line sets.
+    pub flags: Vec<Flag>,
+    /// Our user's id, which decides where sockets live by default.
+    pub uid: u32,
+}
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it was read from, if there was one.
+    pub file: Option<PathBuf>,
+    /// Where the sidecar answers.
+    pub listen: Listen,
+    /// Who signs in, and where. Never empty.
+    pub sources: Vec<AzureSettings>,
+    /// Discovery and listings. Where sources differ in how often they look for new vaults, the most often holds.
+    pub catalog: CatalogOptions,
+    /// Reads and the cache.
+    pub broker: BrokerOptions,
+    /// What is told on stderr.
+    pub log: Log,
+}
+
+/// What is told on stderr.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// A level, or directives as `tracing` has them.
+    pub level: String,
+    /// One JSON object a line.
+    pub json: bool,
+}
+
+impl Config {
+    /// Reads the file that [`Inputs`] name, and checks everything.
+    ///
+    /// # Errors
+    /// Every fault there is, at once.
+    pub fn load(inputs: &Inputs) -> Result<Self, Faults> {
+        let default = Path::new(DEFAULT_FILE);
+        let path = inputs.file.as_deref().or_else(|| default.exists().then_some(default));
+        let Some(path) = path else { return Self::parse(None, "", inputs) };
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(Some(path), &text, inputs),
+            Err(error) => {
+                let what = match error.kind() {
+                    std::io::ErrorKind::InvalidData => "the file is not UTF-8".to_owned(),
+                    kind => format!("the file cannot be read: {kind}"),
+                };
+                Err(Faults(vec![Fault { place: Place::WholeFile(path.to_owned()), key: String::new(), what }]))
+            }
+        }
+    }
+
+    /// Checks the text of a file, with variables and flags over it.
+    ///
+    /// # Errors
+    /// Every fault there is, at once.
+    pub fn parse(path: Option<&Path>, text: &str, inputs: &Inputs) -> Result<Self, Faults> {
+        let (root, syntax) = DeTable::parse_recoverable(text);
+        let shown = path.unwrap_or(Path::new(""));
+        let reader = Reader::new(shown, text, &inputs.vars, &inputs.flags);
+        for error in syntax {
+            let place =
+                error.span().map_or_else(|| Place::WholeFile(shown.to_owned()), |span| reader.place(span.start));
+            reader.fault(place, "", error.message());
+        }
+        for name in NOT_SETTINGS {
+            reader.know_variable(name);
+        }
+        let config = read(&reader, root.get_ref(), path, inputs);
+        let faults = reader.finish();
+        match config {
+            Some(config) if faults.is_empty() => Ok(config),
+            _ => Err(Faults(faults)),
+        }
+    }
+
+    /// Whether the environment holds what a source needs to sign in.
+    #[must_use]
+    pub fn credentials_in(vars: &Vars) -> bool {
+        identity::in_environment(vars)
+    }
+}
+
+/// `None` only after a fault was told.
+fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, inputs: &Inputs) -> Option<Config> {
+    let top = Section::new(reader, "", None, Some(root));
+    let section = |name: &'static str| {
+        let table = top.tables(name).into_iter().next().map(|(table, _)| table);
+        Section::new(reader, name, Some(&format!("SIDEKEY_{}_", name.to_ascii_uppercase())), table)
+    };
+    let listen = listen::listen(section("listen"), &runtime_dir(&inputs.vars, inputs.uid));
+    let (broker, mut catalog, wire) = tuning(section("cache"), section("limits"), section("search"));
+    let log = log(section("log"));
+    let (sources, discovery_interval) = source::sources(reader, &top.tables("source"), &wire);
+    catalog.discovery_interval = discovery_interval.unwrap_or(catalog.discovery_interval);
+    top.finish(&[
+        ("client", "rights per caller are not supported by this version: whoever may open the socket, or holds the token, reads everything"),
+        ("audit", "the audit log is not supported by this version"),
+    ]);
+    (!sources.is_empty()).then(|| Config { file: path.map(Path::to_owned), listen, sources, catalog, broker, log })
+}
+
+fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> (BrokerOptions, CatalogOptions, WireLimits) {
+    let mut broker = BrokerOptions::default();
+    broker.cache.ttl = cache.read_or("ttl", duration, broker.cache.ttl);
+    broker.cache.negative_ttl = cache.read_or("negative_ttl", duration, broker.cache.negative_ttl);
+    broker.cache.max_entries = cache.read_or("max_entries", positive, broker.cache.max_entries);
+    broker.cache.max_bytes = cache.read_or("max_bytes", size, broker.cache.max_bytes);
+    let mut catalog = CatalogOptions::default();
+    catalog.listing_interval = cache.read_or("listing_interval", interval, catalog.listing_interval);
+    cache.finish(&[
+        ("max_stale", "serving stale values in an outage is not supported by this version"),
+        ("prefetch", "is not supported by this version"),
+        ("snapshot", "is not supported by this version"),
+    ]);
+
+    let mut wire = WireLimits::default();
+    let whole = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    broker.reads_at_once = whole(limits.read_or("reads_at_once", positive, broker.reads_at_once as u64));
+    broker.reads_in_all = whole(limits.read_or("reads_in_all", positive, broker.reads_in_all as u64));
+    broker.read_limit = limits.read_or("read_timeout", interval, broker.read_limit);
+    wire.connect = limits.read_or("connect_timeout", interval, wire.connect);
+    wire.attempt = limits.read_or("attempt_timeout", interval, wire.attempt);
+    wire.call = limits.read_or("call_timeout", interval, wire.call);
+    wire.max_body = whole(limits.read_or("max_body", size, wire.max_body as u64));
+    if let Some(retries) = limits.read("retries", count) {
+        match u32::try_from(retries.value) {
+            Ok(retries) if retries <= 10 => wire.retries = retries,
+            _ => limits.fault_at(retries.place, "retries", "must be at most 10"),
+        }
+    }
+    limits.finish(&[("reads_per_second", "is not supported by this version; reads_at_once bounds each vault's load")]);
+
+    if let Some(order) = search.read("order", texts) {
+        for (at, vault) in order.value.iter().enumerate() {
+            match vault.parse::<VaultName>() {
+                Ok(vault) => broker.order.push(vault),
+                Err(_) => {
+                    let what = format!("entry {}: expected a vault's name, or source:vault", at + 1);
+                    search.fault_at(order.place.clone(), "order", what);
+                }
+            }
+        }
+    }
+    search.finish(&[]);
+    (broker, catalog, wire)
+}
+
+fn log(section: Section<'_>) -> Log {
+    let level = section.read("level", text);
+    if let Some(at) = level.as_ref().filter(|at| at.value.parse::<tracing_subscriber::filter::Targets>().is_err()) {
+        let what =
+            "expected \"error\", \"warn\", \"info\", \"debug\", \"trace\", or directives such as \"sidekey=debug\"";
+        section.fault_at(at.place.clone(), "level", what);
+    }
+    let json = section.read_or("json", yes_no, false);
+    section.finish(&[]);
+    Log { level: level.map_or_else(|| "info".to_owned(), |at| at.value), json }
+}

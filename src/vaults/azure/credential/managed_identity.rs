@@ -1,0 +1,48 @@
+//! The machine's own identity: IMDS on virtual machines, App Service's endpoint where its variables are set.
+//!
+//! Off Azure nothing answers at IMDS's address, and the SDK would try for more than a minute; the limit of a call ends
+//! it, and our transport's failures are not retried by the SDK.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use azure_core::credentials::{AccessToken, TokenCredential};
+use azure_core::http::{ClientOptions, RetryOptions};
+use azure_identity::{ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId};
+use url::Url;
+
+use super::issuer::{Issuer, refused};
+use crate::vaults::VaultError;
+use crate::vaults::azure::errors;
+use crate::vaults::azure::transport::{Peer, Transport, Wire};
+
+#[derive(Debug)]
+pub(super) struct ManagedIdentity {
+    client: Option<String>,
+    endpoint: Option<Url>,
+    transport: Arc<Transport>,
+}
+
+impl ManagedIdentity {
+    pub(super) fn new(client: Option<String>, endpoint: Option<Url>, transport: Arc<Transport>) -> Self {
+        Self { client, endpoint, transport }
+    }
+}
+
+#[async_trait]
+impl Issuer for ManagedIdentity {
+    async fn issue(&self, scope: &str) -> Result<AccessToken, VaultError> {
+        let peer = Peer::Platform { reroute: self.endpoint.clone() };
+        let wire = Wire::new(Arc::clone(&self.transport), peer).judged(errors::identity_service_refusal);
+        let options = ManagedIdentityCredentialOptions {
+            user_assigned_id: self.client.clone().map(UserAssignedId::ClientId),
+            client_options: ClientOptions {
+                transport: Some(wire.into_sdk()),
+                retry: RetryOptions::none(),
+                ..ClientOptions::default()
+            },
+        };
+        let credential = ManagedIdentityCredential::new(Some(options)).map_err(|error| refused(&error))?;
+        credential.get_token(&[scope], None).await.map_err(|error| refused(&error))
+    }
+}

@@ -1,0 +1,230 @@
+//! One vault: an SDK client on the shared transport, warmed once.
+//!
+//! What must never happen: another secret's value as the answer (the id of every answer is checked against the
+//! question); a listing that ends early and looks whole; a call without an end.
+
+mod answer;
+mod gate;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use azure_core::credentials::TokenCredential;
+use azure_core::http::pager::PagerOptions;
+use azure_core::http::{ClientMethodOptions, ClientOptions, Context, PageIterator, Response, RetryOptions};
+use azure_security_keyvault_secrets::models::{
+    ListSecretPropertiesResult, SecretClientGetSecretOptions, SecretClientListSecretPropertiesOptions,
+    SecretClientListSecretPropertiesVersionsOptions, SecretProperties,
+};
+use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use tokio::time::Instant;
+
+use gate::Gate;
+
+use super::address::VaultAddress;
+use super::credential::Tokens;
+use super::errors::{self, Service};
+use super::paging::Walk;
+use super::transport::{BearerWatch, Deadline, Peer, Transport, Wire};
+use crate::secret::{Metadata, Secret, SecretName, Version};
+use crate::vaults::{Vault, VaultError, VaultErrorKind, VaultInfo};
+
+/// The version of Key Vault's data plane that is spoken. Sovereign clouds may lag behind the public one.
+const API_VERSION: &str = "2025-07-01";
+/// The most items that Key Vault puts on a page.
+const PAGE: i32 = 25;
+
+/// A vault of Azure Key Vault.
+pub struct AzureVault {
+    first: VaultInfo,
+    /// What discovery tells of a vault that was known by its configuration alone. Set once: the vault stays the same.
+    discovered: OnceLock<VaultInfo>,
+    address: VaultAddress,
+    client: SecretClient,
+    gate: Arc<Gate>,
+    transport: Arc<Transport>,
+}
+
+impl AzureVault {
+    pub(super) fn new(
+        info: VaultInfo,
+        address: VaultAddress,
+        transport: &Arc<Transport>,
+        tokens: &Arc<Tokens>,
+    ) -> Result<Self, VaultError> {
+        let gate = Arc::new(Gate::default());
+        let watch = Watch { gate: Arc::clone(&gate), tokens: Arc::clone(tokens) };
+        let wire = Wire::new(Arc::clone(transport), Peer::Origin(address.url())).watched(Arc::new(watch));
+        let options = SecretClientOptions {
+            api_version: API_VERSION.to_owned(),
+            client_options: ClientOptions {
+                transport: Some(wire.into_sdk()),
+                retry: RetryOptions::none(),
+                ..ClientOptions::default()
+            },
+            verify_challenge_resource: Some(true),
+        };
+        let credential: Arc<dyn TokenCredential> = Arc::clone(tokens) as _;
+        let client = SecretClient::new(address.url().as_str(), credential, Some(options))
+            .map_err(|error| errors::classify(Service::KeyVault, &error))?;
+        let transport = Arc::clone(transport);
+        Ok(Self { first: info, discovered: OnceLock::new(), address, client, gate, transport })
+    }
+
+    /// Takes what discovery tells, if the vault was known by its configuration alone. A vault that moves to another
+    /// resource group keeps the old description until the next start.
+    pub(super) fn describe(&self, info: VaultInfo) {
+        if self.first.subscription.is_none() && info.subscription.is_some() {
+            // The first description stays: a vault does not change where it is.
+            let _already_described = self.discovered.set(info);
+        }
+    }
+
+    /// One call with its end: through the gate, within its deadline, its failure understood.
+    async fn within<T>(
+        &self,
+        deadline: Instant,
+        call: impl Future<Output = azure_core::Result<T>> + Send,
+    ) -> Result<T, VaultError> {
+        match tokio::time::timeout_at(deadline, self.gate.pass(call)).await {
+            Ok(outcome) => outcome.map_err(|error| errors::classify(Service::KeyVault, &error)),
+            Err(_elapsed) => Err(errors::timed_out()),
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.transport.limits().call
+    }
+
+    /// The items of all pages, empty pages included; each page has a call's limit of its own.
+    fn pages(&self, listing: Listing) -> BoxStream<'_, Result<Metadata, VaultError>> {
+        let start = match listing {
+            Listing::Current => self.client.list_secret_properties(Some(SecretClientListSecretPropertiesOptions {
+                maxresults: Some(PAGE),
+                method_options: PagerOptions::default(),
+            })),
+            Listing::Versions(ref name) => self.client.list_secret_properties_versions(
+                name.as_str(),
+                Some(SecretClientListSecretPropertiesVersionsOptions {
+                    maxresults: Some(PAGE),
+                    method_options: PagerOptions::default(),
+                }),
+            ),
+        };
+        let pages = match start {
+            Ok(pager) => Box::pin(pager.into_pages()),
+            Err(error) => {
+                let error = errors::classify(Service::KeyVault, &error);
+                return stream::once(async move { Err(error) }).boxed();
+            }
+        };
+        let state = Pages { pages, walk: Walk::default(), listing, items: 0, over: false };
+        stream::try_unfold(state, move |state| self.next_page(state))
+            .map_ok(|items| stream::iter(items.into_iter().map(Ok)))
+            .try_flatten()
+            .boxed()
+    }
+
+    async fn next_page(&self, mut state: Pages) -> Result<Option<(Vec<Metadata>, Pages)>, VaultError> {
+        let page = match state.over {
+            true => None,
+            false => self.within(self.deadline(), async { state.pages.try_next().await }).await?,
+        };
+        let Some(page) = page else {
+            // Key Vault may answer a question for the versions of nothing with an empty list.
+            return match state.listing {
+                Listing::Versions(_) if state.items == 0 => {
+                    Err(VaultError::new(VaultErrorKind::NotFound, "the vault holds no such secret"))
+                }
+                Listing::Versions(_) | Listing::Current => Ok(None),
+            };
+        };
+        let page = page.into_model().map_err(|error| errors::classify(Service::KeyVault, &error))?;
+        let items: Vec<_> =
+            page.value.into_iter().map(|item| self.item(&state.listing, item)).collect::<Result<_, _>>()?;
+        state.items += items.len();
+        // The SDK follows the link; it is only watched here.
+        state.over = state.walk.onward(page.next_link)?.is_none();
+        Ok(Some((items, state)))
+    }
+
+    fn item(&self, listing: &Listing, item: SecretProperties) -> Result<Metadata, VaultError> {
+        let metadata = answer::item(&self.address, item)?;
+        match listing {
+            Listing::Current => Ok(metadata),
+            Listing::Versions(name) if metadata.name == *name && metadata.version.is_some() => Ok(metadata),
+            Listing::Versions(_) => {
+                Err(errors::malformed("the vault listed something else than this secret's versions"))
+            }
+        }
+    }
+}
+
+/// What is listed.
+enum Listing {
+    Current,
+    Versions(SecretName),
+}
+
+struct Pages {
+    pages: Pin<Box<PageIterator<Response<ListSecretPropertiesResult>>>>,
+    walk: Walk,
+    listing: Listing,
+    items: usize,
+    over: bool,
+}
+
+#[async_trait]
+impl Vault for AzureVault {
+    fn info(&self) -> &VaultInfo {
+        self.discovered.get().unwrap_or(&self.first)
+    }
+
+    async fn get(&self, name: &SecretName, version: Option<&Version>) -> Result<Secret, VaultError> {
+        let deadline = self.deadline();
+        let options = SecretClientGetSecretOptions {
+            secret_version: version.map(|version| version.as_str().to_owned()),
+            method_options: ClientMethodOptions { context: Context::new().with_value(Deadline(deadline)) },
+            ..SecretClientGetSecretOptions::default()
+        };
+        let response = self.within(deadline, self.client.get_secret(name.as_str(), Some(options))).await?;
+        let model = response.into_model().map_err(|error| errors::classify(Service::KeyVault, &error))?;
+        answer::secret(&self.address, name, version, model)
+    }
+
+    fn list(&self) -> BoxStream<'_, Result<Metadata, VaultError>> {
+        self.pages(Listing::Current)
+    }
+
+    fn versions(&self, name: &SecretName) -> BoxStream<'_, Result<Metadata, VaultError>> {
+        self.pages(Listing::Versions(name.clone()))
+    }
+}
+
+impl fmt::Debug for AzureVault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AzureVault").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// What the vault says of a token goes to the tokens; that one was sent opens the gate.
+#[derive(Debug)]
+struct Watch {
+    gate: Arc<Gate>,
+    tokens: Arc<Tokens>,
+}
+
+impl BearerWatch for Watch {
+    fn accepted(&self) {
+        self.gate.open();
+    }
+
+    fn refused(&self, bearer: &str, code: Option<&str>) {
+        self.gate.open();
+        self.tokens.refused(bearer, code);
+    }
+}

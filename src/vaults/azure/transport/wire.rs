@@ -1,0 +1,274 @@
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use azure_core::Bytes;
+use azure_core::error::ErrorKind;
+use azure_core::http::headers::{AUTHORIZATION, HeaderName, Headers};
+use azure_core::http::policies::{Policy, PolicyResult};
+use azure_core::http::{AsyncRawResponse, Body, Context, Request};
+use tokio::time::Instant;
+use url::Url;
+
+use super::{Transport, retry_after};
+use crate::vaults::azure::errors::{self, akv_code};
+use crate::vaults::azure::pace;
+use crate::vaults::{Outage, VaultError, VaultErrorKind};
+
+/// The first wait before another attempt; it doubles.
+const FIRST_WAIT: std::time::Duration = std::time::Duration::from_millis(100);
+/// The longest wait of our own choosing; an upstream may ask for more.
+const LONGEST_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Whom a pipeline may talk to.
+#[derive(Debug, Clone)]
+pub(in crate::vaults::azure) enum Peer {
+    /// Exactly this origin: scheme, host and port (443 if it names none).
+    Origin(Url),
+    /// The machine's own metadata service: no bearer goes there and its address comes from the platform. `reroute`
+    /// replaces the well-known address.
+    Platform {
+        /// Where the metadata service is instead.
+        reroute: Option<Url>,
+    },
+}
+
+/// The address at which every cloud's virtual machines find their metadata service.
+const METADATA_HOST: &str = "169.254.169.254";
+
+impl Peer {
+    /// The URL to ask, or a refusal before a byte is sent.
+    fn admit(&self, url: &Url) -> Result<Url, VaultError> {
+        match self {
+            Self::Origin(origin) if url.scheme() == "https" && url.origin() == origin.origin() => Ok(url.clone()),
+            Self::Origin(_) => Err(VaultError::new(
+                VaultErrorKind::Malformed,
+                format!(
+                    "the answer points to the foreign host {:?}, which is not followed",
+                    url.host_str().unwrap_or("")
+                ),
+            )),
+            Self::Platform { reroute: Some(base) } if url.host_str() == Some(METADATA_HOST) => {
+                let mut moved = base.clone();
+                moved.set_path(url.path());
+                moved.set_query(url.query());
+                Ok(moved)
+            }
+            Self::Platform { .. } => Ok(url.clone()),
+        }
+    }
+
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self, Self::Platform { .. })
+    }
+}
+
+/// Told what the tokens met that went over a pipeline.
+pub(in crate::vaults::azure) trait BearerWatch: fmt::Debug + Send + Sync {
+    /// A request with a token was answered, whatever the answer was but a 401.
+    fn accepted(&self);
+    /// The token was refused with a 401; `code` is the `AKV…` that came with it.
+    fn refused(&self, bearer: &str, code: Option<&str>);
+}
+
+/// The instant by which a call must be over, put into the SDK's context: no attempt and no wait goes past it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::vaults::azure) struct Deadline(pub(in crate::vaults::azure) Instant);
+
+/// A whole answer, at most as large as allowed.
+pub(in crate::vaults::azure) struct Answer {
+    pub(in crate::vaults::azure) status: u16,
+    pub(in crate::vaults::azure) headers: Headers,
+    pub(in crate::vaults::azure) body: Bytes,
+}
+
+/// Makes an error of an answer that is not a success, where the SDK would lose what it says.
+pub(in crate::vaults::azure) type Judge = fn(&Answer) -> VaultError;
+
+/// The last policy of a pipeline: checks the peer, sends, retries, caps the body and watches the tokens.
+///
+/// Failures leave it as `ErrorKind::Other` with a [`VaultError`] inside: the SDK never retries those, so that retries
+/// are in one layer, and the cause survives to be found by [`errors::classify`].
+#[derive(Debug)]
+pub(in crate::vaults::azure) struct Wire {
+    transport: Arc<Transport>,
+    peer: Peer,
+    max_body: usize,
+    watch: Option<Arc<dyn BearerWatch>>,
+    judge: Option<Judge>,
+}
+
+impl Wire {
+    pub(in crate::vaults::azure) fn new(transport: Arc<Transport>, peer: Peer) -> Self {
+        let max_body = transport.limits.max_body;
+        Self { transport, peer, max_body, watch: None, judge: None }
+    }
+
+    pub(in crate::vaults::azure) fn watched(self, watch: Arc<dyn BearerWatch>) -> Self {
+        Self { watch: Some(watch), ..self }
+    }
+
+    pub(in crate::vaults::azure) fn judged(self, judge: Judge) -> Self {
+        Self { judge: Some(judge), ..self }
+    }
+
+    pub(in crate::vaults::azure) fn max_body(self, max_body: usize) -> Self {
+        Self { max_body, ..self }
+    }
+
+    /// As the SDK takes it.
+    pub(in crate::vaults::azure) fn into_sdk(self) -> azure_core::http::Transport {
+        azure_core::http::Transport::with_policy(Arc::new(self))
+    }
+
+    async fn call(&self, context: &Context<'_>, request: &Request) -> Result<Answer, VaultError> {
+        let url = self.peer.admit(request.url())?;
+        let limits = &self.transport.limits;
+        let deadline = context.value::<Deadline>().map_or_else(|| Instant::now() + limits.call, |deadline| deadline.0);
+        let mut failures = 0;
+        loop {
+            let outcome = self.attempt(&url, request, deadline).await;
+            let asked = match &outcome {
+                Ok(answer) if !is_transient(answer.status) => return outcome,
+                Ok(answer) => retry_after(&answer.headers),
+                Err(error) if !may_pass(error.kind()) => return outcome,
+                Err(_) => None,
+            };
+            failures += 1;
+            let own = pace::growing(failures, FIRST_WAIT, LONGEST_WAIT);
+            let wait = asked.unwrap_or_default().max(pace::between(own / 2, own));
+            // A wait that would not leave room for another attempt is not begun: the caller learns of the throttling
+            // or the outage now, not of a time-out later.
+            let fits = Instant::now().checked_add(wait).is_some_and(|then| then < deadline);
+            if failures > limits.retries || !fits {
+                return outcome;
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn attempt(&self, url: &Url, request: &Request, deadline: Instant) -> Result<Answer, VaultError> {
+        let until = deadline.min(Instant::now() + self.transport.limits.attempt);
+        match tokio::time::timeout_at(until, self.exchange(url, request)).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => Err(errors::timed_out()),
+        }
+    }
+
+    async fn exchange(&self, url: &Url, request: &Request) -> Result<Answer, VaultError> {
+        let client = self.transport.client(url, &self.peer);
+        let method = reqwest::Method::from_bytes(request.method().as_ref().as_bytes())
+            .map_err(|_| VaultError::new(VaultErrorKind::Unavailable(Outage::Internal), "no such HTTP method"))?;
+        let mut outgoing = client.request(method, url.clone());
+        for (name, value) in request.headers().iter() {
+            outgoing = outgoing.header(name.as_str(), value.as_str());
+        }
+        if let Body::Bytes(bytes) = request.body() {
+            outgoing = outgoing.body(bytes.clone());
+        }
+        let mut response = outgoing.send().await.map_err(errors::transport)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(errors::transport)? {
+            if body.len() + chunk.len() > self.max_body {
+                return Err(VaultError::new(
+                    VaultErrorKind::Malformed,
+                    format!("the answer is larger than the {} bytes that are allowed", self.max_body),
+                ));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status: response.status().as_u16(), headers: headers(response.headers()), body: body.into() })
+    }
+
+    fn tell_watch(&self, request: &Request, answer: &Answer) {
+        let (Some(watch), Some(header)) = (&self.watch, request.headers().get_optional_str(&AUTHORIZATION)) else {
+            return;
+        };
+        match (answer.status, header.strip_prefix("Bearer ")) {
+            (401, Some(bearer)) => watch.refused(bearer, akv_code(answer).as_deref()),
+            _ => watch.accepted(),
+        }
+    }
+}
+
+#[async_trait]
+impl Policy for Wire {
+    async fn send(&self, context: &Context, request: &mut Request, _next: &[Arc<dyn Policy>]) -> PolicyResult {
+        let outcome = self.call(context, request).await;
+        let outcome = match (outcome, self.judge) {
+            (Ok(answer), Some(judge)) if !(200..300).contains(&answer.status) => Err(judge(&answer)),
+            (outcome, _) => outcome,
+        };
+        let answer = outcome.map_err(|error| azure_core::Error::new(ErrorKind::Other, error))?;
+        self.tell_watch(request, &answer);
+        Ok(AsyncRawResponse::from_bytes(answer.status.into(), answer.headers, answer.body))
+    }
+}
+
+/// Statuses that another attempt may not meet again.
+fn is_transient(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// Failures without a status that another attempt may not meet again.
+fn may_pass(kind: &VaultErrorKind) -> bool {
+    match kind {
+        VaultErrorKind::TimedOut
+        | VaultErrorKind::Unavailable(Outage::Dns | Outage::Connection)
+        | VaultErrorKind::Throttled { .. } => true,
+        VaultErrorKind::Unavailable(
+            Outage::Tls | Outage::Server(_) | Outage::Firewall | Outage::PrivateLink | Outage::Internal,
+        )
+        | VaultErrorKind::NotFound
+        | VaultErrorKind::Disabled
+        | VaultErrorKind::Denied(_)
+        | VaultErrorKind::Unauthenticated { .. }
+        | VaultErrorKind::Malformed => false,
+    }
+}
+
+fn headers(map: &reqwest::header::HeaderMap) -> Headers {
+    let mut headers = Headers::new();
+    for (name, value) in map {
+        // A header that is not text is of no use to any policy.
+        if let Ok(value) = value.to_str() {
+            headers.insert(HeaderName::from(name.as_str().to_owned()), value.to_owned());
+        }
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admits(origin: &str, url: &str) -> bool {
+        Peer::Origin(Url::parse(origin).unwrap()).admit(&Url::parse(url).unwrap()).is_ok()
+    }
+
+    #[test]
+    fn only_the_same_origin_is_admitted_and_the_default_port_is_the_same() {
+        let vault = "https://pay.vault.azure.net";
+        assert!(admits(vault, "https://pay.vault.azure.net/secrets?x=1"));
+        assert!(admits(vault, "https://pay.vault.azure.net:443/secrets?$skiptoken=a%2Fb"));
+        assert!(admits(vault, "https://PAY.vault.azure.net/"));
+        for foreign in [
+            "http://pay.vault.azure.net/secrets",
+            "https://pay.vault.azure.net:8443/secrets",
+            "https://other.vault.azure.net/secrets",
+            "https://pay.vault.azure.net.evil.example/secrets",
+            "https://pay.vault.azure.net@evil.example/secrets",
+            "https://pay.vault.azure.net./secrets",
+        ] {
+            assert!(!admits(vault, foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn the_metadata_service_can_be_moved_and_keeps_path_and_query() {
+        let peer = Peer::Platform { reroute: Some(Url::parse("http://127.0.0.1:4000").unwrap()) };
+        let asked = Url::parse("http://169.254.169.254/metadata/identity/oauth2/token?resource=x").unwrap();
+        let moved = peer.admit(&asked).unwrap();
+        assert_eq!(moved.as_str(), "http://127.0.0.1:4000/metadata/identity/oauth2/token?resource=x");
+    }
+}
