@@ -7,9 +7,9 @@
 //! - [`flight`]: one running call per key. [`cache`]: values held, each with its age.
 //! - [`catalog`]: what exists, and searching it.
 //! - [`broker`]: the one door: get, resolve, versions. Knows no HTTP.
-//! - `api`: the broker over HTTP: guard, routes, listeners.
+//! - [`api`]: the broker over HTTP: guard, routes, listeners.
 //! - [`config`]: file, variables and flags to one checked configuration.
-//! - `cli`: one file per subcommand: parse, call, print.
+//! - [`cli`]: one file per subcommand: parse, call, print.
 //! - `emulator` (feature): a fake Azure on `vaults::memory`, for demos and tests.
 //!
 //! How one read flows: a listener hands a connection to the API, whose guard refuses what a local caller would not

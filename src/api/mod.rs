@@ -15,7 +15,7 @@ mod negotiate;
 mod openapi;
 mod path;
 mod patience;
-mod problem;
+pub(crate) mod problem;
 mod routes;
 mod server;
 mod token;

@@ -25,7 +25,7 @@ use super::problem::{Code, MEDIA_TYPE};
             seconds, times RFC 3339. Every answer carries `Cache-Control: no-store`. Over TCP a request needs the token, \
             and a `Host` of 127.0.0.1, [::1] or localhost; on the unix socket its mode is the gate."
     ),
-    components(schemas(model::ProblemDocument)),
+    components(schemas(model::ProblemDocument, model::SecretDocument)),
     modifiers(&Token),
     security(("token" = [])),
     tags(

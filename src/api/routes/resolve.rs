@@ -64,7 +64,7 @@ pub(super) async fn resolve(
     if !failures.is_empty() {
         return Err(Problem::unresolved(failures, of));
     }
-    let bytes: usize = answer.values.values().map(|value| 2 * value.expose().len() + 512).sum();
+    let bytes: usize = answer.values.values().map(|value| 2 * value.len() + 512).sum();
     let mut body = Zeroizing::new(Vec::with_capacity(bytes + 64));
     serde_json::to_writer(&mut *body, &answer).expect("values are text, and all else is plain data");
     let mut response = Response::new(Body::from(Bytes::from_owner(body)));

@@ -193,7 +193,7 @@ fn json(reading: &Reading, view: &View, value: Value, attributes: Attributes) ->
         View::Whole | View::Pem => None,
     };
     // Large enough as a rule, so that no unwiped copy is left behind by growing.
-    let mut body = Zeroizing::new(Vec::with_capacity(2 * value.expose().len() + 2_048));
+    let mut body = Zeroizing::new(Vec::with_capacity(2 * value.len() + 2_048));
     let document = SecretDocument {
         vault: reading.vault.clone(),
         name: reading.secret.metadata.name.clone(),
