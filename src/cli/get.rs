@@ -139,8 +139,9 @@ fn show_json(body: &[u8]) -> Result<(), Failure> {
 fn write_private(file: &Path, value: &[u8]) -> Result<(), Failure> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error: std::io::Error| Failure::io(&format!("writing {}", file.display()), &error);
-    if file.is_dir() {
-        return Err(Failure::new(Exit::InputOutput, format!("writing {}: it is a directory", file.display())));
+    // Putting a file in a device's or a pipe's place would break more than this command.
+    if std::fs::metadata(file).is_ok_and(|found| !found.is_file()) {
+        return Err(Failure::new(Exit::InputOutput, format!("writing {}: it is no file", file.display())));
     }
     let mut draft = tempfile::Builder::new().prefix(".sidekey-").tempfile_in(folder).map_err(failed)?;
     draft.write_all(value).and_then(|()| draft.as_file().sync_all()).map_err(failed)?;

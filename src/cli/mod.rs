@@ -14,6 +14,7 @@ mod doctor;
 #[cfg(feature = "emulator")]
 mod emulator;
 mod exit;
+mod folder;
 mod get;
 mod healthcheck;
 mod list;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::sidecar::Sidecar;
-use super::{Context, Exit, Failure, trace};
+use super::{Context, Exit, Failure, folder, trace};
 use crate::api::{Guard, Listener, ServeOptions, Token, bind_tcp, bind_unix};
 use crate::catalog::{Catalog, Reach};
 use crate::config::{Config, Flag};
@@ -35,6 +35,7 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
     let flags = flags.into_iter().filter_map(|(key, flag, value)| Some(Flag { key, flag, value: value? }));
     let config = context.config(flags.collect())?;
     trace::start(&config.log, context.global.verbose);
+    folder::prepare(&config, context)?;
     let open = Open::bind(&config)?;
     let sidecar = Sidecar::start(&config)?;
     for settings in &config.sources {

@@ -59,9 +59,15 @@ pub fn runtime_dir(vars: &Vars, uid: u32) -> PathBuf {
     }
     match vars.get("XDG_RUNTIME_DIR").filter(|dir| dir.starts_with('/')) {
         Some(dir) => Path::new(dir).join("sidekey"),
-        // Anybody may make a folder there: whoever uses it checks that it is ours and closed to others.
-        None => PathBuf::from(format!("/tmp/sidekey-{uid}")),
+        None => last_resort(uid),
     }
+}
+
+/// The folder for a user who has none of their own. Anybody may make it before us: whoever uses it checks first that it
+/// is ours and closed to others.
+#[must_use]
+pub fn last_resort(uid: u32) -> PathBuf {
+    PathBuf::from(format!("/tmp/sidekey-{uid}"))
 }
 
 /// The rest of 127.0.0.0/8 is loopback too, but no `Host` that a caller sends would fit it.

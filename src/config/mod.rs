@@ -23,7 +23,7 @@ use toml::de::DeTable;
 use tracing_subscriber::filter::LevelFilter;
 
 pub use fault::{Fault, Faults, Place};
-pub use listen::{Listen, runtime_dir};
+pub use listen::{Listen, last_resort, runtime_dir};
 pub use reader::Flag;
 pub use vars::Vars;
 

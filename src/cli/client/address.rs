@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::config::{Vars, runtime_dir};
+use crate::cli::folder::is_ours_alone;
+use crate::config::{Vars, last_resort, runtime_dir};
 
 /// The address of a sidecar.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,14 +74,9 @@ pub(super) fn first_that_answers(places: &[PathBuf], uid: u32) -> Option<PathBuf
     places.iter().find(|path| is_trustworthy(path, uid) && UnixStream::connect(path).is_ok()).cloned()
 }
 
-/// Nobody but root and ourselves can have put the socket into its folder. `/tmp` is open to all: whoever is first there
-/// could answer in a sidecar's place.
+/// Nobody but root and ourselves can have put the socket into its folder.
 fn is_trustworthy(socket: &Path, uid: u32) -> bool {
-    if !socket.starts_with("/tmp") {
-        return true;
-    }
-    let folder = socket.parent().and_then(|folder| std::fs::symlink_metadata(folder).ok());
-    folder.is_some_and(|folder| folder.is_dir() && folder.uid() == uid && folder.mode() & 0o022 == 0)
+    socket.parent() != Some(&last_resort(uid)) || is_ours_alone(&last_resort(uid), uid)
 }
 
 #[cfg(test)]
