@@ -1,16 +1,17 @@
 //! Search over 100,000 names in 500 vaults, through the public face: p50 and p99 of the first page per mode, and what a
-//! row costs in memory. `cargo bench --bench search`.
+//! row costs in memory. `cargo bench --bench search [-- WORD]`: only the modes with that word in their names.
 
 #![allow(clippy::print_stdout, reason = "printing is what a benchmark is for")]
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sidekey::catalog::{Catalog, CatalogOptions, Query};
 use sidekey::secret::{SecretName, SourceName};
 use sidekey::vaults::memory::{Attributes, MemorySource, MemoryVault};
 use sidekey::vaults::{Vault, VaultInfo};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 const VAULTS: usize = 500;
 const SECRETS: usize = 200;
@@ -60,7 +61,8 @@ async fn main() {
         resident_kib(),
     );
     println!("{:26} {:>9} {:>9} {:>9} {:>7}", "first page of 100", "p50 µs", "p99 µs", "hits", "rounds");
-    for (mode, parameters) in MODES {
+    let word = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
+    for (mode, parameters) in MODES.iter().filter(|(mode, _)| mode.contains(&word)) {
         measure(&catalog, mode, parameters);
     }
     holders(&catalog);

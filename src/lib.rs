@@ -7,9 +7,9 @@
 //! - [`flight`]: one running call per key. [`cache`]: values held, each with its age.
 //! - [`catalog`]: what exists, and searching it.
 //! - [`broker`]: the one door: get, resolve, versions. Knows no HTTP.
-//! - `api`: the broker over HTTP: guard, routes, listeners.
+//! - [`api`]: the broker over HTTP: guard, routes, listeners.
 //! - [`config`]: file, variables and flags to one checked configuration.
-//! - `cli`: one file per subcommand: parse, call, print.
+//! - [`cli`]: one file per subcommand: parse, call, print.
 //! - `emulator` (feature): a fake Azure on `vaults::memory`, for demos and tests.
 //!
 //! How one read flows: a listener hands a connection to the API, whose guard refuses what a local caller would not
@@ -17,9 +17,11 @@
 //! or starts the one flight that asks the vault; what came back is stored, and answered with its version, its age and
 //! where it came from. Nothing above the broker knows Azure, and nothing below the API knows HTTP.
 
+pub mod api;
 pub mod broker;
 pub mod cache;
 pub mod catalog;
+pub mod cli;
 pub mod config;
 #[cfg(feature = "emulator")]
 pub mod emulator;

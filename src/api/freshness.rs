@@ -89,7 +89,7 @@ fn write_hit(text: &mut [u8; 48], ttl: i64) -> usize {
 mod tests {
     use super::*;
 
-    fn headers(name: header::HeaderName, values: &[&str]) -> HeaderMap {
+    fn headers(name: &header::HeaderName, values: &[&str]) -> HeaderMap {
         values.iter().map(|value| (name.clone(), value.parse().unwrap())).collect()
     }
 
@@ -109,9 +109,9 @@ mod tests {
             ("", false, None, false),
         ] {
             let expected = Steer { no_cache, max_age, only_if_cached };
-            assert_eq!(steer(&headers(header::CACHE_CONTROL, &[text])), expected, "{text}");
+            assert_eq!(steer(&headers(&header::CACHE_CONTROL, &[text])), expected, "{text}");
         }
-        let two = headers(header::CACHE_CONTROL, &["max-age=3", "only-if-cached"]);
+        let two = headers(&header::CACHE_CONTROL, &["max-age=3", "only-if-cached"]);
         assert_eq!(steer(&two), Steer { max_age: Some(seconds(3)), only_if_cached: true, no_cache: false });
     }
 
@@ -129,7 +129,7 @@ mod tests {
             (&["\"v1"], false),
             (&[], false),
         ] {
-            assert_eq!(is_held_by_caller(&headers(header::IF_NONE_MATCH, values), "\"v1\""), held, "{values:?}");
+            assert_eq!(is_held_by_caller(&headers(&header::IF_NONE_MATCH, values), "\"v1\""), held, "{values:?}");
         }
     }
 }

@@ -108,10 +108,16 @@ fn bearer(credentials: &[u8]) -> Option<&[u8]> {
 fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
     for (name, value) in headers {
         if is_forwarding(name) {
-            return Err(Problem::new(Code::Forwarded, format!("a request with {name} came through a proxy; only local callers are served")));
+            return Err(Problem::new(
+                Code::Forwarded,
+                format!("a request with {name} came through a proxy; only local callers are served"),
+            ));
         }
         if is_from_browser(name, value.as_bytes()) {
-            return Err(Problem::new(Code::BadHost, format!("a request with {name} came from a browser; only local programs are served")));
+            return Err(Problem::new(
+                Code::BadHost,
+                format!("a request with {name} came from a browser; only local programs are served"),
+            ));
         }
     }
     Ok(())
@@ -185,9 +191,10 @@ fn is_ours(host: &[u8], port: u16) -> bool {
     };
     let told = match told {
         None => Some(80),
-        Some(digits) if digits.len() <= 5 && !digits.starts_with(b"0") => {
-            std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+')).and_then(|digits| digits.parse().ok())
-        }
+        Some(digits) if digits.len() <= 5 && !digits.starts_with(b"0") => std::str::from_utf8(digits)
+            .ok()
+            .filter(|digits| !digits.starts_with('+'))
+            .and_then(|digits| digits.parse().ok()),
         Some(_) => None,
     };
     told == Some(port) && (name == b"127.0.0.1" || name == b"[::1]" || name.eq_ignore_ascii_case(b"localhost"))

@@ -35,8 +35,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Names {
     }
 }
 
+/// A parameter's name and value.
+pub(super) type Parameter<'q> = (Cow<'q, str>, Cow<'q, str>);
+
 /// The parameters of a query, decoded. Each at most once.
-pub(super) fn parameters(query: Option<&str>) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, Problem> {
+pub(super) fn parameters(query: Option<&str>) -> Result<Vec<Parameter<'_>>, Problem> {
     let Some(query) = query else { return Ok(Vec::new()) };
     let all: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
     for (at, (name, _)) in all.iter().enumerate() {

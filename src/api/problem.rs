@@ -20,10 +20,10 @@ use crate::broker;
 use crate::vaults::{VaultError, VaultErrorKind};
 
 /// Names the failure in the log; only on problems, as nothing else is logged.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("sidekey-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("sidekey-request-id");
 
 /// The media type of RFC 9457.
-pub const MEDIA_TYPE: &str = "application/problem+json";
+pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $status:ident, $title:literal;)*) => {
@@ -137,7 +137,12 @@ impl Problem {
         Self(Box::new(Inner {
             status,
             code,
-            fault: Fault { status: status.as_u16(), code: code.as_str().to_owned(), detail: detail.into(), ..Fault::default() },
+            fault: Fault {
+                status: status.as_u16(),
+                code: code.as_str().to_owned(),
+                detail: detail.into(),
+                ..Fault::default()
+            },
             errors: BTreeMap::new(),
             retry_after: retry_after(code),
             allow: None,

@@ -84,7 +84,11 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Drained {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(options.keep_alive).max_headers(64).max_buf_size(64 * 1024);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.keep_alive)
+        .max_buf_size(64 * 1024)
+        .max_header_size(32 * 1024);
     let serving = Serving {
         router,
         guard: Arc::new(guard),
@@ -116,11 +120,6 @@ impl Serving {
     async fn accept(self, listener: Listener) {
         let mut pause = FIRST_PAUSE;
         loop {
-            let place = Arc::clone(&self.places).acquire_owned();
-            let place = tokio::select! {
-                () = self.closing.cancelled() => return,
-                place = place => place.expect("the semaphore is never closed"),
-            };
             let accepted = tokio::select! {
                 () = self.closing.cancelled() => return,
                 accepted = accept(&listener) => accepted,
@@ -139,6 +138,11 @@ impl Serving {
                 }
             };
             pause = FIRST_PAUSE;
+            // Not before accepting: a listener that nobody connects to would keep a place from the others.
+            let place = tokio::select! {
+                () = self.closing.cancelled() => return,
+                place = Arc::clone(&self.places).acquire_owned() => place.expect("the semaphore is never closed"),
+            };
             let serving = self.clone();
             self.connections.spawn(async move {
                 match stream {

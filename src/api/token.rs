@@ -170,10 +170,11 @@ fn create(path: &Path) -> io::Result<()> {
     let mut random = Zeroizing::new([0; 32]);
     SystemRandom::new().fill(&mut *random).map_err(|_| io::Error::other("the system gives no random bytes"))?;
     let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(*random) + "\n");
+    let mut mark = [0; 8];
+    SystemRandom::new().fill(&mut mark).map_err(|_| io::Error::other("the system gives no random bytes"))?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
+    name.push(format!(".{:016x}.new", u64::from_ne_bytes(mark)));
     let draft = path.with_file_name(name);
-    let _ = std::fs::remove_file(&draft);
     let made = (|| {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
         file.write_all(text.as_bytes())?;

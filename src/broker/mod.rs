@@ -140,11 +140,12 @@ impl Broker {
         &self,
         references: &BTreeMap<String, Reference>,
     ) -> Result<BTreeMap<String, Resolved>, BTreeMap<String, Error>> {
-        let all: Vec<_> = stream::iter(references)
+        // Collected first: a closure over references, kept across an await, would keep this future from being Send.
+        let reads: Vec<_> = references
+            .iter()
             .map(|(key, reference)| async move { (key.clone(), self.resolve_one(reference).await) })
-            .buffer_unordered(SIDE_BY_SIDE)
-            .collect()
-            .await;
+            .collect();
+        let all: Vec<_> = stream::iter(reads).buffer_unordered(SIDE_BY_SIDE).collect().await;
         let (mut resolved, mut failed) = (BTreeMap::new(), BTreeMap::new());
         for (key, one) in all {
             match one {
@@ -167,7 +168,10 @@ impl Broker {
     }
 
     /// Which vault that address means.
-    fn entry(&self, vault: &VaultName) -> Result<Entry, Error> {
+    ///
+    /// # Errors
+    /// If none does, it is never asked, or nobody can tell yet.
+    pub fn entry(&self, vault: &VaultName) -> Result<Entry, Error> {
         match self.0.catalog.vault(vault) {
             Lookup::Found(entry) => Ok(entry),
             Lookup::Skipped(skipped) => Err(Error::Skipped { vault: skipped.address, reason: skipped.reason }),

@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use regex::bytes::Regex;
 use tokio::time::Instant;
 
 use super::CatalogOptions;
 use super::directory::Directory;
+use super::glob::Glob;
 use super::record::Standing;
 use super::status::{DISCOVERING, DiscoveryFault, Entry, NOT_LISTED_YET, OVERDUE, SkippedVault, Unanswered};
 use crate::secret::{SourceName, VaultName};
 
 /// Whether a glob on vaults is about this one.
-pub(super) fn covers(glob: Option<&Regex>, address: &VaultName, id: &VaultName) -> bool {
-    glob.is_none_or(|glob| glob.is_match(address.as_str().as_bytes()) || glob.is_match(id.as_str().as_bytes()))
+pub(super) fn covers(glob: Option<&Glob>, address: &VaultName, id: &VaultName) -> bool {
+    glob.is_none_or(|glob| glob.matches(address.as_str()) || glob.matches(id.as_str()))
 }
 
 /// What an answer does without beside the vaults that are asked: those that never are, and those that nobody knows of.
-pub(super) fn beyond(directory: &Directory, vaults: Option<&Regex>) -> Vec<Unanswered> {
+pub(super) fn beyond(directory: &Directory, vaults: Option<&Glob>) -> Vec<Unanswered> {
     let sources = directory
         .undone
         .iter()

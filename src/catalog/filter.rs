@@ -1,6 +1,8 @@
 //! Which rows pass, beside their names. The one place where rows are let through: what a caller may see will be asked
 //! here.
 
+use std::ops::Range;
+
 use time::OffsetDateTime;
 
 use super::query::Query;
@@ -61,6 +63,21 @@ impl Filter {
     pub(super) fn admits(&self, segment: &Segment, row: usize) -> bool {
         self.tags.as_ref().is_none_or(|sets| sets[segment.tag_set_index(row)])
             && (!self.more || self.admits_beside_tags(segment, row))
+    }
+
+    /// Visits those of the rows that pass, in order.
+    pub(super) fn each(&self, segment: &Segment, rows: Range<usize>, mut visit: impl FnMut(usize)) {
+        let beside = |row: &usize| !self.more || self.admits_beside_tags(segment, *row);
+        match &self.tags {
+            None => rows.filter(beside).for_each(visit),
+            Some(sets) => {
+                for (row, set) in segment.tag_set_indices(rows) {
+                    if sets[set] && beside(&row) {
+                        visit(row);
+                    }
+                }
+            }
+        }
     }
 
     /// Whether every row passes.

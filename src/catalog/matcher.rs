@@ -6,10 +6,12 @@
 use std::ops::Range;
 
 use memchr::memmem::Finder;
+use memchr::{memchr, memchr_iter};
 use nucleo_matcher::pattern::{AtomKind, CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
 use regex::bytes::{Regex, RegexBuilder};
 
+use super::glob::Glob;
 use super::query::{BadQuery, Matching, Query};
 use super::segment::Segment;
 
@@ -23,20 +25,11 @@ pub(super) enum Names {
     All,
     Exact(String),
     Prefix(String),
-    Suffix(String),
     Substring(Finder<'static>),
-    Glob(Glob),
+    /// With something that every match holds.
+    Glob(Option<Finder<'static>>, Glob),
     Regex(Regex),
     Fuzzy(Pattern, Box<Matcher>),
-}
-
-/// A glob that is none of the simpler kinds.
-pub(super) struct Glob {
-    /// Every match starts with this.
-    start: String,
-    /// Every match holds this.
-    holds: Option<Finder<'static>>,
-    whole: Regex,
 }
 
 impl Names {
@@ -56,7 +49,7 @@ impl Names {
             Matching::Substring => Ok(Self::Substring(Finder::new(&lower()).into_owned())),
             Matching::Exact => Ok(Self::Exact(lower())),
             Matching::Prefix => Ok(Self::Prefix(lower())),
-            Matching::Glob => Self::glob(&lower()),
+            Matching::Glob => Self::glob(text),
             Matching::Regex => Ok(Self::Regex(regex("q", text)?)),
             Matching::Fuzzy => {
                 let pattern = Pattern::new(&lower(), CaseMatching::Respect, Normalization::Never, AtomKind::Fuzzy);
@@ -65,23 +58,18 @@ impl Names {
         }
     }
 
+    /// The everyday globs need no glob at all.
     fn glob(text: &str) -> Result<Self, BadQuery> {
-        let whole = glob("q", text)?;
-        // The everyday globs need no pattern at all.
-        let (starts, ends) = (text.strip_prefix('*'), text.strip_suffix('*'));
-        Ok(match (starts, ends) {
-            (Some(""), _) => Self::All,
-            (None, None) if is_fixed(text) => Self::Exact(text.to_owned()),
-            (None, Some(start)) if is_fixed(start) => Self::Prefix(start.to_owned()),
-            (Some(end), None) if is_fixed(end) => Self::Suffix(end.to_owned()),
-            (Some(rest), Some(_)) if rest.strip_suffix('*').is_some_and(is_fixed) => {
-                Self::Substring(Finder::new(rest.trim_end_matches('*')).into_owned())
-            }
-            _ => {
-                let start = text.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default().to_owned();
-                let holds = longest_fixed(text).map(|fixed| Finder::new(fixed).into_owned());
-                Self::Glob(Glob { start, holds, whole })
-            }
+        let glob = Glob::new("q", text)?;
+        let finder = |held: &str| Finder::new(held).into_owned();
+        Ok(if let Some(name) = glob.exact() {
+            Self::Exact(name.to_owned())
+        } else if let Some(start) = glob.prefix() {
+            Self::Prefix(start.to_owned())
+        } else if let Some(held) = glob.substring() {
+            Self::Substring(finder(held))
+        } else {
+            Self::Glob(glob.holds().map(finder), glob)
         })
     }
 
@@ -91,35 +79,39 @@ impl Names {
             Self::All => Some(0..segment.len()),
             Self::Exact(name) => Some(segment.find(name).map_or(0..0, |row| row..row + 1)),
             Self::Prefix(start) => Some(segment.starting_with(start)),
-            Self::Suffix(_) | Self::Substring(_) | Self::Glob(_) | Self::Regex(_) | Self::Fuzzy(..) => None,
+            Self::Substring(_) | Self::Glob(..) | Self::Regex(_) | Self::Fuzzy(..) => None,
         }
     }
 
-    /// Visits the rows that match, in order, with how well (0 where that is not measured).
-    pub(super) fn each(&mut self, segment: &Segment, mut visit: impl FnMut(usize, u32)) {
+    /// Visits the rows that match, in order, with how well (0 where that is not measured). The visitor says whether it
+    /// wants to see more; if not, those after it may be counted only. Returns how many were.
+    pub(super) fn each(&mut self, segment: &Segment, mut visit: impl FnMut(usize, u32) -> bool) -> usize {
         let all = 0..segment.len();
         match self {
             Self::All | Self::Exact(_) | Self::Prefix(_) => {
-                self.range(segment).into_iter().flatten().for_each(|row| visit(row, 0));
+                for row in self.range(segment).into_iter().flatten() {
+                    visit(row, 0);
+                }
             }
-            Self::Suffix(end) => {
-                all.filter(|row| segment.name(*row).ends_with(end.as_str())).for_each(|row| visit(row, 0));
-            }
-            Self::Substring(finder) => holding(finder, segment, all, |row| visit(row, 0)),
-            Self::Glob(Glob { start, holds, whole }) => {
-                let rows = if start.is_empty() { all } else { segment.starting_with(start) };
+            Self::Substring(finder) => return holding(finder, segment, all, |row| visit(row, 0)),
+            Self::Glob(held, glob) => {
+                let rows = segment.starting_with(glob.start());
                 let check = |row| {
-                    if whole.is_match(segment.name(row).as_bytes()) {
+                    if glob.matches(segment.name(row)) {
                         visit(row, 0);
                     }
+                    // Only a look at the name tells.
+                    true
                 };
-                match holds {
-                    Some(finder) => holding(finder, segment, rows, check),
-                    None => rows.for_each(check),
+                match held {
+                    Some(finder) => return holding(finder, segment, rows, check),
+                    None => rows.map(check).for_each(drop),
                 }
             }
             Self::Regex(regex) => {
-                all.filter(|row| regex.is_match(segment.name(*row).as_bytes())).for_each(|row| visit(row, 0));
+                for row in all.filter(|row| regex.is_match(segment.name(*row).as_bytes())) {
+                    visit(row, 0);
+                }
             }
             Self::Fuzzy(pattern, matcher) => {
                 for row in all {
@@ -129,33 +121,30 @@ impl Names {
                 }
             }
         }
+        0
     }
 }
 
-/// A glob on the addresses of vaults.
-pub(super) fn vaults(text: Option<&str>) -> Result<Option<Regex>, BadQuery> {
-    text.map(|text| glob("vault", &text.to_ascii_lowercase())).transpose()
-}
-
-/// Visits each of the rows whose name holds what the finder looks for, once.
-fn holding(finder: &Finder<'_>, segment: &Segment, rows: Range<usize>, mut visit: impl FnMut(usize)) {
-    let end = segment.start(rows.end);
-    let names = segment.names().as_bytes();
+/// Visits each of the rows whose name holds what the finder looks for, once; counts them when the visitor has seen
+/// enough.
+fn holding(finder: &Finder<'_>, segment: &Segment, rows: Range<usize>, mut visit: impl FnMut(usize) -> bool) -> usize {
+    let names = &segment.names().as_bytes()[..segment.start(rows.end)];
     let (mut from, mut row) = (segment.start(rows.start), rows.start);
-    while let Some(place) = finder.find(&names[from..end]) {
-        row = segment.row_at(from + place, row);
-        visit(row);
-        from = segment.start(row + 1);
+    let (mut wanted, mut counted) = (true, 0);
+    while let Some(place) = finder.find(&names[from..]) {
+        let place = from + place;
+        let end = place + memchr(b'\n', &names[place..]).expect("every name ends in a newline");
+        if wanted {
+            // As many names lie between as there are newlines.
+            row += memchr_iter(b'\n', &names[from..place]).count();
+            wanted = visit(row);
+            row += 1;
+        } else {
+            counted += 1;
+        }
+        from = end + 1;
     }
-}
-
-fn glob(parameter: &str, text: &str) -> Result<Regex, BadQuery> {
-    if text.len() > Query::LONGEST {
-        return Err(BadQuery::new(parameter, format!("has {} bytes; {} is the most", text.len(), Query::LONGEST)));
-    }
-    let glob = globset::GlobBuilder::new(text).backslash_escape(true).build();
-    let glob = glob.map_err(|error| BadQuery::new(parameter, format!("is no glob: {}", error.kind())))?;
-    compile(parameter, glob.regex())
+    counted
 }
 
 fn regex(parameter: &str, text: &str) -> Result<Regex, BadQuery> {
@@ -172,7 +161,11 @@ fn regex(parameter: &str, text: &str) -> Result<Regex, BadQuery> {
     }
 }
 
-fn compile(parameter: &str, pattern: &str) -> Result<Regex, BadQuery> {
+/// A pattern that is known to be one.
+///
+/// # Errors
+/// It would take too much.
+pub(super) fn compile(parameter: &str, pattern: &str) -> Result<Regex, BadQuery> {
     RegexBuilder::new(pattern)
         .unicode(false)
         .case_insensitive(true)
@@ -181,17 +174,4 @@ fn compile(parameter: &str, pattern: &str) -> Result<Regex, BadQuery> {
         .dfa_size_limit(WHILE_MATCHING)
         .build()
         .map_err(|_| BadQuery::new(parameter, "is too large a pattern; repeat less"))
-}
-
-/// Whether a glob, or a part of one, means itself.
-fn is_fixed(part: &str) -> bool {
-    !part.is_empty() && !part.contains(['*', '?', '[', ']', '{', '}', '\\', ',', '!', '\n'])
-}
-
-/// The longest run that every match of a glob must hold; `None` if alternatives or classes make that unsure.
-fn longest_fixed(glob: &str) -> Option<&str> {
-    if glob.contains(['[', ']', '{', '}', '\\']) {
-        return None;
-    }
-    glob.split(['*', '?']).max_by_key(|part| part.len()).filter(|part| !part.is_empty())
 }

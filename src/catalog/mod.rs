@@ -1,10 +1,10 @@
 //! What exists: every vault, and every secret's metadata, kept current by discovery and by listing each vault at an
 //! interval. Never a value: a listing has no room for one.
 //!
-//! - `directory` merges rounds of discovery and gives addresses; `record` is what is known of one vault, `segment` how
-//!   it is packed; `listing` lists one vault, `rounds` runs all of it.
-//! - `query` is what can be asked, `matcher` finds names, `filter` lets rows through, `order` keeps the first of them,
-//!   `doubt` tells what the answer does without, `search` puts it together, `cursor` is where a page ended.
+//! - `directory` merges rounds of discovery and gives addresses; `record` is what is known of one vault, `segment` (and
+//!   `texts`) how it is packed; `listing` lists one vault, `rounds` runs all of it.
+//! - `query` is what can be asked, `matcher` and `glob` find names, `filter` lets rows through, `order` keeps the first
+//!   of them, `doubt` tells what the answer does without, `search` puts it together, `cursor` is where a page ended.
 //!
 //! What must never happen: a partial answer that looks whole (whatever could not be asked is named with its reason and
 //! the age of what is known); knowledge lost because of a failure; an address that comes to mean another vault; one
@@ -16,6 +16,7 @@ mod cursor;
 mod directory;
 mod doubt;
 mod filter;
+mod glob;
 mod listing;
 mod matcher;
 mod order;
@@ -25,6 +26,7 @@ mod rounds;
 mod search;
 mod segment;
 mod status;
+mod texts;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

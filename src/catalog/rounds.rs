@@ -108,10 +108,13 @@ impl Catalog {
     /// Until the next listing: the interval, or longer where the vault asked for it.
     fn pause(&self, record: &Record) -> Duration {
         let interval = spread(self.shared.options.listing_interval);
-        match record.standing().failure.as_ref().map(VaultError::kind) {
-            Some(VaultErrorKind::Throttled { retry_after: Some(wish) }) => interval.max((*wish).min(LONGEST_PAUSE)),
-            _ => interval,
+        let standing = record.standing();
+        if let Some(VaultErrorKind::Throttled { retry_after: Some(wish) }) =
+            standing.failure.as_ref().map(VaultError::kind)
+        {
+            return interval.max((*wish).min(LONGEST_PAUSE));
         }
+        interval
     }
 
     /// One round of one source. True if it saw everything.

@@ -10,7 +10,8 @@ use super::cursor::{Cursor, fingerprint};
 use super::directory::Directory;
 use super::doubt::{beyond, covers, doubt};
 use super::filter::Filter;
-use super::matcher::{self, Names};
+use super::glob::Glob;
+use super::matcher::Names;
 use super::order::{Best, Order, Place};
 use super::query::{BadQuery, Query};
 use super::record::Standing;
@@ -61,7 +62,7 @@ pub struct SecretsPage {
 pub(super) fn search(directory: &Directory, query: &Query, options: &CatalogOptions) -> Result<Page, BadQuery> {
     let limit = query.page_size()?;
     let mut names = Names::of(query)?;
-    let vaults = matcher::vaults(query.vault.as_deref())?;
+    let vaults = query.vault.as_deref().map(|glob| Glob::new("vault", glob)).transpose()?;
     let order = Order::of(query);
     let of = fingerprint(query);
     let after = query.cursor.as_deref().map(|cursor| Cursor::decode(cursor, of)).transpose()?;
@@ -92,12 +93,18 @@ pub(super) fn search(directory: &Directory, query: &Query, options: &CatalogOpti
                 total += rows.len();
                 rows.take_while(|row| best.offer(segment, *row, 0, vault)).for_each(drop);
             }
-            _ => names.each(segment, |row, score| {
-                if filter.admits(segment, row) {
-                    total += 1;
-                    best.offer(segment, row, score, vault);
-                }
+            Some(rows) => filter.each(segment, rows, |row| {
+                total += 1;
+                best.offer(segment, row, 0, vault);
             }),
+            None => {
+                let rest = names.each(segment, |row, score| {
+                    let admitted = filter.admits(segment, row);
+                    total += usize::from(admitted);
+                    !admitted || best.offer(segment, row, score, vault) || !filter.admits_all()
+                });
+                total += rest;
+            }
         }
     }
 

@@ -4,11 +4,12 @@
 //! names. Every name is in one buffer, each followed by a newline, which no name can hold: a match cannot reach over
 //! two names. Times are kept to the second, as Key Vault keeps them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use time::OffsetDateTime;
 
+use super::texts::Texts;
 use crate::secret::{Metadata, SecretName, Version};
 
 /// Metadata of the secrets of one vault, by name.
@@ -26,16 +27,18 @@ pub(super) struct Segment {
     updated: Box<[i64]>,
     /// Empty where no row tells its version, as in Key Vault's listings.
     versions: Box<[Option<Version>]>,
-    /// The distinct sets of tags, each a run of (key, value) in `texts`, in the order of keys. The first is empty.
-    tag_sets: Box<[TagSet]>,
-    /// Keys and values of tags, sorted.
-    texts: Box<[Box<str>]>,
-    /// Content types, sorted; a row's index is one more, 0 for none.
-    content_types: Box<[Box<str>]>,
+    /// The distinct sets of tags one after the other, each in the order of keys. The first is empty.
+    tag_sets: Box<[Tag]>,
+    /// Where each set ends.
+    tag_ends: Box<[u32]>,
+    /// Keys and values of tags.
+    texts: Texts,
+    /// A row's content type is one more than its number here, 0 for none.
+    content_types: Texts,
 }
 
-/// Keys and values, as indices into the segment's texts, in the order of keys.
-type TagSet = Box<[(u32, u32)]>;
+/// A key and a value, as numbers in the segment's texts.
+type Tag = (u32, u32);
 
 const ENABLED: u8 = 1;
 const MANAGED: u8 = 2;
@@ -50,22 +53,22 @@ impl Segment {
             listing.into_iter().map(|metadata| (metadata.name.clone(), metadata)).collect();
         let rows: Vec<Metadata> = listing.into_values().collect();
 
-        let texts: BTreeSet<&str> =
-            rows.iter().flat_map(|row| row.tags.iter().flat_map(|(k, v)| [k.as_str(), v.as_str()])).collect();
-        let content_types: BTreeSet<&str> = rows.iter().filter_map(|row| row.content_type.as_deref()).collect();
-        let text_index = indexed(&texts);
-        let type_index = indexed(&content_types);
+        let tagged = rows.iter().flat_map(|row| row.tags.iter().flat_map(|(k, v)| [k.as_str(), v.as_str()]));
+        let (texts, text_numbers) = Texts::pack(tagged);
+        let (content_types, type_numbers) = Texts::pack(rows.iter().filter_map(|row| row.content_type.as_deref()));
 
-        let mut tag_sets: Vec<TagSet> = vec![Box::default()];
-        let mut set_index: HashMap<TagSet, u32> = HashMap::from([(Box::default(), 0)]);
+        let mut tag_sets: Vec<Tag> = Vec::new();
+        let mut tag_ends: Vec<u32> = vec![0];
+        let mut set_numbers: HashMap<Box<[Tag]>, u32> = HashMap::from([(Box::default(), 0)]);
         let tags = rows
             .iter()
             .map(|row| {
-                let set: TagSet =
-                    row.tags.iter().map(|(k, v)| (text_index[k.as_str()], text_index[v.as_str()])).collect();
-                *set_index.entry(set).or_insert_with_key(|set| {
-                    tag_sets.push(set.clone());
-                    count(tag_sets.len() - 1)
+                let set: Box<[Tag]> =
+                    row.tags.iter().map(|(k, v)| (text_numbers[k.as_str()], text_numbers[v.as_str()])).collect();
+                *set_numbers.entry(set).or_insert_with_key(|set| {
+                    tag_sets.extend(set);
+                    tag_ends.push(count(tag_sets.len()));
+                    count(tag_ends.len() - 1)
                 })
             })
             .collect();
@@ -87,7 +90,7 @@ impl Segment {
             tags,
             types: rows
                 .iter()
-                .map(|row| row.content_type.as_deref().map_or(0, |content_type| type_index[content_type] + 1))
+                .map(|row| row.content_type.as_deref().map_or(0, |content_type| type_numbers[content_type] + 1))
                 .collect(),
             not_before: rows.iter().map(|row| seconds(row.not_before)).collect(),
             expires: rows.iter().map(|row| seconds(row.expires)).collect(),
@@ -95,8 +98,9 @@ impl Segment {
             updated: rows.iter().map(|row| seconds(row.updated)).collect(),
             versions: if told { rows.iter().map(|row| row.version.clone()).collect() } else { Box::default() },
             tag_sets: tag_sets.into(),
-            texts: texts.into_iter().map(Box::from).collect(),
-            content_types: content_types.into_iter().map(Box::from).collect(),
+            tag_ends: tag_ends.into(),
+            texts,
+            content_types,
         }
     }
 
@@ -120,19 +124,6 @@ impl Segment {
         self.starts[row] as usize
     }
 
-    /// The row whose name (or the newline after it) covers a place in [`Segment::names`]. `from` is a row at or before
-    /// it: hits come in order, and the next one is near.
-    pub(super) fn row_at(&self, place: usize, from: usize) -> usize {
-        let mut step = 1;
-        let mut low = from;
-        while low + step < self.len() && self.start(low + step) <= place {
-            low += step;
-            step *= 2;
-        }
-        let high = (low + step).min(self.len());
-        low + self.starts[low..high].partition_point(|start| *start as usize <= place) - 1
-    }
-
     /// The first row whose name is not before `name`.
     pub(super) fn lower_bound(&self, name: &str) -> usize {
         self.first_not(|other| other < name)
@@ -152,7 +143,7 @@ impl Segment {
 
     /// A row, unpacked.
     pub(super) fn metadata(&self, row: usize) -> Metadata {
-        let text = |index: u32| self.texts[index as usize].to_string();
+        let text = |number: u32| self.texts.get(number).to_owned();
         Metadata {
             name: self.name(row).parse().expect("it was a name when it was packed"),
             version: self.versions.get(row).cloned().flatten(),
@@ -162,7 +153,7 @@ impl Segment {
             created: moment(self.created[row]),
             updated: moment(self.updated[row]),
             content_type: self.content_type(row).map(str::to_owned),
-            tags: self.tag_sets[self.tags[row] as usize].iter().map(|(k, v)| (text(*k), text(*v))).collect(),
+            tags: self.tag_set(self.tags[row] as usize).iter().map(|(k, v)| (text(*k), text(*v))).collect(),
             managed: self.managed(row),
         }
     }
@@ -195,6 +186,11 @@ impl Segment {
         self.tags[row] as usize
     }
 
+    /// The same of several rows, each with its number.
+    pub(super) fn tag_set_indices(&self, rows: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
+        rows.clone().zip(self.tags[rows].iter().map(|set| *set as usize))
+    }
+
     /// Which of the content types are this one; case does not matter. The first entry is for 'none'.
     pub(super) fn which_types(&self, content_type: &str) -> Vec<bool> {
         std::iter::once(false).chain(self.content_types.iter().map(|t| t.eq_ignore_ascii_case(content_type))).collect()
@@ -202,27 +198,30 @@ impl Segment {
 
     /// Which of the sets of tags hold this key, and this value where one is told. `None`: none does.
     pub(super) fn which_tag_sets(&self, key: &str, value: Option<&str>) -> Option<Vec<bool>> {
-        let key = self.text(key)?;
+        let key = self.texts.find(key)?;
         let value = match value {
-            Some(value) => Some(self.text(value)?),
+            Some(value) => Some(self.texts.find(value)?),
             None => None,
         };
-        let holds = |set: &[(u32, u32)]| {
-            set.binary_search_by_key(&key, |(k, _)| *k).is_ok_and(|at| value.is_none_or(|value| set[at].1 == value))
-        };
-        Some(self.tag_sets.iter().map(|set| holds(set)).collect())
+        let holds = |(k, v): &Tag| *k == key && value.is_none_or(|value| *v == value);
+        Some((0..self.tag_ends.len()).map(|set| self.tag_set(set).iter().any(holds)).collect())
     }
 
     /// Bytes on the heap, about.
     pub(super) fn heap_bytes(&self) -> usize {
-        let texts = |texts: &[Box<str>]| texts.iter().map(|text| text.len() + size_of::<Box<str>>()).sum::<usize>();
         self.names.len()
-            + self.starts.len() * 4
-            + self.len() * (1 + 4 + 4 + 4 * 8)
-            + self.versions.len() * size_of::<Option<Version>>()
-            + self.tag_sets.iter().map(|set| set.len() * 8 + size_of::<TagSet>()).sum::<usize>()
-            + texts(&self.texts)
-            + texts(&self.content_types)
+            + size_of_val(&*self.starts)
+            + self.len() * (size_of::<u8>() + 2 * size_of::<u32>() + 4 * size_of::<i64>())
+            + size_of_val(&*self.versions)
+            + size_of_val(&*self.tag_sets)
+            + size_of_val(&*self.tag_ends)
+            + self.texts.heap_bytes()
+            + self.content_types.heap_bytes()
+    }
+
+    fn tag_set(&self, number: usize) -> &[Tag] {
+        let start = number.checked_sub(1).map_or(0, |before| self.tag_ends[before] as usize);
+        &self.tag_sets[start..self.tag_ends[number] as usize]
     }
 
     /// The first row whose name is not (any more) so; names that are so come first.
@@ -240,17 +239,8 @@ impl Segment {
     }
 
     fn content_type(&self, row: usize) -> Option<&str> {
-        let index = (self.types[row] as usize).checked_sub(1)?;
-        Some(&self.content_types[index])
+        Some(self.content_types.get(self.types[row].checked_sub(1)?))
     }
-
-    fn text(&self, text: &str) -> Option<u32> {
-        self.texts.binary_search_by(|probe| (**probe).cmp(text)).ok().map(count)
-    }
-}
-
-fn indexed<'t>(sorted: &BTreeSet<&'t str>) -> HashMap<&'t str, u32> {
-    sorted.iter().enumerate().map(|(index, text)| (*text, count(index))).collect()
 }
 
 fn flags(row: &Metadata) -> u8 {
@@ -317,18 +307,6 @@ mod tests {
         let segment = Segment::pack(vec![named("a"), named("b"), full("a")]);
         assert_eq!(segment.len(), 2);
         assert_eq!(segment.metadata(0), full("a"));
-    }
-
-    #[test]
-    fn every_place_belongs_to_its_row() {
-        let segment = Segment::pack((0..300).map(|n| named(&format!("n{n}"))).collect());
-        for row in 0..segment.len() {
-            for place in segment.start(row)..segment.start(row + 1) {
-                for from in [0, row / 2, row] {
-                    assert_eq!(segment.row_at(place, from), row);
-                }
-            }
-        }
     }
 
     #[test]

@@ -22,19 +22,23 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 Examples:
-  sidekey demo                              a believable Azure and a sidecar on it, with commands to try
-  sidekey serve                             sign in with AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET
-  sidekey get pay-prod db-password          the value alone; also pay-prod/db-password, or db-password
-  sidekey search redis                      which vaults hold it, when it expires, who is unreachable
-  sidekey search --expires-within 30d
-  sidekey doctor                            what is missing, and the command that mends it
+  sidekey demo                          a believable Azure with a sidecar on it, to try
+  sidekey serve                         the sidecar; signs in with AZURE_TENANT_ID and so on
+  sidekey get pay-prod db-password      the value alone; also pay-prod/db-password, db-password
+  sidekey search redis                  which vaults hold it, and who is unreachable
+  sidekey search --expires-within 30d   what expires within a month
+  sidekey doctor                        what is missing, and the command that mends it
 
 Exit codes:
-  0 done   1 not found or ambiguous   64 wrong usage   69 unavailable   74 input or output failed
-  77 denied or disabled   78 wrong configuration
+  0   done                              74  reading or writing a file failed
+  1   not found, or ambiguous           77  denied, or disabled
+  64  wrong usage                       78  wrong configuration
+  69  unavailable
 
-Variables: SIDEKEY_CONFIG, SIDEKEY_ADDR, SIDEKEY_TOKEN_FILE; every setting of the configuration file as
-SIDEKEY_<SECTION>_<KEY>, such as SIDEKEY_CACHE_TTL; credentials as Microsoft's SDKs read them (AZURE_…).";
+Variables:
+  SIDEKEY_CONFIG, SIDEKEY_ADDR, SIDEKEY_TOKEN_FILE    as the flags of these names
+  SIDEKEY_<SECTION>_<KEY>, as SIDEKEY_CACHE_TTL       any setting of the configuration file
+  AZURE_…                                             credentials, as Microsoft's SDKs read them";
 
 /// Flags that every command takes.
 #[derive(Debug, Clone, Args)]

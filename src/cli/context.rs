@@ -34,7 +34,8 @@ impl Context {
     /// The file with the token for TCP: the one told, else the default one if it is there.
     pub(super) fn token_file(&self, told: Option<&Path>) -> Option<PathBuf> {
         let of = |name: &str| self.vars.get(name).map(PathBuf::from);
-        let told = told.map(Path::to_owned).or_else(|| of("SIDEKEY_TOKEN_FILE")).or_else(|| of("SIDEKEY_LISTEN_TOKEN_FILE"));
+        let told =
+            told.map(Path::to_owned).or_else(|| of("SIDEKEY_TOKEN_FILE")).or_else(|| of("SIDEKEY_LISTEN_TOKEN_FILE"));
         let default = runtime_dir(&self.vars, self.uid).join("token");
         told.or_else(|| default.exists().then_some(default))
     }

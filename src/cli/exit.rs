@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io;
 
-use crate::api::problem::Code;
+use crate::api::Code;
 use crate::config::Faults;
 
 /// The process's exit code: those of `sysexits.h`, and 1 for an answer that is 'no'.

@@ -50,18 +50,17 @@ pub struct Get {
 pub(super) async fn run(args: &Get, context: &Context) -> Result<(), Failure> {
     let reference = args.reference()?;
     let client = Client::connect(context, &args.connect)?;
-    client.prepare(match &reference.vault {
-        Some(vault) => Need::Vault(vault),
-        None => Need::Everything,
-    })
-    .await;
+    client
+        .prepare(match &reference.vault {
+            Some(vault) => Need::Vault(vault),
+            None => Need::Everything,
+        })
+        .await;
 
     let name = reference.name.as_str();
     let version = reference.version.as_ref().map(Version::as_str);
     let request = match (&reference.vault, version) {
-        (Some(vault), Some(version)) => {
-            Request::v1(&["vaults", vault.as_str(), "secrets", name, "versions", version])
-        }
+        (Some(vault), Some(version)) => Request::v1(&["vaults", vault.as_str(), "secrets", name, "versions", version]),
         (Some(vault), None) => Request::v1(&["vaults", vault.as_str(), "secrets", name]),
         (None, version) => Request::v1(&["secrets", name]).query("version", version),
     };
@@ -84,16 +83,20 @@ impl Get {
     fn reference(&self) -> Result<Reference, Failure> {
         let usage = |what: String| Failure::new(Exit::Usage, what);
         let mut reference = match self.address.as_slice() {
+            [_, name] if name.contains("://") || name.starts_with('@') => {
+                return Err(usage("the name names a vault too: give VAULT NAME, or one address".to_owned()));
+            }
+            // Only what follows a '#' may hold a slash here.
+            [_, name] if name.split('#').next().is_some_and(|address| address.contains('/')) => {
+                let error = name.parse::<SecretName>().err().map(|error| error.to_string());
+                return Err(usage(error.unwrap_or_else(|| "the name holds a '/'".to_owned())));
+            }
             [vault, name] => {
-                let of_name = Reference::parse_lenient(name)
-                    .map_err(|error| usage(format!("{} {error}", if name.contains("://") { "NAME" } else { "the name:" })))?;
-                if of_name.vault.is_some() || name.contains('/') && !name.contains('#') {
-                    return Err(usage(match name.parse::<SecretName>() {
-                        Err(error) => error.to_string(),
-                        Ok(_) => "the name names a vault too: give VAULT NAME, or one address".to_owned(),
-                    }));
-                }
-                let vault = if vault == "*" { None } else { Some(vault.parse::<VaultName>().map_err(|e| usage(e.to_string()))?) };
+                let of_name = Reference::parse_lenient(name).map_err(|error| usage(format!("the name: {error}")))?;
+                let vault = match vault.as_str() {
+                    "*" => None,
+                    vault => Some(vault.parse::<VaultName>().map_err(|error| usage(error.to_string()))?),
+                };
                 Reference { vault, ..of_name }
             }
             [one] => Reference::parse_lenient(one).map_err(|error| usage(format!("the address: {error}")))?,
@@ -123,7 +126,11 @@ fn show(value: &[u8]) -> Result<(), Failure> {
 
 fn show_json(body: &[u8]) -> Result<(), Failure> {
     let text = String::from_utf8_lossy(body);
-    if stdout_is_terminal() { print(harmless_json(&text).as_bytes())? } else { print(body)? }
+    if stdout_is_terminal() {
+        print(harmless_json(&text).as_bytes())?
+    } else {
+        print(body)?
+    }
     print(b"\n")
 }
 
@@ -132,8 +139,9 @@ fn show_json(body: &[u8]) -> Result<(), Failure> {
 fn write_private(file: &Path, value: &[u8]) -> Result<(), Failure> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error: std::io::Error| Failure::io(&format!("writing {}", file.display()), &error);
-    if file.is_dir() {
-        return Err(Failure::new(Exit::InputOutput, format!("writing {}: it is a directory", file.display())));
+    // Putting a file in a device's or a pipe's place would break more than this command.
+    if std::fs::metadata(file).is_ok_and(|found| !found.is_file()) {
+        return Err(Failure::new(Exit::InputOutput, format!("writing {}: it is no file", file.display())));
     }
     let mut draft = tempfile::Builder::new().prefix(".sidekey-").tempfile_in(folder).map_err(failed)?;
     draft.write_all(value).and_then(|()| draft.as_file().sync_all()).map_err(failed)?;

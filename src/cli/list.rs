@@ -57,7 +57,8 @@ pub(super) async fn run(args: &List, context: &Context) -> Result<(), Failure> {
     if !listed.secrets.is_empty() || listed.complete {
         return Ok(());
     }
-    let refused = !listed.unanswered.is_empty() && listed.unanswered.iter().all(|one| warnings::is_refusal(&one.reason));
+    let refused =
+        !listed.unanswered.is_empty() && listed.unanswered.iter().all(|one| warnings::is_refusal(&one.reason));
     Err(Failure::new(if refused { Exit::Denied } else { Exit::Unavailable }, "no secret could be listed"))
 }
 

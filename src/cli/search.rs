@@ -156,7 +156,8 @@ fn show(args: &Search, context: &Context, answer: &SearchAnswer) -> Result<(), F
     Err(if answer.complete {
         Failure::new(Exit::NotFound, "no secret matches")
     } else {
-        let refused = !answer.unanswered.is_empty() && answer.unanswered.iter().all(|one| warnings::is_refusal(&one.reason));
+        let refused =
+            !answer.unanswered.is_empty() && answer.unanswered.iter().all(|one| warnings::is_refusal(&one.reason));
         let exit = if refused { Exit::Denied } else { Exit::Unavailable };
         Failure::new(exit, "no secret matches in the vaults that answered")
     })

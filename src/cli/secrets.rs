@@ -102,3 +102,50 @@ pub(super) fn records(
 fn moment(moment: Option<OffsetDateTime>) -> String {
     moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Metadata;
+
+    fn secrets() -> Vec<SecretSummary> {
+        let at = |days| Some(OffsetDateTime::UNIX_EPOCH + time::Duration::days(days));
+        let of = |name: &str| Metadata::new(name.parse().unwrap());
+        let vault = || "pay-prod".parse().unwrap();
+        vec![
+            SecretSummary::new(vault(), &Metadata { expires: at(12), updated: at(-3), ..of("db-password") }),
+            SecretSummary::new(vault(), &Metadata { enabled: false, expires: at(-3), ..of("old") }),
+            SecretSummary::new(
+                "web".parse().unwrap(),
+                &Metadata {
+                    managed: true,
+                    content_type: Some("application/x-pkcs12".to_owned()),
+                    tags: [("team".to_owned(), "a, \"b\"\u{1b}[2J".to_owned())].into(),
+                    ..of("tls")
+                },
+            ),
+        ]
+    }
+
+    #[test]
+    fn a_table_tells_states_and_expiries_as_a_person_says_them() {
+        assert_eq!(
+            table(&secrets(), OffsetDateTime::UNIX_EPOCH, false),
+            "\
+VAULT     NAME         STATE     EXPIRES          UPDATED  TYPE                                TAGS
+pay-prod  db-password  enabled   12 d             3 d ago
+pay-prod  old          disabled  expired 3 d ago
+web       tls          enabled                             application/x-pkcs12 (certificate)  team=a, \"b\"\\u{1b}[2J
+"
+        );
+    }
+
+    #[test]
+    fn separated_rows_are_read_back_as_they_were() {
+        let csv = separated(&secrets(), b',').unwrap();
+        let rows: Vec<_> = csv::Reader::from_reader(csv.as_slice()).into_records().map(Result::unwrap).collect();
+        assert_eq!(rows.len(), 3);
+        assert_eq!((&rows[0][3], &rows[1][2]), ("1970-01-13T00:00:00Z", "false"));
+        assert_eq!(&rows[2][9], r#"{"team":"a, \"b\"\u001b[2J"}"#);
+    }
+}

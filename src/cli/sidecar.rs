@@ -15,6 +15,7 @@ use tower::ServiceExt as _;
 use super::client::{Answer, Request};
 use super::terminal::stderr_is_terminal;
 use super::{Context, Exit, Failure};
+use crate::api::State;
 use crate::broker::Broker;
 use crate::catalog::{Catalog, Lookup};
 use crate::config::Config;
@@ -52,10 +53,10 @@ impl Sidecar {
 
     /// Starts to look for vaults. Needs a runtime.
     pub(super) fn start(config: &Config) -> Result<Self, Failure> {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         let catalog = Catalog::new(sources(config)?, config.catalog.clone());
         let broker = Broker::new(catalog.clone(), config.broker.clone(), metrics.clone());
-        let router = crate::api::router(broker, metrics.clone());
+        let router = crate::api::router(State::new(broker, metrics.clone()));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(catalog.clone().run(stop.clone()));
@@ -96,12 +97,12 @@ impl Sidecar {
                 Need::Vault(vault) => !matches!(self.catalog.vault(vault), Lookup::NotYet),
                 Need::Listing(vault) => match self.catalog.vault(vault) {
                     Lookup::NotYet => false,
-                    Lookup::Found(_) => self.catalog.status(vault).is_none_or(|status| status.reach.code() != "not-listed-yet"),
+                    Lookup::Found(_) => {
+                        self.catalog.status(vault).is_none_or(|status| status.reach.code() != "not-listed-yet")
+                    }
                     Lookup::Skipped(_) | Lookup::NotFound { .. } => true,
                 },
-                Need::Everything => {
-                    progress.discovery_done && progress.listed + progress.failed >= progress.vaults
-                }
+                Need::Everything => progress.discovery_done && progress.listed + progress.failed >= progress.vaults,
             }
         });
         // The catalog lives as long as we do: this cannot end early.

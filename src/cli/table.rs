@@ -34,7 +34,7 @@ impl Cell {
     }
 
     /// A number: aligned to the right.
-    pub(super) fn number(number: impl ToString) -> Self {
+    pub(super) fn number(number: &impl ToString) -> Self {
         Self { text: number.to_string(), tone: Tone::Plain, right: true }
     }
 }
@@ -54,7 +54,7 @@ pub(super) fn render(header: &[&str], rows: Vec<Vec<Cell>>, coloured: bool) -> S
     };
     table.set_header(header.iter().map(bold));
     for row in rows {
-        table.add_row(row.into_iter().map(|cell| show(cell, coloured)));
+        table.add_row(row.iter().map(|cell| show(cell, coloured)));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -63,7 +63,7 @@ pub(super) fn render(header: &[&str], rows: Vec<Vec<Cell>>, coloured: bool) -> S
     lines.join("\n") + "\n"
 }
 
-fn show(cell: Cell, coloured: bool) -> comfy_table::Cell {
+fn show(cell: &Cell, coloured: bool) -> comfy_table::Cell {
     let shown = comfy_table::Cell::new(harmless(&cell.text));
     let shown = if cell.right { shown.set_alignment(CellAlignment::Right) } else { shown };
     match cell.tone {
@@ -82,8 +82,8 @@ mod tests {
     #[test]
     fn columns_are_aligned_and_what_a_terminal_would_obey_is_escaped() {
         let rows = vec![
-            vec![Cell::new("pay-prod"), Cell::number(7), Cell::new("ok")],
-            vec![Cell::new("a\u{1b}[2J"), Cell::number(120), Cell::new("").tone(Tone::Bad)],
+            vec![Cell::new("pay-prod"), Cell::number(&7), Cell::new("ok")],
+            vec![Cell::new("a\u{1b}[2J"), Cell::number(&120), Cell::new("").tone(Tone::Bad)],
         ];
         assert_eq!(
             render(&["VAULT", "SECRETS", "STATE"], rows, false),

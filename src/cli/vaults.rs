@@ -48,7 +48,9 @@ pub(super) async fn run(args: &Vaults, context: &Context) -> Result<(), Failure>
     }
     let refused = answer.unanswered.iter().any(|one| warnings::is_refusal(&one.reason));
     Err(match (answer.complete, refused) {
-        (true, _) => Failure::new(Exit::NotFound, "this identity sees no vault\n'sidekey doctor' tells what is missing"),
+        (true, _) => {
+            Failure::new(Exit::NotFound, "this identity sees no vault\n'sidekey doctor' tells what is missing")
+        }
         (false, true) => Failure::new(Exit::Denied, "no vault could be looked for"),
         (false, false) => Failure::new(Exit::Unavailable, "no vault could be looked for"),
     })
@@ -61,7 +63,9 @@ fn table(vaults: &[VaultDocument], coloured: bool) -> String {
 }
 
 fn row(vault: &VaultDocument) -> Vec<Cell> {
-    let secrets = vault.listing.map(|listing| if listing.whole { listing.secrets.to_string() } else { format!("≥ {}", listing.secrets) });
+    let secrets = vault
+        .listing
+        .map(|listing| if listing.whole { listing.secrets.to_string() } else { format!("≥ {}", listing.secrets) });
     let listed = vault.listing.map(|listing| format!("{} ago", coarse(Duration::from_secs(listing.age))));
     let (state, tone) = state(vault);
     vec![
@@ -69,7 +73,7 @@ fn row(vault: &VaultDocument) -> Vec<Cell> {
         Cell::new(vault.source.as_str()),
         Cell::new(vault.subscription.clone().unwrap_or_default()),
         Cell::new(vault.location.clone().unwrap_or_default()),
-        Cell::number(secrets.unwrap_or_default()),
+        Cell::number(&secrets.unwrap_or_default()),
         Cell::new(listed.unwrap_or_default()),
         Cell::new(state).tone(tone),
     ]
@@ -109,7 +113,9 @@ fn separated(vaults: &[VaultDocument], delimiter: u8) -> Result<Vec<u8>, Failure
     ];
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let rows = vaults.iter().map(|vault| {
-        let listing = |of: fn(&crate::api::model::Listing) -> u64| vault.listing.as_ref().map(|l| of(l).to_string()).unwrap_or_default();
+        let listing = |of: fn(&crate::api::model::Listing) -> u64| {
+            vault.listing.as_ref().map(|l| of(l).to_string()).unwrap_or_default()
+        };
         vec![
             vault.name.to_string(),
             vault.source.to_string(),
@@ -117,8 +123,8 @@ fn separated(vaults: &[VaultDocument], delimiter: u8) -> Result<Vec<u8>, Failure
             text(&vault.subscription),
             text(&vault.resource_group),
             text(&vault.location),
-            listing(|l| l.secrets as u64),
-            listing(|l| l.disabled as u64),
+            listing(|l| l.secrets),
+            listing(|l| l.disabled),
             listing(|l| l.age),
             vault.reachable.to_string(),
             text(&vault.reason),

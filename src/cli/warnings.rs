@@ -11,11 +11,14 @@ pub(super) fn tell_unanswered(complete: bool, unanswered: &[Unanswered]) {
     if complete && unanswered.is_empty() {
         return;
     }
-    let n = unanswered.len();
-    tell(&match n {
-        0 => "warning: this is not everything: the vaults are still being looked for".to_owned(),
-        1 => "warning: this may not be everything: 1 vault could not be asked".to_owned(),
-        _ => format!("warning: this may not be everything: {n} vaults could not be asked"),
+    let sources = unanswered.iter().filter(|one| one.vault.is_none()).count();
+    let counts = [(unanswered.len() - sources, "vault"), (sources, "source")];
+    let counts = counts.into_iter().filter(|(n, _)| *n > 0);
+    let counts: Vec<_> = counts.map(|(n, what)| format!("{n} {what}{}", if n == 1 { "" } else { "s" })).collect();
+    tell(&if counts.is_empty() {
+        "warning: this is not everything: the vaults are still being looked for".to_owned()
+    } else {
+        format!("warning: this may not be everything: {} could not be asked", counts.join(" and "))
     });
     for one_of_them in unanswered {
         tell(&format!("  {}", one(one_of_them)));
@@ -26,7 +29,7 @@ pub(super) fn tell_unanswered(complete: bool, unanswered: &[Unanswered]) {
 pub(super) fn one(unanswered: &Unanswered) -> String {
     let who = match &unanswered.vault {
         Some(vault) => vault.to_string(),
-        None => format!("discovery of source {}", unanswered.source),
+        None => format!("source {}", unanswered.source),
     };
     let known = match unanswered.known_age {
         Some(age) => {
@@ -40,5 +43,8 @@ pub(super) fn one(unanswered: &Unanswered) -> String {
 
 /// Whether that reason is a 'no' that lasts until somebody grants something.
 pub(super) fn is_refusal(reason: &str) -> bool {
-    matches!(reason, "sign-in-failed" | "denied" | "denied-by-rbac" | "denied-by-access-policy")
+    matches!(
+        reason,
+        "sign-in-failed" | "denied" | "denied-by-rbac" | "denied-by-access-policy" | "foreign-tenant" | "foreign-host"
+    )
 }

@@ -1,7 +1,6 @@
 //! Who signs in: exactly one credential for a source, from its own keys or, where it is the only source and has none,
 //! from the `AZURE_…` variables. Two credentials are a fault: which of them is meant must not be guessed.
 
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -30,12 +29,7 @@ const VARIABLES: &[&str] = &["AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PA
 /// Set by platforms that give a managed identity, not by people: they count only where nothing else is set.
 const PLATFORM: &[&str] = &["IDENTITY_ENDPOINT", "AZURE_POD_IDENTITY_AUTHORITY_HOST"];
 
-pub(super) fn identity<'r>(
-    reader: &'r Reader<'r>,
-    section: &Section<'r>,
-    span: Option<Range<usize>>,
-    alone: bool,
-) -> Option<Identity> {
+pub(super) fn identity<'r>(reader: &'r Reader<'r>, section: &Section<'r>, alone: bool) -> Option<Identity> {
     let tenant = id(reader, section, "tenant_id", "AZURE_TENANT_ID", alone);
     let client = id(reader, section, "client_id", "AZURE_CLIENT_ID", alone);
     let secret = section.readable_file("client_secret_file");
@@ -53,17 +47,17 @@ pub(super) fn identity<'r>(
     set.extend(cli.is_some().then_some("azure_cli"));
 
     match set.as_slice() {
-        [] if alone => return of_environment(reader, section, span, tenant, client),
+        [] if alone => return of_environment(reader, section, tenant, client),
         [] => {
             let what = "no credential: set one of client_secret_file, client_certificate_file, federated_token_file, \
                         managed_identity, azure_cli";
-            reader.fault(section.place(span), section.name(), what);
+            section.fault_of_absent("", what);
             return None;
         }
         [_] => {}
         several => {
             let what = format!("exactly one credential is needed; set are {}", several.join(", "));
-            reader.fault(section.place(span), section.name(), what);
+            section.fault_of_absent("", what);
             return None;
         }
     }
@@ -73,7 +67,7 @@ pub(super) fn identity<'r>(
     if cli.is_some() {
         return Some(Identity::AzureCli { tenant: tenant.value() });
     }
-    let (tenant, client) = both(reader, section, &span, tenant, client)?;
+    let (tenant, client) = both(section, tenant, client)?;
     if let Some(file) = secret {
         return Some(Identity::ClientSecret { tenant, client, secret: Credential::File(file.value) });
     }
@@ -85,31 +79,25 @@ pub(super) fn identity<'r>(
     federated.map(|file| Identity::FederatedToken { tenant, client, file: file.value })
 }
 
-fn of_environment<'r>(
-    reader: &'r Reader<'r>,
-    section: &Section<'r>,
-    span: Option<Range<usize>>,
-    tenant: Id,
-    client: Id,
-) -> Option<Identity> {
+fn of_environment<'r>(reader: &'r Reader<'r>, section: &Section<'r>, tenant: Id, client: Id) -> Option<Identity> {
     let set: Vec<_> = VARIABLES.iter().copied().filter(|name| reader.vars.get(name).is_some()).collect();
     let only = match set.as_slice() {
         [] if PLATFORM.iter().any(|name| reader.vars.get(name).is_some()) => {
             return Some(Identity::ManagedIdentity { client: client.value(), endpoint: imds(reader)? });
         }
         [] => {
-            reader.fault(section.place(span), section.name(), NOTHING_SET);
+            section.fault_of_absent("", NOTHING_SET);
             return None;
         }
         [only] => *only,
         several => {
             let what = format!("exactly one credential is needed; set are {}", several.join(", "));
-            reader.fault(Place::Variable(several[0].to_owned()), section.name(), what);
+            reader.fault(Place::Variable(several[0].to_owned()), "source", what);
             return None;
         }
     };
     let file = (only != "AZURE_CLIENT_SECRET").then(|| file_of(reader, only));
-    let (tenant, client) = both(reader, section, &span, tenant, client)?;
+    let (tenant, client) = both(section, tenant, client)?;
     match file {
         None => Some(Identity::ClientSecret { tenant, client, secret: inline(reader, only)? }),
         Some(file) if only == "AZURE_CLIENT_CERTIFICATE_PATH" => {
@@ -159,17 +147,11 @@ fn id<'r>(reader: &'r Reader<'r>, section: &Section<'r>, key: &'static str, vari
     }
 }
 
-fn both(
-    reader: &Reader<'_>,
-    section: &Section<'_>,
-    span: &Option<Range<usize>>,
-    tenant: Id,
-    client: Id,
-) -> Option<(String, String)> {
+fn both(section: &Section<'_>, tenant: Id, client: Id) -> Option<(String, String)> {
     for (id, key, variable) in [(&tenant, "tenant_id", "AZURE_TENANT_ID"), (&client, "client_id", "AZURE_CLIENT_ID")] {
         if matches!(id, Id::Unset) {
             let what = format!("must be set with this credential (key {key}, or variable {variable})");
-            reader.fault(section.place(span.clone()), format!("{}.{key}", section.name()), what);
+            section.fault_of_absent(key, what);
         }
     }
     Some((tenant.value()?, client.value()?))

@@ -1,11 +1,12 @@
 //! `[listen]`: where the sidecar answers.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::Vars;
 use super::kinds::{Raw, address, text};
 use super::reader::{At, Section};
+use crate::api::UnixOptions;
 
 /// Keys that a later version will have. To pass them over would leave somebody believing in a guard that is not there.
 const LATER: &[(&str, &str)] = &[
@@ -17,31 +18,20 @@ const LATER: &[(&str, &str)] = &[
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
     /// The unix socket; `None` where it was switched off.
-    pub socket: Option<Socket>,
+    pub socket: Option<UnixOptions>,
     /// A loopback address; off unless set.
     pub tcp: Option<SocketAddr>,
     /// Holds the token that TCP asks for; made at start if it does not exist.
     pub token_file: PathBuf,
 }
 
-/// A unix socket and who may open it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Socket {
-    /// Its path.
-    pub path: PathBuf,
-    /// Its permission bits.
-    pub mode: u32,
-    /// The group that is to own it.
-    pub group: Option<String>,
-}
-
 pub(super) fn listen(section: Section<'_>, runtime_dir: &Path) -> Listen {
     let socket = section.path("socket").map(|at| at.value);
     let off = section.read("socket", text).is_some_and(|at| at.value == "off");
     let mode = section.read_or("mode", mode, 0o660);
-    let group = section.read("group", text).map(|at| at.value);
+    let group = section.read("group", text).and_then(|at| at.value.parse().ok());
     let tcp = section.read("tcp", address);
-    if let Some(At { place, .. }) = tcp.as_ref().filter(|at| !at.value.ip().is_loopback()) {
+    if let Some(At { place, .. }) = tcp.as_ref().filter(|at| !is_literal_loopback(at.value.ip())) {
         let what = "must be a loopback address, 127.0.0.1 or [::1]: other addresses need TLS, which this version does not have";
         section.fault_at(place.clone(), "tcp", what);
     }
@@ -51,7 +41,7 @@ pub(super) fn listen(section: Section<'_>, runtime_dir: &Path) -> Listen {
     let token_file = section.path("token_file").map(|at| at.value);
     section.finish(LATER);
     Listen {
-        socket: (!off).then(|| Socket {
+        socket: (!off).then(|| UnixOptions {
             path: socket.unwrap_or_else(|| runtime_dir.join("sidekey.sock")),
             mode,
             group,
@@ -69,9 +59,20 @@ pub fn runtime_dir(vars: &Vars, uid: u32) -> PathBuf {
     }
     match vars.get("XDG_RUNTIME_DIR").filter(|dir| dir.starts_with('/')) {
         Some(dir) => Path::new(dir).join("sidekey"),
-        // Anybody may make a folder there: whoever uses it checks that it is ours and closed to others.
-        None => PathBuf::from(format!("/tmp/sidekey-{uid}")),
+        None => last_resort(uid),
     }
+}
+
+/// The folder for a user who has none of their own. Anybody may make it before us: whoever uses it checks first that it
+/// is ours and closed to others.
+#[must_use]
+pub fn last_resort(uid: u32) -> PathBuf {
+    PathBuf::from(format!("/tmp/sidekey-{uid}"))
+}
+
+/// The rest of 127.0.0.0/8 is loopback too, but no `Host` that a caller sends would fit it.
+fn is_literal_loopback(ip: IpAddr) -> bool {
+    ip == IpAddr::V4(Ipv4Addr::LOCALHOST) || ip == IpAddr::V6(Ipv6Addr::LOCALHOST)
 }
 
 /// Permission bits in octal, without any for the whole world.

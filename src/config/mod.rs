@@ -20,9 +20,10 @@ mod vars;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
+use tracing_subscriber::filter::LevelFilter;
 
 pub use fault::{Fault, Faults, Place};
-pub use listen::{Listen, Socket, runtime_dir};
+pub use listen::{Listen, last_resort, runtime_dir};
 pub use reader::Flag;
 pub use vars::Vars;
 
@@ -132,9 +133,9 @@ impl Config {
 
 /// `None` only after a fault was told.
 fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, inputs: &Inputs) -> Option<Config> {
-    let top = Section::new(reader, "", None, Some(root));
+    let top = Section::new(reader, "", None, Some((root, 0..0)));
     let section = |name: &'static str| {
-        let table = top.tables(name).into_iter().next().map(|(table, _)| table);
+        let table = top.tables(name).into_iter().next();
         Section::new(reader, name, Some(&format!("SIDEKEY_{}_", name.to_ascii_uppercase())), table)
     };
     let listen = listen::listen(section("listen"), &runtime_dir(&inputs.vars, inputs.uid));
@@ -196,13 +197,23 @@ fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> (Brok
 }
 
 fn log(section: Section<'_>) -> Log {
-    let level = section.read("level", text);
-    if let Some(at) = level.as_ref().filter(|at| at.value.parse::<tracing_subscriber::filter::Targets>().is_err()) {
-        let what =
-            "expected \"error\", \"warn\", \"info\", \"debug\", \"trace\", or directives such as \"sidekey=debug\"";
-        section.fault_at(at.place.clone(), "level", what);
-    }
+    let level = section.read_or("level", level, "info".to_owned());
     let json = section.read_or("json", yes_no, false);
     section.finish(&[]);
-    Log { level: level.map_or_else(|| "info".to_owned(), |at| at.value), json }
+    Log { level, json }
+}
+
+/// A level, or directives. `tracing` itself would take any word for a target to be traced.
+fn level(raw: kinds::Raw<'_>) -> Result<String, String> {
+    let directives = text(raw)?;
+    let is_level = |level: &str| level.trim().parse::<LevelFilter>().is_ok();
+    let good = directives.split(',').all(|directive| match directive.split_once('=') {
+        None => is_level(directive),
+        Some((target, level)) => target.trim().starts_with("sidekey") && is_level(level),
+    });
+    if good {
+        return Ok(directives);
+    }
+    Err("expected \"error\", \"warn\", \"info\", \"debug\", \"trace\", or with directives \"warn,sidekey::api=debug\""
+        .to_owned())
 }

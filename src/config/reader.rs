@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -98,6 +99,7 @@ pub(super) struct Section<'r> {
     /// `SIDEKEY_CACHE_`; none where no variable can say which entry it means.
     variables: Option<String>,
     table: Option<&'r DeTable<'r>>,
+    begin: Place,
     known: RefCell<Vec<&'static str>>,
 }
 
@@ -106,9 +108,18 @@ impl<'r> Section<'r> {
         reader: &'r Reader<'r>,
         name: impl Into<String>,
         variables: Option<&str>,
-        table: Option<&'r DeTable<'r>>,
+        table: Option<(&'r DeTable<'r>, Range<usize>)>,
     ) -> Self {
-        Self { reader, name: name.into(), variables: variables.map(str::to_owned), table, known: RefCell::default() }
+        let begin = table.as_ref().map_or(Place::Unset, |(_, span)| reader.place(span.start));
+        let table = table.map(|(table, _)| table);
+        Self {
+            reader,
+            name: name.into(),
+            variables: variables.map(str::to_owned),
+            table,
+            begin,
+            known: RefCell::default(),
+        }
     }
 
     /// The setting, parsed, with its place; a fault and `None` if it does not parse.
@@ -142,15 +153,10 @@ impl<'r> Section<'r> {
     pub(super) fn readable_file(&self, key: &'static str) -> Option<At<PathBuf>> {
         let at = self.path(key)?;
         if let Err(error) = std::fs::File::open(&at.value).and_then(|file| file.metadata()) {
-            self.fault_at(at.place.clone(), key, format!("the file cannot be read: {}", error.kind()));
+            self.fault_at(at.place, key, format!("the file cannot be read: {}", error.kind()));
             return None;
         }
         Some(at)
-    }
-
-    /// As it is told in faults.
-    pub(super) fn name(&self) -> &str {
-        &self.name
     }
 
     pub(super) fn is_set(&self, key: &'static str) -> bool {
@@ -162,9 +168,10 @@ impl<'r> Section<'r> {
         self.reader.fault(place, key, what);
     }
 
-    /// Where the section begins, for faults about what it lacks.
-    pub(super) fn place(&self, span: Option<std::ops::Range<usize>>) -> Place {
-        span.map_or(Place::Unset, |span| self.reader.place(span.start))
+    /// A fault of something that is not set: told where the section begins.
+    pub(super) fn fault_of_absent(&self, key: &str, what: impl Into<String>) {
+        let key = if key.is_empty() { self.name.clone() } else { format!("{}.{key}", self.name) };
+        self.reader.fault(self.begin.clone(), key, what);
     }
 
     /// Tells every key that nothing read: as not supported yet if it is one of `later`, else as unknown.
@@ -185,7 +192,7 @@ impl<'r> Section<'r> {
     }
 
     /// The table, or the tables of an array, under a key of the file, each with its place.
-    pub(super) fn tables(&self, key: &'static str) -> Vec<(&'r DeTable<'r>, std::ops::Range<usize>)> {
+    pub(super) fn tables(&self, key: &'static str) -> Vec<(&'r DeTable<'r>, Range<usize>)> {
         self.known.borrow_mut().push(key);
         let Some(value) = self.in_file(key) else { return Vec::new() };
         let items = match value.get_ref() {

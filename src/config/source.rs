@@ -35,35 +35,30 @@ pub(super) fn sources<'r>(
 ) -> (Vec<AzureSettings>, Option<Duration>) {
     const VARIABLES: &str = "SIDEKEY_SOURCE_";
     let sources: Vec<_> = match tables {
-        [] => vec![source(reader, Section::new(reader, "source", Some(VARIABLES), None), None, true, wire)],
-        [(table, span)] => {
-            let section = Section::new(reader, "source", Some(VARIABLES), Some(table));
-            vec![source(reader, section, Some(span.clone()), true, wire)]
-        }
+        [] => vec![source(reader, Section::new(reader, "source", Some(VARIABLES), None), true, wire)],
+        [only] => vec![source(reader, Section::new(reader, "source", Some(VARIABLES), Some(only.clone())), true, wire)],
         several => {
             for name in reader.vars.names().filter(|name| name.starts_with(VARIABLES)) {
                 reader.know_variable(name);
                 let what = "no such setting where there are several sources: set it in the file";
                 reader.fault(Place::Variable(name.to_owned()), "", what);
             }
+            let section = |at, table| Section::new(reader, format!("source[{}]", at + 1), None, Some(table));
             several
                 .iter()
                 .enumerate()
-                .map(|(at, (table, span))| {
-                    let section = Section::new(reader, format!("source[{}]", at + 1), None, Some(table));
-                    source(reader, section, Some(span.clone()), false, wire)
-                })
+                .map(|(at, table)| source(reader, section(at, table.clone()), false, wire))
                 .collect()
         }
     };
-    let mut seen = Vec::<SourceName>::new();
-    for (at, source) in sources.iter().map(|(source, _)| source).flatten().enumerate() {
-        if seen.contains(&source.name) {
-            let span = tables.get(at).map(|(_, span)| span.start);
-            let place = span.map_or(Place::Unset, |start| reader.place(start));
-            reader.fault(place, format!("source[{}].name", at + 1), "another source has that name already");
+    let mut seen = Vec::<&SourceName>::new();
+    for ((source, _), (at, (_, span))) in sources.iter().zip(tables.iter().enumerate()) {
+        let Some(source) = source else { continue };
+        if seen.contains(&&source.name) {
+            let key = format!("source[{}].name", at + 1);
+            reader.fault(reader.place(span.start), key, "another source has that name already");
         }
-        seen.push(source.name.clone());
+        seen.push(&source.name);
     }
     let often = sources.iter().filter_map(|(_, interval)| *interval).min();
     (sources.into_iter().filter_map(|(source, _)| source).collect(), often)
@@ -72,7 +67,6 @@ pub(super) fn sources<'r>(
 fn source<'r>(
     reader: &'r Reader<'r>,
     section: Section<'r>,
-    span: Option<Range<usize>>,
     alone: bool,
     wire: &WireLimits,
 ) -> (Option<AzureSettings>, Option<Duration>) {
@@ -89,12 +83,12 @@ fn source<'r>(
         },
         None if alone => Some("azure".parse().expect("a source name")),
         None => {
-            section.fault_at(section.place(span.clone()), "name", "must be set where there are several sources");
+            section.fault_of_absent("name", "must be set where there are several sources");
             None
         }
     };
-    let cloud = cloud(reader, &section, span.clone(), alone);
-    let identity = identity(reader, &section, span, alone);
+    let cloud = cloud(reader, &section, alone);
+    let identity = identity(reader, &section, alone);
     let known_cloud = cloud.clone().unwrap_or_else(Cloud::public);
     // Every key is read, whatever is wrong with others, so that one fault hides no other.
     let subscriptions = subscriptions(&section);
@@ -121,7 +115,7 @@ fn source<'r>(
     (settings(), interval)
 }
 
-fn cloud<'r>(reader: &'r Reader<'r>, section: &Section<'r>, span: Option<Range<usize>>, alone: bool) -> Option<Cloud> {
+fn cloud<'r>(reader: &'r Reader<'r>, section: &Section<'r>, alone: bool) -> Option<Cloud> {
     let name = section.read("cloud", text);
     let authority = section.read("authority_host", https);
     let manager = section.read("resource_manager", https);
@@ -130,7 +124,7 @@ fn cloud<'r>(reader: &'r Reader<'r>, section: &Section<'r>, span: Option<Range<u
     if custom {
         for key in ["authority_host", "resource_manager", "vault_suffixes"] {
             if !section.is_set(key) {
-                section.fault_at(section.place(span.clone()), key, "must be set where cloud is \"custom\"");
+                section.fault_of_absent(key, "must be set where cloud is \"custom\"");
             }
         }
         return Some(Cloud {

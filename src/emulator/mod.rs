@@ -28,6 +28,7 @@ mod paging;
 mod request;
 mod rights;
 mod route;
+mod serve;
 mod server;
 mod token;
 mod world;
@@ -48,6 +49,7 @@ pub use estate::{
     Right, Scope, Secret, SecretVersion, Subscription, Tenant, Value, Vault,
 };
 pub use fault::{Effect, Fault, Respond};
+pub use serve::{ServeError, ServeOptions, serve};
 
 use ca::Ca;
 use world::World;

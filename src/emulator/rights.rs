@@ -85,5 +85,5 @@ impl Rights {
 
 /// An estate's globs were checked when it was parsed; one that does not parse matches nothing.
 fn matches(glob: &str, name: &str) -> bool {
-    glob == name || Glob::new(glob).is_ok_and(|glob| glob.compile_matcher().is_match(name))
+    glob == "*" || glob == name || Glob::new(glob).is_ok_and(|glob| glob.compile_matcher().is_match(name))
 }

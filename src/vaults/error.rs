@@ -63,7 +63,8 @@ pub enum Outage {
     Connection,
     /// The peer's certificate is not trusted, or TLS failed.
     Tls,
-    /// It answered with a 5xx status.
+    /// It answered with a 5xx status, or refused with another one in a way that is not understood: that may be a proxy,
+    /// and is no statement about the secret.
     Server(u16),
     /// Its firewall does not let this address in.
     Firewall,
@@ -141,7 +142,21 @@ impl VaultErrorKind {
 
 impl fmt::Display for VaultError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.detail)
+        f.write_str(&self.detail)?;
+        // What Microsoft's pages are found by belongs to every telling of it.
+        match &self.kind {
+            VaultErrorKind::Unauthenticated { code: Some(code) } if !self.detail.contains(code.as_str()) => {
+                write!(f, " ({code})")
+            }
+            VaultErrorKind::Unauthenticated { .. }
+            | VaultErrorKind::NotFound
+            | VaultErrorKind::Disabled
+            | VaultErrorKind::Denied(_)
+            | VaultErrorKind::Throttled { .. }
+            | VaultErrorKind::TimedOut
+            | VaultErrorKind::Unavailable(_)
+            | VaultErrorKind::Malformed => Ok(()),
+        }
     }
 }
 

@@ -2,7 +2,9 @@ use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -92,7 +94,8 @@ pub fn bind_unix(options: &UnixOptions) -> Result<Listener, ListenError> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None).map_err(failed("opening it"))?;
     // Before bind, so that there is no moment at which it is wider than asked for; narrower while its group is not set.
     let first = if group.is_some() { 0o600 } else { options.mode };
-    rustix::fs::fchmod(&socket, Mode::from_raw_mode(first)).map_err(|error| failed("setting its mode")(error.into()))?;
+    rustix::fs::fchmod(&socket, Mode::from_raw_mode(first))
+        .map_err(|error| failed("setting its mode")(error.into()))?;
     socket.bind(&SockAddr::unix(path).map_err(failed("naming it"))?).map_err(failed("binding it"))?;
     let own = inode(path).map_err(failed("finding it"))?;
     let place = Place { path: path.clone(), own, _lock: lock };
@@ -100,7 +103,8 @@ pub fn bind_unix(options: &UnixOptions) -> Result<Listener, ListenError> {
         std::os::unix::fs::lchown(path, None, group).map_err(failed("giving it to its group"))?;
     }
     // bind took away what the process's umask forbids.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(options.mode)).map_err(failed("setting its mode"))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(options.mode))
+        .map_err(failed("setting its mode"))?;
     socket.listen(BACKLOG).map_err(failed("listening"))?;
     let listener = tokio::net::UnixListener::from_std(socket.into()).map_err(failed("listening"))?;
     Ok(Listener(Kind::Unix(listener, place)))

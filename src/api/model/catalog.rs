@@ -50,10 +50,10 @@ pub struct VaultDocument {
 pub struct Listing {
     /// How many secrets it holds.
     #[schema(example = 40)]
-    pub secrets: usize,
+    pub secrets: u64,
     /// How many of them are disabled.
     #[schema(example = 1)]
-    pub disabled: usize,
+    pub disabled: u64,
     /// Seconds since the listing began that told so.
     #[schema(example = 12)]
     pub age: u64,
@@ -152,8 +152,8 @@ impl From<VaultStatus> for VaultDocument {
             read_reason,
             read_detail,
             listing: known.map(|known| Listing {
-                secrets: known.secrets,
-                disabled: known.disabled,
+                secrets: known.secrets as u64,
+                disabled: known.disabled as u64,
                 age: known.age.as_secs(),
                 whole: known.whole,
             }),

@@ -56,7 +56,16 @@ impl Readiness {
             }
         }
         let Progress { discovery_done, vaults, listed, failed, secrets } = progress;
-        Self { ready: is_ready(progress), discovered: discovery_done, vaults, listed, failed, secrets, sources, unanswered }
+        Self {
+            ready: is_ready(progress),
+            discovered: discovery_done,
+            vaults,
+            listed,
+            failed,
+            secrets,
+            sources,
+            unanswered,
+        }
     }
 }
 

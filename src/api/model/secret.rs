@@ -101,7 +101,8 @@ impl SecretSummary {
     /// That metadata, in that vault.
     #[must_use]
     pub fn new(vault: VaultName, metadata: &Metadata) -> Self {
-        let reference = Reference { version: metadata.version.clone(), ..Reference::new(vault.clone(), metadata.name.clone()) };
+        let reference =
+            Reference { version: metadata.version.clone(), ..Reference::new(vault.clone(), metadata.name.clone()) };
         Self {
             vault,
             name: metadata.name.clone(),

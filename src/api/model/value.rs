@@ -25,18 +25,23 @@ impl Value {
         }
     }
 
+    /// Bytes in the value.
+    pub(in crate::api) fn len(&self) -> usize {
+        self.as_ref().len()
+    }
+
     /// Whether it can stand in JSON: only UTF-8 text can.
     #[must_use]
     pub fn is_text(&self) -> bool {
-        std::str::from_utf8(self.expose()).is_ok()
+        std::str::from_utf8(self.as_ref()).is_ok()
     }
 
     /// Takes the value out, for whoever keeps it.
     #[must_use]
     pub fn into_secret(self) -> SecretValue {
         match self.0 {
-            Held::Shared(secret) => SecretValue::new(secret.value.expose()),
             Held::Own(value) => value,
+            held @ Held::Shared(_) => SecretValue::new(Self(held).as_ref()),
         }
     }
 }
@@ -55,7 +60,7 @@ impl From<SecretValue> for Value {
 
 impl AsRef<[u8]> for Value {
     fn as_ref(&self) -> &[u8] {
-        self.expose()
+        Self::expose(self)
     }
 }
 
@@ -67,7 +72,8 @@ impl fmt::Debug for Value {
 
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = std::str::from_utf8(self.expose()).map_err(|_| serde::ser::Error::custom("the value is not text"))?;
+        let text =
+            std::str::from_utf8(self.as_ref()).map_err(|_| serde::ser::Error::custom("the value is not text"))?;
         serializer.serialize_str(text)
     }
 }

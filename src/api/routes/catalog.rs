@@ -5,7 +5,10 @@ use axum::extract;
 use axum::http::Uri;
 
 use crate::api::State;
-use crate::api::model::{ProblemDocument, SearchAnswer, SecretSummary, SecretsPage, Unanswered, VaultDocument, VaultsAnswer, VersionsAnswer};
+use crate::api::model::{
+    SearchAnswer, SecretSummary, SecretsPage, Unanswered, VaultDocument, VaultsAnswer, VersionsAnswer,
+};
+use crate::api::openapi;
 use crate::api::path::{Names, bad_parameter, parameters};
 use crate::api::problem::{Code, Problem};
 use crate::catalog::{BadQuery, Query};
@@ -13,9 +16,12 @@ use crate::secret::VaultName;
 
 /// Every vault: where it is, whether it can be reached and why not, how many secrets it holds.
 #[utoipa::path(get, path = "/v1/vaults", tag = "catalog", responses(
-    (status = 200, description = "The vaults", body = VaultsAnswer), super::CommonResponses
+    (status = 200, description = "The vaults", body = VaultsAnswer), openapi::CommonResponses
 ))]
-pub(super) async fn vaults(extract::State(state): extract::State<State>, uri: Uri) -> Result<Json<VaultsAnswer>, Problem> {
+pub(super) async fn vaults(
+    extract::State(state): extract::State<State>,
+    uri: Uri,
+) -> Result<Json<VaultsAnswer>, Problem> {
     if let Some((name, _)) = parameters(uri.query())?.first() {
         return Err(bad_parameter(name, "is not known here"));
     }
@@ -26,8 +32,8 @@ pub(super) async fn vaults(extract::State(state): extract::State<State>, uri: Ur
 }
 
 /// One vault's secrets, by name, without their values.
-#[utoipa::path(get, path = "/v1/vaults/{vault}/secrets", tag = "catalog", params(super::VaultPart, super::PageParameters), responses(
-    (status = 200, description = "A page of secrets", body = SecretsPage), super::LookupResponses
+#[utoipa::path(get, path = "/v1/vaults/{vault}/secrets", tag = "catalog", params(openapi::VaultPart, openapi::PageParameters), responses(
+    (status = 200, description = "A page of secrets", body = SecretsPage), openapi::LookupResponses
 ))]
 pub(super) async fn secrets(
     extract::State(state): extract::State<State>,
@@ -54,8 +60,8 @@ pub(super) async fn secrets(
 
 /// The metadata of every version of a secret, newest first.
 #[utoipa::path(
-    get, path = "/v1/vaults/{vault}/secrets/{name}/versions", tag = "secrets", params(super::VaultPart, super::NamePart),
-    responses((status = 200, description = "The versions", body = VersionsAnswer), super::LookupResponses)
+    get, path = "/v1/vaults/{vault}/secrets/{name}/versions", tag = "secrets", params(openapi::VaultPart, openapi::NamePart),
+    responses((status = 200, description = "The versions", body = VersionsAnswer), openapi::LookupResponses)
 )]
 pub(super) async fn versions(
     extract::State(state): extract::State<State>,
@@ -72,10 +78,13 @@ pub(super) async fn versions(
 }
 
 /// What matches, over all vaults, and which vaults could not be asked.
-#[utoipa::path(get, path = "/v1/search", tag = "catalog", params(super::SearchParameters), responses(
-    (status = 200, description = "A page of hits", body = SearchAnswer), super::CommonResponses
+#[utoipa::path(get, path = "/v1/search", tag = "catalog", params(openapi::SearchParameters), responses(
+    (status = 200, description = "A page of hits", body = SearchAnswer), openapi::CommonResponses
 ))]
-pub(super) async fn search(extract::State(state): extract::State<State>, uri: Uri) -> Result<Json<SearchAnswer>, Problem> {
+pub(super) async fn search(
+    extract::State(state): extract::State<State>,
+    uri: Uri,
+) -> Result<Json<SearchAnswer>, Problem> {
     let pairs: Vec<_> = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).collect();
     let query = Query::from_parameters(pairs.iter().map(|(name, value)| (&**name, &**value)));
     let query = query.map_err(|error| bad_query(&error))?;

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::api::State;
 use crate::api::model::{ProblemDocument, Readiness, Unanswered, is_ready};
+use crate::api::openapi;
 use crate::api::path::{bad_parameter, parameters};
 use crate::api::problem::{Code, Problem};
 
@@ -19,7 +20,7 @@ pub(super) async fn livez() -> &'static str {
 
 /// Whether the first discovery and the first listing are done. Needs no token unless `verbose` is asked for.
 #[utoipa::path(get, path = "/readyz", tag = "health", security((), ("token" = [])), params(
-    ("verbose" = Option<bool>, Query, description = "Explain, as JSON, with counts by source and the vaults that could not be asked", allow_empty_value = true)
+    ("verbose" = Option<bool>, Query, description = "Explain, as JSON, with counts by source and the vaults that could not be asked")
 ), responses(
     (status = 200, description = "They are", content((String = "text/plain", example = "ready\n"), (Readiness = "application/json"))),
     (status = 503, description = "Not yet: not-ready; with `verbose`, the explanation", content(
@@ -61,7 +62,7 @@ pub(super) async fn readyz(extract::State(state): extract::State<State>, uri: Ur
 
 /// Counters and levels, as OpenMetrics. No secret's name is in any of them.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses(
-    (status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text"), super::CommonResponses
+    (status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text"), openapi::CommonResponses
 ))]
 pub(super) async fn metrics(extract::State(state): extract::State<State>) -> Response {
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -70,7 +71,7 @@ pub(super) async fn metrics(extract::State(state): extract::State<State>) -> Res
 
 /// This API, as OpenAPI 3.1.
 #[utoipa::path(get, path = "/openapi.json", tag = "health", responses(
-    (status = 200, description = "The document", body = Object, content_type = "application/json"), super::CommonResponses
+    (status = 200, description = "The document", body = Object, content_type = "application/json"), openapi::CommonResponses
 ))]
 pub(super) async fn openapi(extract::State(state): extract::State<State>) -> Response {
     let document: Bytes = state.openapi();

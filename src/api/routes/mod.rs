@@ -39,7 +39,9 @@ pub(super) fn pattern(path: &str) -> &'static str {
         [Some("v1"), Some("secrets"), Some(_), None, ..] => "/v1/secrets/{name}",
         [Some("v1"), Some("vaults"), None, ..] => "/v1/vaults",
         [Some("v1"), Some("vaults"), Some(_), Some("secrets"), None, ..] => "/v1/vaults/{vault}/secrets",
-        [Some("v1"), Some("vaults"), Some(_), Some("secrets"), Some(_), None, ..] => "/v1/vaults/{vault}/secrets/{name}",
+        [Some("v1"), Some("vaults"), Some(_), Some("secrets"), Some(_), None, ..] => {
+            "/v1/vaults/{vault}/secrets/{name}"
+        }
         [Some("v1"), Some("vaults"), Some(_), Some("secrets"), Some(_), Some("versions"), None, ..] => {
             "/v1/vaults/{vault}/secrets/{name}/versions"
         }

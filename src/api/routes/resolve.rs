@@ -9,7 +9,8 @@ use axum::response::Response;
 use zeroize::Zeroizing;
 
 use crate::api::State;
-use crate::api::model::{ProblemDocument, ResolveAnswer, ResolveRequest, ResolvedFrom, Value};
+use crate::api::model::{ResolveAnswer, ResolveRequest, ResolvedFrom, Value};
+use crate::api::openapi;
 use crate::api::problem::{Code, Problem};
 use crate::broker::Resolved;
 use crate::secret::{Reference, SecretValue};
@@ -22,7 +23,7 @@ const MOST: usize = 1_000;
 /// The values of all these references, or, if any fails, a problem that tells every failure by its key.
 #[utoipa::path(
     post, path = "/v1/resolve", tag = "secrets", request_body = ResolveRequest,
-    responses((status = 200, description = "Every value", body = ResolveAnswer), super::ResolveResponses)
+    responses((status = 200, description = "Every value", body = ResolveAnswer), openapi::ResolveResponses)
 )]
 pub(super) async fn resolve(
     extract::State(state): extract::State<State>,
@@ -63,7 +64,7 @@ pub(super) async fn resolve(
     if !failures.is_empty() {
         return Err(Problem::unresolved(failures, of));
     }
-    let bytes: usize = answer.values.values().map(|value| 2 * value.expose().len() + 512).sum();
+    let bytes: usize = answer.values.values().map(|value| 2 * value.len() + 512).sum();
     let mut body = Zeroizing::new(Vec::with_capacity(bytes + 64));
     serde_json::to_writer(&mut *body, &answer).expect("values are text, and all else is plain data");
     let mut response = Response::new(Body::from(Bytes::from_owner(body)));

@@ -12,8 +12,9 @@ use zeroize::Zeroizing;
 
 use crate::api::State;
 use crate::api::freshness::{cache_status, is_held_by_caller, steer};
-use crate::api::model::{Attributes, ProblemDocument, SecretDocument, Value};
+use crate::api::model::{Attributes, SecretDocument, Value};
 use crate::api::negotiate::{Form, form};
+use crate::api::openapi;
 use crate::api::path::{Names, bad_parameter, parameters};
 use crate::api::problem::{Code, Problem};
 use crate::broker::{Ask, Reading, view};
@@ -27,9 +28,13 @@ const INCOMPLETE: HeaderName = HeaderName::from_static("sidekey-incomplete");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// The secret of that name, whichever vault holds it.
-#[utoipa::path(get, path = "/v1/secrets/{name}", tag = "secrets", responses(super::ValueResponses), params(
-    super::NamePart, super::ViewParameters, super::VersionParameter, super::FreshnessHeaders
-))]
+#[utoipa::path(
+    get,
+    path = "/v1/secrets/{name}",
+    tag = "secrets",
+    responses(openapi::ValueResponses),
+    params(openapi::NamePart, openapi::ViewParameters, openapi::VersionParameter, openapi::FreshnessHeaders)
+)]
 pub(super) async fn anywhere(
     extract::State(state): extract::State<State>,
     names: Names,
@@ -42,9 +47,13 @@ pub(super) async fn anywhere(
 }
 
 /// The current version of a secret in a vault.
-#[utoipa::path(get, path = "/v1/vaults/{vault}/secrets/{name}", tag = "secrets", responses(super::ValueResponses), params(
-    super::VaultPart, super::NamePart, super::ViewParameters, super::FreshnessHeaders
-))]
+#[utoipa::path(
+    get,
+    path = "/v1/vaults/{vault}/secrets/{name}",
+    tag = "secrets",
+    responses(openapi::ValueResponses),
+    params(openapi::VaultPart, openapi::NamePart, openapi::ViewParameters, openapi::FreshnessHeaders)
+)]
 pub(super) async fn current(
     extract::State(state): extract::State<State>,
     names: Names,
@@ -58,9 +67,17 @@ pub(super) async fn current(
 
 /// One version of a secret in a vault.
 #[utoipa::path(
-    get, path = "/v1/vaults/{vault}/secrets/{name}/versions/{version}", tag = "secrets",
-    responses(super::ValueResponses),
-    params(super::VaultPart, super::NamePart, super::VersionPart, super::ViewParameters, super::FreshnessHeaders)
+    get,
+    path = "/v1/vaults/{vault}/secrets/{name}/versions/{version}",
+    tag = "secrets",
+    responses(openapi::ValueResponses),
+    params(
+        openapi::VaultPart,
+        openapi::NamePart,
+        openapi::VersionPart,
+        openapi::ViewParameters,
+        openapi::FreshnessHeaders
+    )
 )]
 pub(super) async fn version(
     extract::State(state): extract::State<State>,
@@ -92,7 +109,10 @@ impl View {
                 ("field", Self::Whole) => {
                     let pointer = value.parse();
                     view = Self::Field(pointer.map_err(|_| {
-                        Problem::new(Code::BadReference, "the parameter `field` is not a JSON pointer: it must start with '/'")
+                        Problem::new(
+                            Code::BadReference,
+                            "the parameter `field` is not a JSON pointer: it must start with '/'",
+                        )
                     })?);
                 }
                 ("format", Self::Whole) if value == "pem" => view = Self::Pem,
@@ -145,7 +165,10 @@ async fn answer(state: &State, ask: &Ask, view: &View, headers: &HeaderMap) -> R
     };
     let out = response.headers_mut();
     if let Some(etag) = etag {
-        out.insert(header::ETAG, HeaderValue::from_maybe_shared(Bytes::from(etag)).expect("hexadecimal digits and words"));
+        out.insert(
+            header::ETAG,
+            HeaderValue::from_maybe_shared(Bytes::from(etag)).expect("hexadecimal digits and words"),
+        );
     }
     out.insert(header::AGE, HeaderValue::from(reading.age.as_secs()));
     out.insert(CACHE_STATUS, cache_status(&reading, ask.steer));
@@ -170,7 +193,7 @@ fn json(reading: &Reading, view: &View, value: Value, attributes: Attributes) ->
         View::Whole | View::Pem => None,
     };
     // Large enough as a rule, so that no unwiped copy is left behind by growing.
-    let mut body = Zeroizing::new(Vec::with_capacity(2 * value.expose().len() + 2_048));
+    let mut body = Zeroizing::new(Vec::with_capacity(2 * value.len() + 2_048));
     let document = SecretDocument {
         vault: reading.vault.clone(),
         name: reading.secret.metadata.name.clone(),

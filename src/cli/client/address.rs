@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::config::{Vars, runtime_dir};
+use crate::cli::folder::is_ours_alone;
+use crate::config::{Vars, last_resort, runtime_dir};
 
 /// The address of a sidecar.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,9 @@ impl FromStr for Address {
         let host = host.strip_prefix("localhost:").map_or_else(|| host.to_owned(), |port| format!("127.0.0.1:{port}"));
         match host.parse::<SocketAddr>() {
             // A token or a value must not cross a network in the clear.
-            Ok(address) if !address.ip().is_loopback() => Err("must be a loopback address such as http://127.0.0.1:7733"),
+            Ok(address) if !address.ip().is_loopback() => {
+                Err("must be a loopback address such as http://127.0.0.1:7733")
+            }
             Ok(address) => Ok(Self::Tcp(address)),
             Err(_) => Err(EXPECTED),
         }
@@ -72,14 +74,9 @@ pub(super) fn first_that_answers(places: &[PathBuf], uid: u32) -> Option<PathBuf
     places.iter().find(|path| is_trustworthy(path, uid) && UnixStream::connect(path).is_ok()).cloned()
 }
 
-/// Nobody but root and ourselves can have put the socket into its folder. `/tmp` is open to all: whoever is first there
-/// could answer in a sidecar's place.
+/// Nobody but root and ourselves can have put the socket into its folder.
 fn is_trustworthy(socket: &Path, uid: u32) -> bool {
-    if !socket.starts_with("/tmp") {
-        return true;
-    }
-    let folder = socket.parent().and_then(|folder| std::fs::symlink_metadata(folder).ok());
-    folder.is_some_and(|folder| folder.is_dir() && folder.uid() == uid && folder.mode() & 0o022 == 0)
+    socket.parent() != Some(&last_resort(uid)) || is_ours_alone(&last_resort(uid), uid)
 }
 
 #[cfg(test)]
@@ -96,7 +93,15 @@ mod tests {
         assert_eq!("./x.sock".parse(), socket("./x.sock"));
         assert_eq!("http://localhost:7733/".parse(), Ok(Address::Tcp("127.0.0.1:7733".parse().unwrap())));
         assert_eq!("http://[::1]:7733".parse(), Ok(Address::Tcp("[::1]:7733".parse().unwrap())));
-        for bad in ["", "unix:", "sidekey", "https://127.0.0.1:1", "http://10.0.0.1:1", "http://evil.example:1", "http://127.0.0.1:1/x"] {
+        for bad in [
+            "",
+            "unix:",
+            "sidekey",
+            "https://127.0.0.1:1",
+            "http://10.0.0.1:1",
+            "http://evil.example:1",
+            "http://127.0.0.1:1/x",
+        ] {
             assert!(bad.parse::<Address>().is_err(), "{bad}");
         }
     }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use zeroize::Zeroizing;
 
 use super::{Address, Answer, Request};
+use crate::api::Token;
 use crate::cli::{Exit, Failure};
 
 /// Longer than the longest read that a sidecar allows itself.
@@ -82,10 +82,8 @@ fn cause(error: &reqwest::Error) -> Option<std::io::ErrorKind> {
 }
 
 fn bearer(file: &Path) -> Result<HeaderValue, Failure> {
-    let cannot = |why: &str| Failure::new(Exit::Usage, format!("token file {}: {why}", file.display()));
-    let text = std::fs::read_to_string(file).map(Zeroizing::new).map_err(|error| cannot(&error.kind().to_string()))?;
-    let line = Zeroizing::new(format!("Bearer {}", text.trim()));
-    let mut value = HeaderValue::from_str(&line).map_err(|_| cannot("holds no token"))?;
-    value.set_sensitive(true);
-    Ok(value)
+    match Token::load(file) {
+        Ok(token) => Ok(token.header()),
+        Err(error) => Err(Failure::new(Exit::Denied, error.to_string())),
+    }
 }

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 pub(super) use address::Address;
 
 use super::args::Connect;
-use super::sidecar::Sidecar;
+use super::sidecar::{Need, Sidecar};
 use super::terminal::tell;
 use super::{Context, Exit, Failure};
 use crate::config::Config;
@@ -105,6 +105,33 @@ impl Client {
         if connect.direct {
             return Ok(Self(Way::InProcess(Box::new(Sidecar::of_config(context)?))));
         }
+        if let Some(running) = Self::running(context, connect)? {
+            return Ok(running);
+        }
+        if Config::credentials_in(&context.vars) {
+            tell("sidekey: no sidecar answers; signing in here with the credentials in the environment");
+            return Ok(Self(Way::InProcess(Box::new(Sidecar::of_config(context)?))));
+        }
+        Self::to_running(context, connect)
+    }
+
+    /// The same without signing in here: only one that runs is meant.
+    pub(super) fn to_running(context: &Context, connect: &Connect) -> Result<Self, Failure> {
+        Self::running(context, connect)?.ok_or_else(|| {
+            let places = address::default_places(&context.vars, context.uid);
+            let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+            Failure::new(
+                Exit::Unavailable,
+                format!(
+                    "no sidecar answers at {}\nstart 'sidekey serve', say where it is with --addr, or sign in here with --direct",
+                    places.join(" or ")
+                ),
+            )
+        })
+    }
+
+    /// The sidecar that was named, else the first that answers.
+    fn running(context: &Context, connect: &Connect) -> Result<Option<Self>, Failure> {
         let given = match (&connect.addr, context.vars.get("SIDEKEY_ADDR")) {
             (Some(addr), _) => Some((addr.as_str(), "--addr")),
             (None, Some(addr)) => Some((addr, "SIDEKEY_ADDR")),
@@ -112,37 +139,26 @@ impl Client {
         };
         if let Some((text, origin)) = given {
             let address = text.parse().map_err(|why| Failure::new(Exit::Usage, format!("{origin}: {why}")))?;
-            return Self::to(context, connect, address);
+            return Self::to(context, connect, address).map(Some);
         }
         let places = address::default_places(&context.vars, context.uid);
-        if let Some(socket) = address::first_that_answers(&places, context.uid) {
-            return Self::to(context, connect, Address::Socket(socket));
+        match address::first_that_answers(&places, context.uid) {
+            Some(socket) => Self::to(context, connect, Address::Socket(socket)).map(Some),
+            None => Ok(None),
         }
-        if Config::credentials_in(&context.vars) {
-            tell("sidekey: no sidecar answers; signing in here with the credentials in the environment");
-            return Ok(Self(Way::InProcess(Box::new(Sidecar::of_config(context)?))));
+    }
+
+    /// Waits, where this process is the sidecar, until that much is known. One that runs tells what it knows.
+    pub(super) async fn prepare(&self, need: Need<'_>) {
+        match &self.0 {
+            Way::InProcess(sidecar) => sidecar.prepare(need).await,
+            Way::Http(_) => {}
         }
-        let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
-        Err(Failure::new(
-            Exit::Unavailable,
-            format!(
-                "no sidecar answers at {}\nstart 'sidekey serve', say where it is with --addr, or sign in here with --direct",
-                places.join(" or ")
-            ),
-        ))
     }
 
     fn to(context: &Context, connect: &Connect, address: Address) -> Result<Self, Failure> {
-        let token = context.token_file(connect.token_file.as_deref());
-        Ok(Self(Way::Http(Http::new(address, token.as_deref())?)))
-    }
-
-    /// The sidecar in this process, if it is there.
-    pub(super) fn in_process(&self) -> Option<&Sidecar> {
-        match &self.0 {
-            Way::InProcess(sidecar) => Some(sidecar),
-            Way::Http(_) => None,
-        }
+        let file = context.token_file(connect.token_file.as_deref());
+        Ok(Self(Way::Http(Http::new(address, file.as_deref())?)))
     }
 
     /// Whatever comes back.

@@ -10,8 +10,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
+use super::Caller;
+use super::body::vault_body;
 use super::query::{Confused, Query};
-use super::{Caller, vault_body};
 use crate::emulator::answer::Answer;
 use crate::emulator::paging::Mark;
 use crate::emulator::random_uuid;

@@ -1,5 +1,6 @@
 //! Azure Resource Manager: the subscriptions and vaults that an identity sees, in pages, and Resource Graph.
 
+mod body;
 mod graph;
 mod query;
 
@@ -9,11 +10,12 @@ use serde_json::{Map, Value, json};
 
 use super::answer::Answer;
 use super::calls::Endpoint;
-use super::estate::{App, Cloud, Firewall, PageEnd, Paging, Subscription};
+use super::estate::{App, Cloud, PageEnd, Paging, Subscription};
 use super::paging::{self, Mark};
 use super::request::Request;
 use super::token::{Rejected, Token};
 use super::world::{VaultState, World};
+use body::{subscription_body, vault_body};
 
 /// What Resource Manager leaves as it is in a link's query.
 const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -38,7 +40,7 @@ pub(super) fn endpoint(request: &Request) -> Endpoint {
 pub(super) fn answer(world: &World, cloud: Option<Cloud>, request: &Request) -> Answer {
     let caller = match Caller::of(world, cloud, request) {
         Ok(caller) => caller,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     if let Some(refused) = bad_api_version(request) {
         return refused;
@@ -79,7 +81,7 @@ pub(super) struct Caller<'w> {
 }
 
 impl<'w> Caller<'w> {
-    fn of(world: &'w World, cloud: Option<Cloud>, request: &Request) -> Result<Self, Answer> {
+    fn of(world: &'w World, cloud: Option<Cloud>, request: &Request) -> Result<Self, Box<Answer>> {
         let Some(bearer) = request.bearer() else {
             let message = "Authentication failed. The 'Authorization' header is missing.";
             return Err(unauthorized("AuthenticationFailed", message, "missing 'Authorization' header."));
@@ -242,68 +244,6 @@ fn read_mark(text: &str) -> Option<Mark> {
     Mark::from_text(text.strip_prefix(MARK_START)?.strip_suffix(MARK_END)?)
 }
 
-/// A vault as Resource Manager shows it.
-fn vault_body(vault: &VaultState) -> Value {
-    let facts = &vault.facts;
-    let (default_action, public) = match vault.firewall() {
-        Firewall::Open => ("Allow", "Enabled"),
-        Firewall::Closed => ("Deny", "Enabled"),
-        Firewall::Private => ("Deny", "Disabled"),
-    };
-    json!({
-        "id": vault.resource_id(),
-        "name": facts.name,
-        "type": "Microsoft.KeyVault/vaults",
-        "location": facts.location,
-        "tags": facts.tags,
-        "systemData": {
-            "createdBy": facts.tenant,
-            "createdByType": "Application",
-            "createdAt": "2025-03-13T04:13:03.321Z",
-            "lastModifiedBy": facts.tenant,
-            "lastModifiedByType": "Application",
-            "lastModifiedAt": "2025-03-13T04:13:03.321Z",
-        },
-        "properties": {
-            "sku": {"family": "A", "name": "standard"},
-            "tenantId": facts.tenant,
-            "networkAcls": {
-                "bypass": "None",
-                "defaultAction": default_action,
-                "ipRules": [],
-                "virtualNetworkRules": [],
-            },
-            "accessPolicies": [],
-            "enabledForDeployment": false,
-            "enabledForDiskEncryption": false,
-            "enabledForTemplateDeployment": false,
-            "enableSoftDelete": true,
-            "softDeleteRetentionInDays": facts.recoverable_days.unwrap_or(90),
-            "enableRbacAuthorization": facts.rbac,
-            "vaultUri": format!("{}/", vault.uri()),
-            "provisioningState": "Succeeded",
-            "publicNetworkAccess": public,
-        },
-    })
-}
-
-fn subscription_body(subscription: &Subscription) -> Value {
-    json!({
-        "id": format!("/subscriptions/{}", subscription.id),
-        "authorizationSource": "RoleBased",
-        "managedByTenants": [],
-        "subscriptionId": subscription.id,
-        "tenantId": subscription.tenant,
-        "displayName": subscription.name,
-        "state": subscription.state,
-        "subscriptionPolicies": {
-            "locationPlacementId": "Public_2014-09-01",
-            "quotaId": "PayAsYouGo_2014-09-01",
-            "spendingLimit": "Off",
-        },
-    })
-}
-
 /// Resource Manager takes its audience with and without a slash, and the older one of the public cloud.
 fn is_own_audience(cloud: Option<Cloud>, request: &Request, audience: &str) -> bool {
     let audience = audience.trim_end_matches('/');
@@ -341,10 +281,10 @@ fn bad_api_version(request: &Request) -> Option<Answer> {
     }
 }
 
-fn unauthorized(code: &str, message: &str, because: &str) -> Answer {
+fn unauthorized(code: &str, message: &str, because: &str) -> Box<Answer> {
     let challenge = format!(
         "Bearer authorization_uri=\"https://login.microsoftonline.com/\", error=\"invalid_token\", \
          error_description=\"The authentication failed because of {because}\""
     );
-    Answer::error(StatusCode::UNAUTHORIZED, code, message).with("www-authenticate", challenge)
+    Box::new(Answer::error(StatusCode::UNAUTHORIZED, code, message).with("www-authenticate", challenge))
 }

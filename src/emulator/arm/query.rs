@@ -68,7 +68,8 @@ impl Query {
         let mut query = Self::default();
         let mut at = 0;
         for (number, stage) in split(text, '|').into_iter().enumerate() {
-            let confused = || Confused { at, token: first_word(stage).to_owned() };
+            let blank = stage.len() - stage.trim_start().len();
+            let confused = || Confused { at: at + blank, token: first_word(stage).to_owned() };
             let (word, rest) = stage.trim().split_once(char::is_whitespace).unwrap_or((stage.trim(), ""));
             match word.to_ascii_lowercase().as_str() {
                 "resources" if number == 0 && rest.trim().is_empty() => {}

@@ -25,8 +25,9 @@ struct Claims {
     iss: String,
     sub: String,
     aud: Audience,
-    exp: i64,
-    nbf: Option<i64>,
+    // RFC 7519 allows fractions, and Microsoft's Python client sends them.
+    exp: f64,
+    nbf: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -37,7 +38,7 @@ enum Audience {
 }
 
 /// Clocks may differ by so much (seconds).
-const SKEW: i64 = 300;
+const SKEW: f64 = 300.0;
 
 /// Whether an assertion proves that the caller is the app.
 pub(super) fn check(app: &App, tenant: &Tenant, assertion: &str) -> Result<(), Refusal> {
@@ -48,7 +49,8 @@ pub(super) fn check(app: &App, tenant: &Tenant, assertion: &str) -> Result<(), R
     let claims: Claims = part(claims)?;
     let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Refusal::malformed_assertion())?;
     let proof = Proof { header: &header, signed: signed.as_bytes(), signature: &signature };
-    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let now = OffsetDateTime::now_utc() - OffsetDateTime::UNIX_EPOCH;
+    let now = now.as_seconds_f64();
     if claims.exp + SKEW < now || claims.nbf.is_some_and(|not_before| not_before > now + SKEW) {
         return Err(Refusal::assertion_time());
     }

@@ -4,6 +4,7 @@
 //! is consistent, so that nothing of it can fail later. Values in it are made up: never write a real one.
 
 mod parse;
+mod parts;
 mod section;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-pub(super) use parse::generated;
+pub(super) use parts::generated;
 
 use crate::secret::SecretName;
 

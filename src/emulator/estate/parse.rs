@@ -3,24 +3,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
+use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 
+use super::parts::{
+    bad_vault_name, budget, challenge, derived_uuid, federated, grant, graph, paging, paging_default, pem,
+    subscription, tenant, tenant_of,
+};
 use super::section::{Faults, Section};
 use super::{
-    App, Budget, Challenge, Cloud, Estate, EstateFault, Federated, Firewall, Grant, Graph, Managed, PageEnd, Paging,
-    Right, Scope, Secret, SecretVersion, Subscription, Tenant, Value, Vault,
+    App, Cloud, Estate, EstateFault, Firewall, Managed, PageEnd, Secret, SecretVersion, Subscription, Tenant, Value,
+    Vault,
 };
 use crate::secret::SecretName;
-
-/// Key Vault's own, and what the newest text of its 401 says.
-const CHALLENGE_TEXT: &str = "AKV10000: Request is missing a Bearer or PoP token.";
-const CLOUDS: [(&str, Cloud); 3] =
-    [("public", Cloud::Public), ("us-government", Cloud::UsGovernment), ("china", Cloud::China)];
-const RIGHTS: [Right; 6] = [Right::Get, Right::List, Right::Set, Right::Delete, Right::Recover, Right::Purge];
 
 pub(super) fn estate(text: &str, now: OffsetDateTime) -> Result<Estate, Vec<EstateFault>> {
     let faults = Faults::default();
@@ -266,174 +261,94 @@ fn value_of(section: &mut Section<'_>) -> Value {
     text.or(certificate).unwrap_or(Value::Generated)
 }
 
-fn budget(section: Option<Section<'_>>) -> Budget {
-    let (mut transactions, mut window) = (4000, 10);
-    if let Some(mut section) = section {
-        transactions = section.number("transactions").unwrap_or(transactions).max(1);
-        window = section.number("window_s").unwrap_or(window).max(1);
-        section.finish();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> Vec<String> {
+        Estate::parse(text)
+            .map(|_| Vec::new())
+            .unwrap_or_else(|faults| faults.iter().map(ToString::to_string).collect())
     }
-    Budget { transactions, window: Duration::from_secs(window.into()) }
-}
 
-fn challenge(section: Option<Section<'_>>) -> Challenge {
-    let mut challenge = Challenge { authority_host: None, text: CHALLENGE_TEXT.to_owned() };
-    if let Some(mut section) = section {
-        challenge.authority_host = section.text("authority_host");
-        challenge.text = section.text("text").unwrap_or(challenge.text);
-        section.finish();
+    #[test]
+    fn the_demo_parses_and_is_what_it_promises() {
+        let now = OffsetDateTime::now_utc();
+        let demo = Estate::demo(now);
+        let in_sight: Vec<_> = demo.vaults.iter().filter(|vault| !vault.hidden).collect();
+        assert_eq!(demo.subscriptions.len(), 3);
+        let own = in_sight.iter().filter(|vault| vault.tenant == demo.tenants[0].id);
+        assert_eq!((in_sight.len(), own.count()), (9, 8), "eight, and one of another tenant");
+        let secrets: Vec<_> = demo.vaults.iter().flat_map(|vault| &vault.secrets).collect();
+        assert!((200..1000).contains(&secrets.len()), "{} secrets", secrets.len());
+        let redis: Vec<_> = secrets.iter().filter(|secret| secret.name.as_str() == "redis-password").collect();
+        assert!(redis.len() > 3 && redis.iter().any(|secret| !secret.versions[0].enabled));
+        let soon = secrets.iter().filter_map(|secret| secret.versions.last()?.expires);
+        let soon = soon.filter(|expires| (now..now + time::Duration::days(30)).contains(expires));
+        assert!(soon.count() >= 5);
     }
-    challenge
-}
 
-fn graph(section: Option<Section<'_>>) -> Graph {
-    let mut graph = Graph { page_size: 1000, numeric_booleans: false, quota: 15 };
-    if let Some(mut section) = section {
-        graph.page_size = section.number("page_size").map_or(graph.page_size, |size| size.clamp(1, 1000) as usize);
-        graph.numeric_booleans = section.flag("numeric_booleans").unwrap_or(false);
-        graph.quota = section.number("quota").unwrap_or(graph.quota);
-        section.finish();
-    }
-    graph
-}
-
-fn paging_default(page_size: usize, end: PageEnd) -> Paging {
-    Paging { page_size, empty_pages: 0, pages: Vec::new(), end }
-}
-
-fn paging(section: &mut Section<'_>, most: usize, end: PageEnd) -> Paging {
-    Paging {
-        page_size: section.number("page_size").map_or(most, |size| (size as usize).clamp(1, most)),
-        empty_pages: section.number("empty_pages").unwrap_or(0) as usize,
-        pages: section.numbers("pages").unwrap_or_default().into_iter().map(|size| size as usize).collect(),
-        end: section.choice("end", &[("absent", PageEnd::Absent), ("null", PageEnd::Null)]).unwrap_or(end),
-    }
-}
-
-fn tenant(mut section: Section<'_>) -> Tenant {
-    let tenant = Tenant {
-        id: section.required("id"),
-        domain: section.text("domain"),
-        cloud: section.choice("cloud", &CLOUDS).unwrap_or(Cloud::Public),
-    };
-    section.finish();
-    tenant
-}
-
-/// The id of the tenant that `tenant` names by id or domain; without the key, the first.
-fn tenant_of(section: &mut Section<'_>, tenants: &[Tenant]) -> String {
-    let Some(wanted) = section.text("tenant") else {
-        return tenants.first().map(|tenant| tenant.id.clone()).unwrap_or_default();
-    };
-    let found = tenants.iter().find(|tenant| tenant.id == wanted || tenant.domain.as_ref() == Some(&wanted));
-    if found.is_none() {
-        section.fault("tenant", format!("{wanted:?} is no [[tenant]]'s id or domain"));
-    }
-    found.map(|tenant| tenant.id.clone()).unwrap_or_default()
-}
-
-fn federated(mut section: Section<'_>) -> Federated {
-    let federated = Federated {
-        issuer: section.required("issuer"),
-        subject: section.required("subject"),
-        audience: section.text("audience").unwrap_or_else(|| "api://AzureADTokenExchange".to_owned()),
-        public_key: section.text("public_key").and_then(|source| {
-            let key = pem::<SubjectPublicKeyInfoDer<'_>>(&source);
-            key.map(|key| key.to_vec()).map_err(|reason| section.fault("public_key", reason)).ok()
-        }),
-    };
-    section.finish();
-    federated
-}
-
-fn subscription(mut section: Section<'_>, tenants: &[Tenant]) -> Subscription {
-    let subscription = Subscription {
-        id: section.required("id"),
-        name: section.required("name"),
-        tenant: tenant_of(&mut section, tenants),
-        state: section.text("state").unwrap_or_else(|| "Enabled".to_owned()),
-    };
-    section.finish();
-    subscription
-}
-
-fn grant(mut section: Section<'_>, apps: &[App]) -> Grant {
-    let app = section.required("app");
-    if !app.is_empty() && !apps.iter().any(|known| known.name == app) {
-        section.fault("app", format!("{app:?} is no [[app]]'s name"));
-    }
-    let subscriptions = section.words("subscriptions");
-    let vaults = section.words("vaults");
-    let secrets = section.words("secrets");
-    let rights = section.words("rights").map(|words| rights(&section, &words));
-    for (key, globs) in [("vaults", &vaults), ("secrets", &secrets)] {
-        for glob in globs.iter().flatten() {
-            if let Err(error) = globset::Glob::new(glob) {
-                section.fault(key, format!("{glob:?} is no glob: {}", error.kind()));
-            }
+    #[test]
+    fn every_fault_is_told_at_once_with_its_key_and_line() {
+        let told = faults(
+            r#"
+latency = 3
+[[tenant]]
+id = "t"
+[[app]]
+name = "a"
+id = "1"
+tennant = "t"
+[[subscription]]
+id = "s"
+name = "s"
+state = 7
+[[vault]]
+name = "x"
+subscription = "nowhere"
+[[vault.secret]]
+name = "db/password"
+expires = "soon"
+[[grant]]
+app = "b"
+vaults = ["[", "ok"]
+rights = ["read"]
+"#,
+        );
+        let expected = [
+            "line 2: latency: is not a known key; did you mean \"latency_ms\"?",
+            "line 8: app[0].tennant: is not a known key; did you mean \"tenant\"?",
+            "line 12: subscription[0].state: must be a text",
+            "line 14: vault[0].name: \"x\" must have 3 to 24 characters",
+            "line 15: vault[0].subscription: \"nowhere\" is no [[subscription]]'s id or name",
+            "line 17: vault[0].secret[0].name: secret name has '/' at character 3; allowed are letters, digits and '-'",
+            "line 18: vault[0].secret[0].expires: is no time",
+            "line 20: grant[0].app: \"b\" is no [[app]]'s name",
+            "line 21: grant[0].vaults: \"[\" is no glob",
+            "line 22: grant[0].rights: \"read\" is no right",
+        ];
+        assert_eq!(told.len(), expected.len(), "{told:#?}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.starts_with(expected), "{told}\n{expected}");
         }
     }
-    let scope = match (subscriptions, vaults) {
-        (Some(subscriptions), None) => Scope::Read { subscriptions },
-        (None, Some(vaults)) => {
-            Scope::Use { vaults, secrets, rights: rights.unwrap_or_else(|| vec![Right::Get, Right::List]) }
-        }
-        (None, None) | (Some(_), Some(_)) => {
-            section.fault("vaults", "a grant covers either subscriptions (to see them) or vaults (to use them)");
-            Scope::Read { subscriptions: Vec::new() }
-        }
-    };
-    section.finish();
-    Grant { app, scope }
-}
 
-fn rights(section: &Section<'_>, words: &[String]) -> Vec<Right> {
-    let mut rights = Vec::new();
-    for word in words {
-        match RIGHTS.iter().find(|right| right.word() == word) {
-            Some(right) => rights.push(*right),
-            None if word == "all" => rights.extend(RIGHTS),
-            None => {
-                let known = RIGHTS.map(Right::word).join(", ");
-                section.fault("rights", format!("{word:?} is no right; there are {known} and all"));
-            }
-        }
+    #[test]
+    fn what_is_no_toml_is_told_by_its_line() {
+        assert_eq!(faults("[[tenant]]\nid = \n").len(), 1);
+        assert!(faults("[[tenant]]\nid = \n")[0].starts_with("line 2: "));
+        assert_eq!(faults(""), ["line 1: tenant: is missing: an estate has at least one [[tenant]]"]);
     }
-    rights
-}
 
-/// Inline PEM, or a path to it.
-fn pem<T: PemObject>(source: &str) -> Result<T, String> {
-    if source.contains("-----BEGIN") {
-        return T::from_pem_slice(source.as_bytes()).map_err(|error| format!("is no such PEM: {error}"));
+    #[test]
+    fn one_entry_can_stand_for_many_vaults_and_many_secrets() {
+        let estate = Estate::parse(
+            "[[tenant]]\nid = \"t\"\n[[subscription]]\nid = \"s\"\nname = \"s\"\n\
+             [[vault]]\nname = \"bench-{}\"\ncount = 500\nsubscription = \"s\"\n[[vault.bulk]]\npattern = \"n-{}\"\ncount = 40\n",
+        )
+        .unwrap();
+        assert_eq!(estate.vaults.len(), 500);
+        assert!(estate.vaults.iter().all(|vault| vault.secrets.len() == 40));
+        assert_eq!(estate.vaults[499].name, "bench-499");
     }
-    T::from_pem_file(source).map_err(|error| format!("{source:?} cannot be read as PEM: {error}"))
-}
-
-/// 3 to 24 letters, digits and single dashes, a letter first, no dash last
-/// (<https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates>).
-fn bad_vault_name(name: &str) -> Option<&'static str> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    if !(3..=24).contains(&name.len()) {
-        Some("must have 3 to 24 characters")
-    } else if !name.bytes().all(allowed) {
-        Some("may have letters, digits and '-' only")
-    } else if !name.starts_with(|first: char| first.is_ascii_alphabetic()) || name.ends_with('-') || name.contains("--")
-    {
-        Some("must start with a letter and have no '-' doubled or last")
-    } else {
-        None
-    }
-}
-
-/// An id that is the same in every run.
-fn derived_uuid(seed: &str) -> String {
-    let hash = ring::digest::digest(&ring::digest::SHA256, seed.as_bytes());
-    super::super::uuid(hash.as_ref().first_chunk().expect("SHA-256 has 32 bytes"))
-}
-
-/// A value that is the same in every run and looks like one.
-pub(in crate::emulator) fn generated(seed: &str) -> String {
-    let hash = ring::digest::digest(&ring::digest::SHA256, seed.as_bytes());
-    STANDARD.encode(&hash.as_ref()[..24])
 }

@@ -132,14 +132,14 @@ impl<'t> Section<'t> {
     }
 
     /// One table under this one.
-    pub(super) fn section(&mut self, key: &'static str) -> Option<Section<'t>> {
+    pub(super) fn section(&mut self, key: &'static str) -> Option<Self> {
         self.asked.push(key);
         let value = self.table.get(key)?;
         self.child(value, self.path_of(key))
     }
 
     /// An array of tables under this one.
-    pub(super) fn sections(&mut self, key: &'static str) -> Vec<Section<'t>> {
+    pub(super) fn sections(&mut self, key: &'static str) -> Vec<Self> {
         self.asked.push(key);
         let Some(value) = self.table.get(key) else { return Vec::new() };
         match value.get_ref().as_array() {
@@ -170,7 +170,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    fn child(&self, value: &'t Spanned<DeValue<'t>>, path: String) -> Option<Section<'t>> {
+    fn child(&self, value: &'t Spanned<DeValue<'t>>, path: String) -> Option<Self> {
         match value.get_ref().as_table() {
             Some(table) => Some(Self::new(self.text, self.faults, path, value.span(), table)),
             None => {

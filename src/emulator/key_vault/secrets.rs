@@ -17,6 +17,9 @@ use crate::vaults::memory::Attributes;
 /// The most bytes of a value (<https://learn.microsoft.com/azure/key-vault/secrets/about-secrets>).
 const MOST_BYTES: usize = 25 * 1024;
 
+/// The recovery level of a vault without soft delete, as there were until 2020.
+const FOR_GOOD: &str = "Purgeable";
+
 pub(super) fn get(call: &Call<'_>, name: &SecretName, version: Option<&Version>) -> Result<Answer, Box<Answer>> {
     let spelling = asked_spelling(call, name);
     let secret = call.vault.store.peek(name, version).ok_or_else(|| not_found(&spelling, version))?;
@@ -108,6 +111,10 @@ pub(super) fn update(call: &Call<'_>, name: &SecretName, version: Option<&Versio
 pub(super) fn delete(call: &Call<'_>, name: &SecretName) -> Result<Answer, Box<Answer>> {
     let secret = call.vault.store.peek(name, None).filter(|_| call.vault.delete(name));
     let secret = secret.ok_or_else(|| not_found(&asked_spelling(call, name), None))?;
+    if call.vault.facts.recovery_level == FOR_GOOD {
+        call.vault.purge(name);
+        return Ok(Answer::ok(Value::Object(call.bundle(&secret.metadata, Id::Versioned, None))));
+    }
     Ok(Answer::ok(Value::Object(call.deleted_bundle(&secret.metadata, Id::Versioned))))
 }
 

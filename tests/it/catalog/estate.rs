@@ -12,7 +12,8 @@ use sidekey::secret::{Metadata, Secret, SecretName, SourceName, VaultName, Versi
 use sidekey::vaults::{
     Denial, Discovery, Outage, SkipReason, Skipped, Source, Vault, VaultError, VaultErrorKind, VaultInfo,
 };
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 /// What a vault answers when it is listed.
 #[derive(Clone)]
@@ -141,11 +142,11 @@ pub(crate) async fn listed<const N: usize>(vaults: [&Arc<Scripted>; N]) -> Catal
     catalog
 }
 
-/// Runs the catalog until the guard is dropped.
-pub(crate) fn run(catalog: &Catalog) -> DropGuard {
-    let shutdown = CancellationToken::new();
-    tokio::spawn(catalog.clone().run(shutdown.clone()));
-    shutdown.drop_guard()
+/// Runs the catalog until the answer is dropped.
+pub(crate) fn run(catalog: &Catalog) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(catalog.clone().run(CancellationToken::new()));
+    tasks
 }
 
 /// Lets that much of the paused clock's time pass, with everything that becomes due in it.

@@ -6,6 +6,9 @@ use std::time::Duration;
 use sidekey::catalog::{Catalog, CatalogOptions, Progress, Reach};
 use sidekey::vaults::{Source, VaultErrorKind};
 
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
 use super::estate::{
     Act, Scripted, ScriptedSource, catalog_of, denied, held_by, hits, listed, named, outage, pass, round, run, search,
     secret_name, status, unanswered,
@@ -37,11 +40,14 @@ async fn every_vault_is_listed_at_the_interval() {
 async fn the_catalog_stops_when_it_is_told_to() {
     let v = Scripted::holding("v", &["a"]);
     let catalog = catalog_of([&v]);
-    let running = run(&catalog);
+    let shutdown = CancellationToken::new();
+    let mut running = JoinSet::new();
+    running.spawn(catalog.clone().run(shutdown.clone()));
     catalog.first_round().await;
-    drop(running);
+    shutdown.cancel();
+    running.join_next().await.unwrap().unwrap();
     pass(600).await;
-    assert_eq!(v.listings(), 1);
+    assert_eq!(v.listings(), 1, "and leaves nothing behind that lists");
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,6 +94,9 @@ async fn a_failed_listing_keeps_what_is_known_with_its_true_age() {
     catalog.refresh(None).await;
     pass(20).await;
     assert_eq!((age(), status(&catalog, "v").reach.code()), (120, "connection-failed"), "a failure renews nothing");
+
+    let progress = *catalog.progress().borrow();
+    assert_eq!((progress.listed, progress.failed), (1, 0), "it was listed once, and the first round is over");
 
     let page = search(&catalog, &[]);
     assert_eq!(hits(&page), ["v/a"]);

@@ -213,6 +213,7 @@ async fn a_bad_query_says_which_parameter_what_and_where() {
         (&[("q", "(a{1000}){1000}"), ("match", "regex")], "`q` is too large a pattern"),
         (&[("q", "re[dis"), ("match", "glob")], "`q` is no glob: "),
         (&[("vault", "{a")], "`vault` is no glob: "),
+        (&[("vault", "")], "`vault` is empty"),
         (&[("limit", "0")], "`limit` is 0"),
         (&[("limit", "1001")], "`limit` is 1001; 1000 is the most"),
         (&[("cursor", "nonsense")], "`cursor` is not one that a page gave"),

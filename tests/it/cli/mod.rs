@@ -1,1 +1,7 @@
-//! Tests of cli.
+//! The built binary, as a person or a script meets it.
+mod answers;
+mod demo;
+mod process;
+mod refusals;
+mod serving;
+mod surface;

@@ -177,3 +177,37 @@ fn a_secret_in_the_environment_is_not_in_what_is_printed_of_a_configuration() {
     let config = parse("", &inputs).unwrap();
     assert!(!format!("{config:?}{inputs:?}").contains("hunter2"));
 }
+
+#[test]
+fn the_example_tells_the_defaults_and_every_key_in_it_is_one() {
+    let example = include_str!("../../../deploy/sidekey.toml");
+    let inputs = inputs(&[("XDG_RUNTIME_DIR", "/run/user/1000")]);
+    let (as_it_is, nothing) = (parse(example, &inputs).unwrap(), parse("", &inputs).unwrap());
+    assert_eq!((as_it_is.listen, as_it_is.log), (nothing.listen.clone(), nothing.log.clone()));
+
+    // With its settings switched on, but for those that are examples or exclude others.
+    let examples =
+        ["group", "tcp", "socket", "token_file", "order", "subscriptions", "include", "exclude", "tenant_id"];
+    let exclusive = ["authority_host", "resource_manager", "vault_suffixes", "managed_identity", "azure_cli"];
+    let setting = regex::Regex::new(r"^# (?:[a-z_]+ = |\[\[)").unwrap();
+    let switched_on: Vec<_> = example
+        .lines()
+        .filter(|line| setting.is_match(line))
+        .chain(example.lines().filter(|line| line.starts_with('[')))
+        .filter(|line| !line.ends_with("…\"") && !line.contains("_file = \""))
+        .filter(|line| !examples.iter().chain(&exclusive).any(|key| line.starts_with(&format!("# {key} "))))
+        .collect();
+    assert!(switched_on.len() > 20, "{switched_on:?}");
+    // In the example's own order.
+    let text: String = example
+        .lines()
+        .filter(|line| switched_on.contains(line))
+        .map(|line| line.strip_prefix("# ").unwrap_or(line).to_owned() + "\n")
+        .collect();
+    let config = parse(&text, &inputs).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
+    assert_eq!(config.broker, nothing.broker);
+    assert_eq!(config.log, nothing.log);
+    assert_eq!(config.sources[0].wire, nothing.sources[0].wire);
+    assert_eq!(config.catalog.listing_interval, nothing.catalog.listing_interval);
+    assert_eq!(config.catalog.discovery_interval, nothing.catalog.discovery_interval);
+}

@@ -17,7 +17,7 @@ async fn a_call_without_a_token_is_challenged_and_one_with_it_is_answered() {
         )
     );
     let token = lab.token(KEY_VAULT).await;
-    for url in [url, format!("https://alpha.vault.azure.net/secrets/db-password?api%2Dversion=7.6")] {
+    for url in [url, "https://alpha.vault.azure.net/secrets/db-password?api%2Dversion=7.6".to_owned()] {
         let reply = lab.get(&url, &token).await;
         assert_eq!(reply.status, 200, "{}", reply.text);
         let body = reply.json();
@@ -55,7 +55,7 @@ async fn every_request_is_counted_by_what_it_is_for() {
     for _ in 0..3 {
         lab.get(&url, &token).await;
     }
-    lab.get(&format!("https://management.azure.com/subscriptions?api-version=2022-12-01"), &lab.token(ARM).await).await;
+    lab.get("https://management.azure.com/subscriptions?api-version=2022-12-01", &lab.token(ARM).await).await;
     let calls = lab.control().calls();
     assert_eq!(calls.secret("alpha", "db-password", Endpoint::Get), 3);
     assert_eq!(calls.vault("alpha", Endpoint::Challenge), 1);

@@ -6,15 +6,15 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use sidekey::emulator::{Control, Emulator, Estate};
 
-pub(super) const TENANT: &str = "11111111-1111-4111-8111-111111111111";
-pub(super) const FOREIGN: &str = "22222222-2222-4222-8222-222222222222";
-pub(super) const READER: &str = "aaaaaaaa-0000-4000-8000-000000000001";
-pub(super) const KEY_VAULT: &str = "https://vault.azure.net/.default";
-pub(super) const ARM: &str = "https://management.azure.com/.default";
-pub(super) const API: &str = "api-version=7.6";
+pub(crate) const TENANT: &str = "11111111-1111-4111-8111-111111111111";
+pub(crate) const FOREIGN: &str = "22222222-2222-4222-8222-222222222222";
+pub(crate) const READER: &str = "aaaaaaaa-0000-4000-8000-000000000001";
+pub(crate) const KEY_VAULT: &str = "https://vault.azure.net/.default";
+pub(crate) const ARM: &str = "https://management.azure.com/.default";
+pub(crate) const API: &str = "api-version=7.6";
 
 /// Two subscriptions, a vault of each kind, an app that may do everything and one that may do nothing.
-pub(super) const ESTATE: &str = r#"
+pub(crate) const ESTATE: &str = r#"
 [[tenant]]
 id = "11111111-1111-4111-8111-111111111111"
 domain = "contoso.onmicrosoft.com"
@@ -93,29 +93,29 @@ throttled = true
 "#;
 
 /// A running emulator with a client that trusts it.
-pub(super) struct Lab {
-    pub(super) emulator: Emulator,
+pub(crate) struct Lab {
+    pub(crate) emulator: Emulator,
     http: reqwest::Client,
 }
 
 /// An answer, read whole.
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) headers: reqwest::header::HeaderMap,
-    pub(super) text: String,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Reply {
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// `error.innererror.code`, or `error.code`.
-    pub(super) fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         let body = self.json();
         let inner = &body["error"]["innererror"]["code"];
         let code = if inner.is_null() { &body["error"]["code"] } else { inner };
@@ -124,22 +124,22 @@ impl Reply {
 }
 
 impl Lab {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::of(ESTATE)
     }
 
-    pub(super) fn of(estate: &str) -> Self {
+    pub(crate) fn of(estate: &str) -> Self {
         let estate = Estate::parse(estate).unwrap_or_else(|faults| panic!("{faults:#?}"));
         let emulator = Emulator::start_on_loopback(estate).unwrap();
         let http = client(&emulator);
         Self { emulator, http }
     }
 
-    pub(super) fn control(&self) -> Control {
+    pub(crate) fn control(&self) -> Control {
         self.emulator.control()
     }
 
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         url: &str,
@@ -156,34 +156,39 @@ impl Lab {
         read(request).await
     }
 
-    pub(super) async fn get(&self, url: &str, bearer: &str) -> Reply {
+    pub(crate) async fn get(&self, url: &str, bearer: &str) -> Reply {
         self.send(Method::GET, url, Some(bearer), None).await.unwrap()
     }
 
-    pub(super) async fn form(&self, url: &str, fields: &[(&str, &str)]) -> Reply {
+    pub(crate) async fn form(&self, url: &str, fields: &[(&str, &str)]) -> Reply {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.extend_pairs(fields);
         let request = self.http.post(url).header("content-type", "application/x-www-form-urlencoded");
         read(request.body(form.finish())).await.unwrap()
     }
 
-    pub(super) async fn sign_in(&self, client: &str, secret: &str, scope: &str) -> Reply {
+    /// Asks the machine's identity as it wants to be asked.
+    pub(crate) async fn imds(&self, url: &str) -> Reply {
+        read(self.http.get(url).header("metadata", "true")).await.unwrap()
+    }
+
+    pub(crate) async fn sign_in(&self, client: &str, secret: &str, scope: &str) -> Reply {
         let url = format!("https://login.microsoftonline.com/{TENANT}/oauth2/v2.0/token");
         let grant = ("grant_type", "client_credentials");
         self.form(&url, &[grant, ("client_id", client), ("client_secret", secret), ("scope", scope)]).await
     }
 
-    pub(super) async fn token(&self, scope: &str) -> String {
+    pub(crate) async fn token(&self, scope: &str) -> String {
         self.token_of(READER, scope).await
     }
 
-    pub(super) async fn token_of(&self, client: &str, scope: &str) -> String {
+    pub(crate) async fn token_of(&self, client: &str, scope: &str) -> String {
         let reply = self.sign_in(client, "right", scope).await;
         reply.json()["access_token"].as_str().unwrap_or_else(|| panic!("{}", reply.text)).to_owned()
     }
 
     /// Follows a list to its end: the sizes of its pages and their items.
-    pub(super) async fn walk(&self, url: &str, bearer: &str) -> (Vec<usize>, Vec<Value>) {
+    pub(crate) async fn walk(&self, url: &str, bearer: &str) -> (Vec<usize>, Vec<Value>) {
         let (mut next, mut sizes, mut items) = (Some(url.to_owned()), Vec::new(), Vec::new());
         while let Some(url) = next {
             let reply = self.get(&url, bearer).await;

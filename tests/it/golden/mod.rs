@@ -1,1 +1,4 @@
-//! Tests of golden.
+//! Held against recorded answers of the real services (`tests/golden`).
+#[cfg(feature = "emulator")]
+mod emulator;
+mod recording;

@@ -162,14 +162,12 @@ async fn a_refused_token_that_cannot_be_replaced_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn scopes_do_not_wait_for_one_another() {
     let (issuer, tokens) = with(Scripted { held_up: Some((VAULT, Notify::new())), ..Scripted::default() });
-    let waiting = tokio::spawn({
-        let tokens = Arc::clone(&tokens);
-        async move { secret(&tokens, VAULT).await }
-    });
+    let mut waiting = Box::pin(secret(&tokens, VAULT));
+    assert!(waiting.as_mut().now_or_never().is_none());
     settle().await;
     assert_eq!(secret(&tokens, ARM).await, "token-2");
     issuer.held_up.as_ref().unwrap().1.notify_one();
-    assert_eq!(waiting.await.unwrap(), "token-1");
+    assert_eq!(waiting.await, "token-1");
 }
 
 #[tokio::test(start_paused = true)]

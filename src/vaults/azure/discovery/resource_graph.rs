@@ -71,8 +71,9 @@ async fn walk(arm: &Arm, only: &[String], graph: &mut Graph) -> Result<(), Vault
 }
 
 fn described(row: GraphRow) -> Result<Described, VaultError> {
-    let uri = row.vault_uri.filter(|uri| !uri.is_empty());
+    let (whole_uri, whole_tenant) = row.properties.map_or((None, None), |whole| (whole.vault_uri, whole.tenant_id));
+    let uri = row.vault_uri.or(whole_uri).filter(|uri| !uri.is_empty());
     let uri = uri.ok_or_else(|| malformed("Resource Graph told of a vault without its address"))?;
-    let tenant = row.vault_tenant.filter(|tenant| !tenant.is_empty()).or(row.tenant_id);
+    let tenant = row.vault_tenant.or(whole_tenant).filter(|tenant| !tenant.is_empty()).or(row.tenant_id);
     Ok(Described { id: row.id, uri, tenant, location: row.location })
 }

@@ -94,6 +94,9 @@ pub(super) struct GraphRow {
     /// The tenant of the vault's subscription.
     #[serde(default)]
     pub(super) tenant_id: Option<String>,
+    /// The whole of it, where a row was not projected.
+    #[serde(default)]
+    pub(super) properties: Option<VaultProperties>,
 }
 
 fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {

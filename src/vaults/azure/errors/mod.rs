@@ -46,6 +46,8 @@ pub(super) fn classify(service: Service, error: &azure_core::Error) -> VaultErro
             &Answer { status: (*status).into(), headers: Default::default(), body: Default::default() },
         ),
         ErrorKind::DataConversion => malformed("the answer is not the JSON that was expected"),
+        // A credential of the SDK wraps whatever it met.
+        ErrorKind::Credential if wraps_conversion(error) => malformed("the identity service's answer is not a token"),
         ErrorKind::Credential => VaultError::new(
             VaultErrorKind::Unauthenticated { code: aadsts_code(error.to_string().as_bytes()) },
             "signing in gave no token",
@@ -69,6 +71,12 @@ fn refusal(service: Service, answer: &Answer) -> VaultError {
 
 pub(super) fn malformed(detail: &'static str) -> VaultError {
     VaultError::new(VaultErrorKind::Malformed, detail)
+}
+
+fn wraps_conversion(error: &azure_core::Error) -> bool {
+    error
+        .downcast_ref::<azure_core::Error>()
+        .is_some_and(|inner| matches!(inner.kind(), ErrorKind::DataConversion) || wraps_conversion(inner))
 }
 
 /// An error of ours that travelled through the SDK.

@@ -49,3 +49,39 @@ fn is_tls(cause: &(dyn Error + 'static)) -> bool {
             inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(|inner| is_tls(inner))
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use reqwest::dns::{Name, Resolve, Resolving};
+
+    use super::*;
+
+    struct Nowhere;
+
+    impl Resolve for Nowhere {
+        fn resolve(&self, _name: Name) -> Resolving {
+            Box::pin(async { Err(Unresolved(io::Error::other("no such host")).into()) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_without_an_address_is_found_beneath_what_the_client_says() {
+        let client = reqwest::Client::builder().no_proxy().dns_resolver(Arc::new(Nowhere));
+        let client = client.tls_backend_preconfigured(tls()).build().unwrap();
+        let error = client.get("https://pay.vault.azure.net/secrets?x=canary").send().await.unwrap_err();
+        let error = transport(error);
+        assert_eq!(error.kind(), &Kind::Unavailable(Outage::Dns));
+        let cause = error.source().unwrap().to_string();
+        assert!(!cause.contains("canary"), "{cause}");
+    }
+
+    fn tls() -> rustls::ClientConfig {
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth()
+    }
+}

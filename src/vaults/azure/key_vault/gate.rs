@@ -31,7 +31,8 @@ impl Gate {
         call.await
     }
 
-    fn is_open(&self) -> bool {
+    /// Whether the challenge is known.
+    pub(super) fn is_open(&self) -> bool {
         self.open.load(Ordering::Acquire)
     }
 }

@@ -100,29 +100,38 @@ impl AzureVault {
         Instant::now() + self.transport.limits().call
     }
 
-    /// The items of all pages, empty pages included; each page has a call's limit of its own.
-    fn pages(&self, listing: Listing) -> BoxStream<'_, Result<Metadata, VaultError>> {
-        let start = match listing {
-            Listing::Current => self.client.list_secret_properties(Some(SecretClientListSecretPropertiesOptions {
-                maxresults: Some(PAGE),
-                method_options: PagerOptions::default(),
-            })),
-            Listing::Versions(ref name) => self.client.list_secret_properties_versions(
-                name.as_str(),
-                Some(SecretClientListSecretPropertiesVersionsOptions {
-                    maxresults: Some(PAGE),
-                    method_options: PagerOptions::default(),
-                }),
-            ),
+    async fn get_once(&self, name: &SecretName, version: Option<&Version>) -> Result<Secret, VaultError> {
+        let deadline = self.deadline();
+        let options = SecretClientGetSecretOptions {
+            secret_version: version.map(|version| version.as_str().to_owned()),
+            method_options: ClientMethodOptions { context: Context::new().with_value(Deadline(deadline)) },
+            ..SecretClientGetSecretOptions::default()
         };
-        let pages = match start {
-            Ok(pager) => Box::pin(pager.into_pages()),
-            Err(error) => {
-                let error = errors::classify(Service::KeyVault, &error);
-                return stream::once(async move { Err(error) }).boxed();
+        let response = self.within(deadline, self.client.get_secret(name.as_str(), Some(options))).await?;
+        let model = response.into_model().map_err(|error| errors::classify(Service::KeyVault, &error))?;
+        answer::secret(&self.address, name, version, model)
+    }
+
+    /// The pages of a listing, from its first.
+    fn start(&self, listing: &Listing) -> Result<PageStream, VaultError> {
+        let (maxresults, method_options) = (Some(PAGE), PagerOptions::default());
+        let pager = match listing {
+            Listing::Current => {
+                let options = SecretClientListSecretPropertiesOptions { maxresults, method_options };
+                self.client.list_secret_properties(Some(options))
+            }
+            Listing::Versions(name) => {
+                let options = SecretClientListSecretPropertiesVersionsOptions { maxresults, method_options };
+                self.client.list_secret_properties_versions(name.as_str(), Some(options))
             }
         };
-        let state = Pages { pages, walk: Walk::default(), listing, items: 0, over: false };
+        let pager = pager.map_err(|error| errors::classify(Service::KeyVault, &error))?;
+        Ok(Box::pin(pager.into_pages()))
+    }
+
+    /// The items of all pages, empty pages included; each page has a call's limit of its own.
+    fn items(&self, listing: Listing) -> BoxStream<'_, Result<Metadata, VaultError>> {
+        let state = Pages { pages: None, walk: Walk::default(), listing, items: 0, over: false };
         stream::try_unfold(state, move |state| self.next_page(state))
             .map_ok(|items| stream::iter(items.into_iter().map(Ok)))
             .try_flatten()
@@ -130,11 +139,7 @@ impl AzureVault {
     }
 
     async fn next_page(&self, mut state: Pages) -> Result<Option<(Vec<Metadata>, Pages)>, VaultError> {
-        let page = match state.over {
-            true => None,
-            false => self.within(self.deadline(), async { state.pages.try_next().await }).await?,
-        };
-        let Some(page) = page else {
+        if state.over {
             // Key Vault may answer a question for the versions of nothing with an empty list.
             return match state.listing {
                 Listing::Versions(_) if state.items == 0 => {
@@ -142,14 +147,33 @@ impl AzureVault {
                 }
                 Listing::Versions(_) | Listing::Current => Ok(None),
             };
+        }
+        let page = match &mut state.pages {
+            Some(pages) => self.page(pages).await?,
+            None => {
+                let first_ever = !self.gate.is_open();
+                let mut pages = self.start(&state.listing)?;
+                let mut page = self.page(&mut pages).await;
+                if first_ever && page.as_ref().is_err_and(may_be_renewed) {
+                    pages = self.start(&state.listing)?;
+                    page = self.page(&mut pages).await;
+                }
+                state.pages = Some(pages);
+                page?
+            }
         };
-        let page = page.into_model().map_err(|error| errors::classify(Service::KeyVault, &error))?;
         let items: Vec<_> =
             page.value.into_iter().map(|item| self.item(&state.listing, item)).collect::<Result<_, _>>()?;
         state.items += items.len();
         // The SDK follows the link; it is only watched here.
         state.over = state.walk.onward(page.next_link)?.is_none();
         Ok(Some((items, state)))
+    }
+
+    async fn page(&self, pages: &mut PageStream) -> Result<ListSecretPropertiesResult, VaultError> {
+        let page = self.within(self.deadline(), pages.try_next()).await?;
+        let page = page.ok_or_else(|| errors::malformed("the listing ended before its last page"))?;
+        page.into_model().map_err(|error| errors::classify(Service::KeyVault, &error))
     }
 
     fn item(&self, listing: &Listing, item: SecretProperties) -> Result<Metadata, VaultError> {
@@ -170,12 +194,21 @@ enum Listing {
     Versions(SecretName),
 }
 
+type PageStream = Pin<Box<PageIterator<Response<ListSecretPropertiesResult>>>>;
+
 struct Pages {
-    pages: Pin<Box<PageIterator<Response<ListSecretPropertiesResult>>>>,
+    /// `None` before the first page.
+    pages: Option<PageStream>,
     walk: Walk,
     listing: Listing,
     items: usize,
     over: bool,
+}
+
+/// A client's first call spends the SDK's one repetition on learning the challenge, so that a token refused right after
+/// it is not tried anew; the vault does that itself.
+fn may_be_renewed(error: &VaultError) -> bool {
+    matches!(error.kind(), VaultErrorKind::Unauthenticated { code } if code.as_deref() != Some("AKV10032"))
 }
 
 #[async_trait]
@@ -185,23 +218,19 @@ impl Vault for AzureVault {
     }
 
     async fn get(&self, name: &SecretName, version: Option<&Version>) -> Result<Secret, VaultError> {
-        let deadline = self.deadline();
-        let options = SecretClientGetSecretOptions {
-            secret_version: version.map(|version| version.as_str().to_owned()),
-            method_options: ClientMethodOptions { context: Context::new().with_value(Deadline(deadline)) },
-            ..SecretClientGetSecretOptions::default()
-        };
-        let response = self.within(deadline, self.client.get_secret(name.as_str(), Some(options))).await?;
-        let model = response.into_model().map_err(|error| errors::classify(Service::KeyVault, &error))?;
-        answer::secret(&self.address, name, version, model)
+        let first_ever = !self.gate.is_open();
+        match self.get_once(name, version).await {
+            Err(error) if first_ever && may_be_renewed(&error) => self.get_once(name, version).await,
+            outcome => outcome,
+        }
     }
 
     fn list(&self) -> BoxStream<'_, Result<Metadata, VaultError>> {
-        self.pages(Listing::Current)
+        self.items(Listing::Current)
     }
 
     fn versions(&self, name: &SecretName) -> BoxStream<'_, Result<Metadata, VaultError>> {
-        self.pages(Listing::Versions(name.clone()))
+        self.items(Listing::Versions(name.clone()))
     }
 }
 

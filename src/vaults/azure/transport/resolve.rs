@@ -50,7 +50,7 @@ impl Overrides {
 /// A name that has no address. A type of its own, so that errors can be told apart without reading texts.
 #[derive(Debug, thiserror::Error)]
 #[error("the name does not resolve")]
-pub(in crate::vaults::azure) struct Unresolved(#[source] std::io::Error);
+pub(in crate::vaults::azure) struct Unresolved(#[source] pub(in crate::vaults::azure) std::io::Error);
 
 /// As reqwest asks for addresses.
 pub(super) struct Resolver(pub(super) Arc<Overrides>);

@@ -1,0 +1,97 @@
+//! The HTTP API, version 1: the same on every listener, and in-process for commands that run without a sidecar.
+//!
+//! - [`serve`] accepts connections from [`listener`]s; `guard` decides who may knock, from a request's head alone; the
+//!   routes parse, ask the broker and answer; `problem` is what every failure becomes.
+//! - [`model`] is what goes over the wire, shared with the clients. `openapi` describes it.
+//!
+//! Only this module knows HTTP. What must never happen: an answer before the guard has passed the request; a value in a
+//! log, a metric or a problem; one byte added to a value; two failures that look alike.
+
+mod freshness;
+mod guard;
+mod listener;
+pub mod model;
+mod negotiate;
+mod openapi;
+mod path;
+mod patience;
+pub(crate) mod problem;
+mod routes;
+mod server;
+mod token;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+
+pub use guard::{Connection, Guard, Peer};
+pub use listener::{Group, ListenError, Listener, UnixOptions, bind_tcp, bind_unix};
+pub use problem::Code;
+pub use server::{Drained, ServeOptions, serve};
+pub use token::{Token, TokenDigest, TokenError};
+
+use crate::broker::Broker;
+use crate::catalog::{Query, Unanswered};
+use crate::metrics::{Level, Metrics};
+
+/// What the routes answer from. A cheap handle.
+#[derive(Debug, Clone)]
+pub struct State(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    broker: Broker,
+    metrics: Metrics,
+    openapi: Bytes,
+}
+
+impl State {
+    /// The routes answer from that broker, and tell these metrics.
+    #[must_use]
+    pub fn new(broker: Broker, metrics: Metrics) -> Self {
+        let openapi = serde_json::to_vec(&document()).expect("the document is plain data").into();
+        Self(Arc::new(Inner { broker, metrics, openapi }))
+    }
+
+    fn broker(&self) -> &Broker {
+        &self.0.broker
+    }
+
+    fn openapi(&self) -> Bytes {
+        self.0.openapi.clone()
+    }
+
+    /// Whatever an answer about everything does without.
+    fn unanswered(&self) -> Vec<Unanswered> {
+        let everything = Query { limit: Some(1), ..Query::default() };
+        self.0.broker.catalog().search(&everything).map(|page| page.unanswered).unwrap_or_default()
+    }
+
+    /// The metrics, with the levels as they are now.
+    fn metrics_text(&self) -> String {
+        let Inner { broker, metrics, .. } = &*self.0;
+        let vaults = broker.catalog().vaults();
+        let level = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+        metrics.set(Level::Vaults, level(vaults.len()));
+        let unreachable = vaults.iter().filter(|vault| !matches!(vault.reach, crate::catalog::Reach::Listed)).count();
+        metrics.set(Level::VaultsUnreachable, level(unreachable));
+        metrics.set(Level::Secrets, level(broker.catalog().progress().borrow().secrets));
+        metrics.set(Level::CacheEntries, broker.cache().len());
+        metrics.encode()
+    }
+}
+
+/// The routes, without a guard: for [`serve`], which has one, and for callers in the same process.
+pub fn router(state: State) -> Router {
+    let (router, _) = routes::all().split_for_parts();
+    router.method_not_allowed_fallback(routes::not_allowed).with_state(state)
+}
+
+/// The API as OpenAPI 3.1.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    OpenApiRouter::with_openapi(openapi::Base::openapi()).merge(routes::all()).into_openapi()
+}

@@ -1,0 +1,338 @@
+//! The OpenAPI 3.1 document: what routes share, as types that their annotations name. The routes themselves are
+//! collected by the router, so that none can be served and not described.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::example::ExampleBuilder;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::response::{Response, ResponseBuilder};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{IntoParams, IntoResponses, Modify, OpenApi};
+
+use super::model;
+use super::problem::{Code, MEDIA_TYPE};
+
+/// The document before any route is in it.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "sidekey",
+        description = "One sidecar, every Key Vault: secrets by name over a unix socket or loopback HTTP. Durations are \
+            seconds, times RFC 3339. Every answer carries `Cache-Control: no-store`. Over TCP a request needs the token, \
+            and a `Host` of 127.0.0.1, [::1] or localhost; on the unix socket its mode is the gate."
+    ),
+    components(schemas(model::ProblemDocument, model::SecretDocument)),
+    modifiers(&Token),
+    security(("token" = [])),
+    tags(
+        (name = "secrets", description = "Values"),
+        (name = "catalog", description = "What exists; never values"),
+        (name = "health", description = "The sidecar itself"),
+    )
+)]
+pub(super) struct Base;
+
+struct Token;
+
+impl Modify for Token {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("The content of the token file. Over TCP only; not needed on the unix socket."))
+            .build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(scheme));
+    }
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[allow(dead_code, reason = "only described")]
+pub(super) struct NamePart {
+    /// The secret's name; case does not matter.
+    #[param(min_length = 1, max_length = 127, pattern = "^[0-9A-Za-z-]+$", example = "db-password")]
+    name: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[allow(dead_code, reason = "only described")]
+pub(super) struct VaultPart {
+    /// The vault's name, or `source:name`; case does not matter.
+    #[param(min_length = 1, max_length = 191, pattern = "^([0-9A-Za-z_-]+:)?[0-9A-Za-z-]+$", example = "pay-prod")]
+    vault: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[allow(dead_code, reason = "only described")]
+pub(super) struct VersionPart {
+    /// The version.
+    #[param(pattern = "^[0-9A-Fa-f]{32}$", example = "0b31729e2750416caba40429a1f3bea4")]
+    version: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "only described")]
+pub(super) struct VersionParameter {
+    /// That version, in whichever vault has it.
+    #[param(pattern = "^[0-9A-Fa-f]{32}$", example = "0b31729e2750416caba40429a1f3bea4")]
+    version: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "only described")]
+pub(super) struct ViewParameters {
+    /// One field of a value that is JSON, by its pointer (RFC 6901): a string without its quotes, anything else as JSON.
+    #[param(pattern = "^/", example = "/hosts/0")]
+    field: Option<String>,
+    /// `pem`: a certificate-backed secret as private key, certificate and chain. Not beside `field`.
+    #[param(pattern = "^pem$", example = "pem")]
+    format: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "only described")]
+pub(super) struct FreshnessHeaders {
+    /// `no-cache`: read upstream now. `max-age=N`: nothing older than N seconds. `only-if-cached`: nothing that is not
+    /// held. Several are separated by commas.
+    #[param(rename = "Cache-Control", example = "max-age=60")]
+    cache_control: Option<String>,
+    /// The `ETag` of what the caller holds; the answer is 304 if that is current.
+    #[param(rename = "If-None-Match", example = "\"0b31729e2750416caba40429a1f3bea4\"")]
+    if_none_match: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "only described")]
+pub(super) struct PageParameters {
+    /// Secrets on a page; 100 if not told.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "only described")]
+pub(super) struct SearchParameters {
+    /// What a name must match; none: every name.
+    #[param(max_length = 1024, example = "redis")]
+    q: Option<String>,
+    /// How it must: `substring` (if not told), `exact`, `prefix`, `glob`, `regex` or `fuzzy`.
+    #[param(rename = "match", pattern = "^(substring|exact|prefix|glob|regex|fuzzy)$", example = "substring")]
+    matching: Option<String>,
+    /// A glob on vaults.
+    #[param(example = "pay-*")]
+    vault: Option<String>,
+    /// A tag that must be there, `key` or `key=value`; several must all be.
+    #[param(explode = true, example = json!(["team=pay"]))]
+    tag: Option<Vec<String>>,
+    /// Only enabled, or only disabled secrets.
+    enabled: Option<bool>,
+    /// Only those that Key Vault made for a certificate, or only the others.
+    managed: Option<bool>,
+    /// The whole content type.
+    content_type: Option<String>,
+    /// Only those that expire within that time from now.
+    #[param(example = "30d")]
+    expires_within: Option<String>,
+    /// Only those that have expired, or only the others.
+    expired: Option<bool>,
+    /// Only those that moved at that time or later; RFC 3339.
+    #[param(example = "2026-11-01T00:00:00Z")]
+    updated_since: Option<String>,
+    /// `name`, `vault`, `expires` or `updated`; with a `-` before it, the other way round.
+    #[param(pattern = "^-?(name|vault|expires|updated)$", example = "-updated")]
+    sort: Option<String>,
+    /// Hits on a page; 100 if not told.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+type Responses = BTreeMap<String, RefOr<Response>>;
+
+/// What any route may answer instead.
+pub(super) struct CommonResponses;
+
+/// What a route may answer that looks at one vault.
+pub(super) struct LookupResponses;
+
+/// What a resolve may answer instead of values.
+pub(super) struct ResolveResponses;
+
+/// What a route that gives a value may answer, the value included.
+pub(super) struct ValueResponses;
+
+const COMMON: &[Code] = &[
+    Code::BadQuery,
+    Code::BadHost,
+    Code::Forwarded,
+    Code::Unauthenticated,
+    Code::Forbidden,
+    Code::MethodNotAllowed,
+    Code::Internal,
+];
+
+const LOOKUP: &[Code] = &[
+    Code::BadReference,
+    Code::SecretNotFound,
+    Code::VaultNotFound,
+    Code::VaultDenied,
+    Code::SignInFailed,
+    Code::VaultThrottled,
+    Code::VaultUnavailable,
+    Code::Incomplete,
+    Code::NotReady,
+    Code::Overloaded,
+    Code::VaultTimeout,
+];
+
+const VALUE: &[Code] = &[
+    Code::VersionNotFound,
+    Code::FieldNotFound,
+    Code::NotAcceptable,
+    Code::Ambiguous,
+    Code::SecretDisabled,
+    Code::NotCached,
+];
+
+const RESOLVE: &[Code] = &[Code::TooLarge, Code::UnsupportedMediaType];
+
+impl IntoResponses for CommonResponses {
+    fn responses() -> Responses {
+        problems(&[COMMON])
+    }
+}
+
+impl IntoResponses for LookupResponses {
+    fn responses() -> Responses {
+        problems(&[COMMON, LOOKUP])
+    }
+}
+
+impl IntoResponses for ResolveResponses {
+    fn responses() -> Responses {
+        problems(&[COMMON, LOOKUP, VALUE, RESOLVE])
+    }
+}
+
+impl IntoResponses for ValueResponses {
+    fn responses() -> Responses {
+        let text = |example: &str| {
+            let schema = ObjectBuilder::new().schema_type(Type::String).build();
+            ContentBuilder::new().schema(Some(schema)).example(Some(json!(example))).build()
+        };
+        let document = ContentBuilder::new().schema(Some(Ref::from_schema_name("SecretDocument"))).build();
+        let found = ResponseBuilder::new()
+            .description("The value itself, not one byte added; or the document, where JSON is liked better")
+            .content("text/plain; charset=utf-8", text("correct horse battery staple"))
+            .content("application/octet-stream", text("a value that is not UTF-8"))
+            .content("application/json", document);
+        let mut all = problems(&[COMMON, LOOKUP, VALUE]);
+        all.insert("200".to_owned(), RefOr::T(told(found).build()));
+        let held = ResponseBuilder::new().description("The caller holds the current one");
+        all.insert("304".to_owned(), RefOr::T(told(held).build()));
+        all
+    }
+}
+
+/// The headers that tell where a value came from.
+fn told(response: ResponseBuilder) -> ResponseBuilder {
+    response
+        .header(
+            "ETag",
+            header(
+                Type::String,
+                "The version, with a mark for every view but the value itself",
+                json!("\"0b31729e2750416caba40429a1f3bea4\""),
+            ),
+        )
+        .header("Age", header(Type::Integer, "Seconds since it was read from the vault", json!(88)))
+        .header(
+            "Cache-Status",
+            header(
+                Type::String,
+                "RFC 9211: whether it was held, and how long it will be fresh",
+                json!("sidekey; hit; ttl=212"),
+            ),
+        )
+        .header("Sidekey-Vault", header(Type::String, "The vault that holds it", json!("pay-prod")))
+        .header(
+            "Sidekey-Incomplete",
+            header(
+                Type::String,
+                "The vaults that could not be asked whether they hold it too, with the reason",
+                json!("hr-prod;reason=firewall"),
+            ),
+        )
+}
+
+/// One response for each status, with an example for each code.
+fn problems(sets: &[&[Code]]) -> Responses {
+    let mut by_status: BTreeMap<String, Vec<Code>> = BTreeMap::new();
+    for code in sets.iter().copied().flatten() {
+        by_status.entry(code.status().as_str().to_owned()).or_default().push(*code);
+        if *code == Code::BadHost {
+            by_status.entry("421".to_owned()).or_default().push(*code);
+        }
+    }
+    by_status
+        .into_iter()
+        .map(|(status, codes)| {
+            let response = problem(&status, &codes);
+            (status, RefOr::T(response))
+        })
+        .collect()
+}
+
+fn problem(status: &str, codes: &[Code]) -> Response {
+    let examples = codes.iter().map(|code| {
+        let value = json!({
+            "type": format!("urn:sidekey:problem:{code}"),
+            "title": code.title(),
+            "status": status.parse::<u16>().unwrap_or_default(),
+            "code": code.as_str(),
+            "detail": "what and where, in plain words",
+        });
+        (code.as_str(), ExampleBuilder::new().summary(code.title()).value(Some(value)).build())
+    });
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("ProblemDocument")))
+        .examples_from_iter(examples)
+        .build();
+    let words: Vec<_> = codes.iter().map(|code| format!("`{code}`")).collect();
+    let mut response = ResponseBuilder::new()
+        .description(words.join(", "))
+        .content(MEDIA_TYPE, content)
+        .header("Sidekey-Request-Id", header(Type::String, "Finds the failure in the log", json!("5f0c1a2b-1c")));
+    response = match status {
+        "401" => response
+            .header("WWW-Authenticate", header(Type::String, "How to authenticate", json!("Bearer realm=\"sidekey\""))),
+        "405" => response.header("Allow", header(Type::String, "The methods that are served", json!("GET,HEAD"))),
+        "503" => {
+            response.header("Retry-After", header(Type::Integer, "Seconds until it is worth asking again", json!(5)))
+        }
+        _ => response,
+    };
+    response.build()
+}
+
+fn header(kind: Type, description: &str, example: serde_json::Value) -> utoipa::openapi::Header {
+    HeaderBuilder::new()
+        .schema(Some(ObjectBuilder::new().schema_type(kind).build()))
+        .description(Some(description))
+        .example(Some(example))
+        .build()
+}

@@ -1,0 +1,59 @@
+//! The command line: each command in a file of its own parses, calls, and prints. Whoever reads speaks the HTTP API,
+//! to a running sidecar or to one in this process, so that there is one path for all.
+//!
+//! Must never happen: a value on a terminal or in a message that did not ask for it; a partial answer that looks whole;
+//! an error that does not say what, where, and what to do; text from the network that a terminal would obey.
+
+pub mod args;
+mod check;
+mod client;
+mod context;
+#[cfg(feature = "emulator")]
+mod demo;
+mod doctor;
+#[cfg(feature = "emulator")]
+mod emulator;
+mod exit;
+mod folder;
+mod get;
+mod healthcheck;
+mod list;
+mod phrase;
+mod search;
+mod secrets;
+mod serve;
+mod sidecar;
+mod table;
+mod terminal;
+mod trace;
+mod vaults;
+mod warnings;
+
+pub use args::{Cli, Command};
+pub use context::Context;
+pub use exit::{Exit, Failure};
+pub use terminal::tell;
+
+/// Runs one command to its end.
+///
+/// # Errors
+/// [`Failure`] says how the process is to end and what it is to say.
+pub async fn run(command: &Command, context: &Context) -> Result<(), Failure> {
+    if !command.stays() {
+        trace::start_if_asked(context.global.verbose);
+    }
+    match command {
+        Command::Serve(args) => serve::run(args, context).await,
+        #[cfg(feature = "emulator")]
+        Command::Demo(args) => demo::run(args, context).await,
+        Command::Get(args) => get::run(args, context).await,
+        Command::Search(args) => search::run(args, context).await,
+        Command::List(args) => list::run(args, context).await,
+        Command::Vaults(args) => vaults::run(args, context).await,
+        Command::Check(args) => check::run(args, context),
+        Command::Doctor(args) => doctor::run(args, context).await,
+        Command::Healthcheck(args) => healthcheck::run(args, context).await,
+        #[cfg(feature = "emulator")]
+        Command::Emulator(args) => emulator::run(args, context).await,
+    }
+}

@@ -1,0 +1,304 @@
+//! Sockets as the file system and the kernel see them, and how serving begins and ends.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use sidekey::api::{
+    Connection, Drained, Guard, ListenError, ServeOptions, Token, UnixOptions, bind_tcp, bind_unix, serve,
+};
+use sidekey::metrics::Metrics;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::House;
+
+const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+/// A server on a socket and on TCP.
+pub(super) struct Running {
+    pub(super) port: u16,
+    pub(super) token: String,
+    pub(super) metrics: Metrics,
+    socket: PathBuf,
+    shutdown: CancellationToken,
+    serving: JoinSet<Drained>,
+    _directory: TempDir,
+}
+
+impl Running {
+    pub(super) async fn start(router: Router) -> Self {
+        Self::start_with(router, ServeOptions::default()).await
+    }
+
+    async fn start_with(router: Router, options: ServeOptions) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("run/sidekey.sock");
+        let file = directory.path().join("token");
+        let token = Token::load_or_create(&file).unwrap();
+        let mut listeners = bind_tcp(ANY_PORT).unwrap();
+        let port = listeners[0].port().unwrap();
+        listeners.push(bind_unix(&UnixOptions::new(&socket)).unwrap());
+        let shutdown = CancellationToken::new();
+        let metrics = Metrics::default();
+        let guard = Guard::new(Some(token.digest()));
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(listeners, router, guard, metrics.clone(), options, shutdown.clone()));
+        let token = std::fs::read_to_string(file).unwrap().trim().to_owned();
+        Self { port, token, metrics, socket, shutdown, serving, _directory: directory }
+    }
+
+    pub(super) async fn tcp(&self) -> TcpStream {
+        TcpStream::connect(("127.0.0.1", self.port)).await.unwrap()
+    }
+
+    pub(super) async fn unix(&self) -> UnixStream {
+        UnixStream::connect(&self.socket).await.unwrap()
+    }
+
+    async fn stopped(mut self) -> Drained {
+        self.shutdown.cancel();
+        self.serving.join_next().await.unwrap().unwrap()
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[tokio::test]
+async fn a_socket_has_the_mode_asked_for_whatever_the_umask_and_its_directory_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, wanted) in [("a", 0o660), ("b", 0o600), ("c", 0o666)] {
+        let path = directory.path().join("made").join(name);
+        let listener = bind_unix(&UnixOptions { mode: wanted, ..UnixOptions::new(&path) }).unwrap();
+        assert_eq!(mode(&path), wanted);
+        assert_eq!(mode(path.parent().unwrap()), 0o750);
+        assert_eq!(listener.address(), path.display().to_string());
+        drop(listener);
+        assert!(!path.exists(), "its own socket is removed");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_may_belong_to_a_group() {
+    use std::os::unix::fs::MetadataExt;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let own = std::fs::metadata(directory.path()).unwrap().gid();
+    let group = Some(own.to_string().parse().unwrap());
+    let listener = bind_unix(&UnixOptions { group, ..UnixOptions::new(&path) }).unwrap();
+    assert_eq!((std::fs::symlink_metadata(&path).unwrap().gid(), mode(&path)), (own, 0o660));
+    drop(listener);
+    let group = Some("no-such-group".parse().unwrap());
+    let error = bind_unix(&UnixOptions { group, ..UnixOptions::new(&path) }).unwrap_err();
+    assert!(matches!(error, ListenError::NoGroup(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_socket_left_behind_is_replaced_and_a_live_one_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let ours = bind_unix(&UnixOptions::new(&path)).unwrap();
+    let error = bind_unix(&UnixOptions::new(&path)).unwrap_err();
+    assert!(matches!(error, ListenError::Taken { .. }), "{error}");
+    assert!(error.to_string().contains("is taken"), "{error}");
+    drop(ours);
+
+    // One that another program serves, without our lock.
+    let other = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    assert!(matches!(bind_unix(&UnixOptions::new(&path)).unwrap_err(), ListenError::Taken { .. }));
+    assert!(std::fs::symlink_metadata(&path).unwrap().file_type().is_socket());
+    drop(other);
+}
+
+#[tokio::test]
+async fn a_socket_that_somebody_else_put_in_our_place_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let ours = bind_unix(&UnixOptions::new(&path)).unwrap();
+    std::fs::rename(&path, directory.path().join("moved")).unwrap();
+    let _theirs = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    drop(ours);
+    assert!(path.exists());
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_socket_is_told_and_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "precious").unwrap();
+    assert!(matches!(bind_unix(&UnixOptions::new(&file)).unwrap_err(), ListenError::NotASocket { .. }));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+    std::os::unix::fs::symlink(&file, directory.path().join("link")).unwrap();
+    let error = bind_unix(&UnixOptions::new(directory.path().join("link"))).unwrap_err();
+    assert!(matches!(error, ListenError::NotASocket { .. }), "{error}");
+
+    let base = directory.path().as_os_str().len();
+    let longest = directory.path().join("x".repeat(107 - base - 1));
+    assert!(bind_unix(&UnixOptions::new(&longest)).is_ok());
+    let error = bind_unix(&UnixOptions::new(format!("{}x", longest.display()))).unwrap_err();
+    assert!(matches!(error, ListenError::TooLong { length: 108, .. }), "{error}");
+
+    let open = directory.path().join("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let error = bind_unix(&UnixOptions::new(open.join("s"))).unwrap_err();
+    assert!(matches!(error, ListenError::OpenDirectory { .. }), "{error}");
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o1777)).unwrap();
+    assert!(bind_unix(&UnixOptions::new(open.join("s"))).is_ok());
+}
+
+#[tokio::test]
+async fn tcp_is_bound_on_both_loopback_addresses_and_on_nothing_else() {
+    let listeners = bind_tcp(ANY_PORT).unwrap();
+    let port = listeners[0].port().unwrap();
+    assert_eq!(listeners[0].address(), format!("127.0.0.1:{port}"));
+    if let Some(six) = listeners.get(1) {
+        assert_eq!(six.address(), format!("[::1]:{port}"));
+    }
+    let taken = SocketAddr::from(([127, 0, 0, 1], port));
+    let error = bind_tcp(taken).unwrap_err();
+    assert!(matches!(error, ListenError::PortInUse(_)), "{error}");
+    assert!(error.to_string().contains(&format!("port {port} is in use")), "{error}");
+    for address in ["0.0.0.0:0", "[::]:0", "127.0.0.2:0", "192.0.2.1:80", "[::ffff:127.0.0.1]:0"] {
+        let error = bind_tcp(address.parse().unwrap()).unwrap_err();
+        assert!(matches!(error, ListenError::NotLoopback(_)), "{address}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_in_one_family_alone_is_taken() {
+    let Ok(six) = std::net::TcpListener::bind("[::1]:0") else { return };
+    let port = six.local_addr().unwrap().port();
+    assert!(matches!(bind_tcp(SocketAddr::from(([127, 0, 0, 1], port))).unwrap_err(), ListenError::PortInUse(_)));
+}
+
+#[tokio::test]
+async fn a_route_learns_how_its_caller_came_in() {
+    let told = |connection: axum::Extension<Connection>| async move { format!("{:?}", connection.0) };
+    let running = Running::start(Router::new().route("/who", get(told))).await;
+    let mut stream = running.unix().await;
+    stream.write_all(b"GET /who HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let peer = stream.peer_cred().map(|own| format!("Unix(Some(Peer {{ uid: {}, gid: {} }}))", own.uid(), own.gid()));
+    assert!(answer.ends_with(&peer.unwrap()), "{answer}");
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_route_and_never_by_path() {
+    let house = House::new(&["pay"]);
+    house.set("pay", "name-canary", "1");
+    let running = Running::start(house.open().await).await;
+    for path in ["/v1/secrets/name-canary", "/v1/vaults/pay/secrets/name-canary", "/v1/secrets/none", "/x/y"] {
+        let mut stream = running.unix().await;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await.unwrap();
+    }
+    let text = running.metrics.encode();
+    for line in [
+        "route=\"/v1/secrets/{name}\",status=\"200\"} 1",
+        "route=\"/v1/secrets/{name}\",status=\"404\"} 1",
+        "route=\"/v1/vaults/{vault}/secrets/{name}\",status=\"200\"} 1",
+        "route=\"none\",status=\"404\"} 1",
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+    assert!(!text.contains("canary") && !text.contains("/x/y"));
+}
+
+#[tokio::test]
+async fn a_request_under_way_outlives_the_shutdown_and_nothing_else_does() {
+    let mut house = House::new(&["pay"]);
+    house.set("pay", "slow", "worth-waiting");
+    let (reached, released) = house.gate("slow");
+    let running = Running::start(house.open().await).await;
+    let (mut silent, mut idle, mut busy) = (running.unix().await, running.unix().await, running.unix().await);
+    idle.write_all(b"GET /livez HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut first = [0; 4096];
+    let told = idle.read(&mut first).await.unwrap();
+    assert!(first[..told].ends_with(b"ok\n"));
+    busy.write_all(b"GET /v1/secrets/slow HTTP/1.1\r\n\r\n").await.unwrap();
+    reached.notified().await;
+
+    let socket = running.socket.clone();
+    let (shutdown, mut serving) = (running.shutdown.clone(), running.serving);
+    shutdown.cancel();
+    // What is silent or idle is closed at once, and the socket is gone, while the read still waits.
+    assert_eq!(silent.read(&mut first).await.unwrap(), 0);
+    assert_eq!(idle.read(&mut first).await.unwrap(), 0);
+    assert!(!socket.exists());
+    assert!(UnixStream::connect(&socket).await.is_err());
+    released.notify_one();
+    let mut answer = String::new();
+    busy.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("worth-waiting") && answer.contains("connection: close"), "{answer}");
+    assert_eq!(serving.join_next().await.unwrap().unwrap(), Drained { cut: 0 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_finish_within_the_grace_is_cut_and_told() {
+    let mut house = House::new(&["pay"]);
+    house.set("pay", "slow", "1");
+    let (reached, _released) = house.gate("slow");
+    let options = ServeOptions { grace: Duration::from_secs(3), ..ServeOptions::default() };
+    let running = Running::start_with(house.open().await, options).await;
+    let mut busy = running.unix().await;
+    busy.write_all(b"GET /v1/secrets/slow HTTP/1.1\r\n\r\n").await.unwrap();
+    reached.notified().await;
+    let began = tokio::time::Instant::now();
+    assert_eq!(running.stopped().await, Drained { cut: 1 });
+    assert_eq!(began.elapsed().as_secs(), 3);
+    assert_eq!(busy.read(&mut [0; 16]).await.unwrap_or(0), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_silent_or_drips_is_shown_out_after_five_seconds_and_who_idles_after_seventy_five() {
+    let running = Running::start(House::new(&["pay"]).open().await).await;
+    let began = tokio::time::Instant::now();
+    let (mut silent, mut drips, mut idles, mut drips_later) =
+        (running.unix().await, running.tcp().await, running.unix().await, running.unix().await);
+    drips.write_all(b"GET /livez HTTP/1.1\r\nA: ").await.unwrap();
+    let mut buffer = [0; 4096];
+    for stream in [&mut idles, &mut drips_later] {
+        stream.write_all(b"GET /livez HTTP/1.1\r\n\r\n").await.unwrap();
+        assert!(stream.read(&mut buffer).await.unwrap() > 0);
+    }
+    drips_later.write_all(b"GET /li").await.unwrap();
+    assert_eq!(silent.read(&mut buffer).await.unwrap_or(0), 0);
+    assert_eq!(began.elapsed().as_secs(), 5);
+    let mut rest = Vec::new();
+    let _ = drips.read_to_end(&mut rest).await;
+    let _ = drips_later.read_to_end(&mut rest).await;
+    assert_eq!(began.elapsed().as_secs(), 5);
+    assert_eq!(idles.read(&mut buffer).await.unwrap_or(0), 0);
+    assert_eq!(began.elapsed().as_secs(), 75);
+}
+
+#[tokio::test]
+async fn connections_beyond_the_most_wait_and_are_served_in_turn() {
+    let options = ServeOptions { connections: 1, ..ServeOptions::default() };
+    let running = Running::start_with(House::new(&["pay"]).open().await, options).await;
+    let mut first = running.unix().await;
+    let mut buffer = [0; 4096];
+    first.write_all(b"GET /livez HTTP/1.1\r\n\r\n").await.unwrap();
+    assert!(first.read(&mut buffer).await.unwrap() > 0);
+    let mut second = running.unix().await;
+    second.write_all(b"GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
+    // It is in the queue; the first still has its place and is answered.
+    first.write_all(b"GET /livez HTTP/1.1\r\n\r\n").await.unwrap();
+    assert!(first.read(&mut buffer).await.unwrap() > 0);
+    drop(first);
+    let mut answer = String::new();
+    second.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("ok\n"), "{answer}");
+}

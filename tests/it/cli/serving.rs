@@ -1,0 +1,73 @@
+//! The sidecar as a process: what it says, what it never says, and how it ends.
+use std::io::Read as _;
+use std::process::Stdio;
+
+use sidekey::emulator::{Effect, Endpoint, Fault};
+
+use super::process::{Azure, CLIENT_SECRET, Staying, command};
+
+#[test]
+fn it_says_where_it_answers_what_it_found_and_what_it_could_not_ask() {
+    let azure = Azure::demo();
+    let (mut serving, told) = azure.serve("");
+    for told_of in [azure.socket().as_str(), "contoso", "vaults=9", "legacy-shared", "firewall", "reports-dev"] {
+        assert!(told.contains(told_of), "{told_of}: {told}");
+    }
+    assert_eq!(azure.ask("healthcheck").code, 0);
+    assert_eq!(serving.stop(), Some(0));
+    assert!(!azure.path("s.sock").exists());
+    assert_eq!(azure.ask("healthcheck").code, 69);
+}
+
+#[test]
+fn neither_value_nor_token_nor_credential_is_told_however_much_is_told() {
+    let azure = Azure::demo();
+    let config = azure.config();
+    let mut serving = command(["serve", "-vv", "--tcp", "127.0.0.1:0", "--config", &config]);
+    serving.env("SIDEKEY_LOG_JSON", "true").stderr(Stdio::piped());
+    let mut serving = Staying::start(serving);
+    let mut stderr = serving.stderr();
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).unwrap();
+        text
+    });
+    // A connection waits in the socket's queue: until that exists, there is nobody to be asked.
+    let value = loop {
+        let run = azure.ask("get pay-prod db-password --no-cache");
+        if run.code == 0 {
+            break run.out;
+        }
+    };
+    assert_eq!(value, b"Autumn-2026-staple");
+    let direct = azure.direct("get pay-prod db-password -vvv");
+    assert_eq!(direct.text(), "Autumn-2026-staple");
+    let token = std::fs::read_to_string(azure.path("token")).unwrap();
+    serving.stop();
+    let told = reader.join().unwrap() + &direct.err;
+    assert!(told.contains("looked for vaults"), "{told}");
+    for canary in ["Autumn-2026-staple", "QXV0dW1uLTIwMjYtc3RhcGxl", CLIENT_SECRET, token.trim(), "eyJ"] {
+        assert!(!told.contains(canary), "{canary} is told");
+    }
+}
+
+#[test]
+fn a_request_under_way_is_waited_for_until_a_second_signal_ends_it() {
+    let azure = Azure::demo();
+    let control = azure.emulator.control();
+    control.fault(Fault::new(Effect::Hang).on(Endpoint::Get).secret("db-password"));
+    let (mut serving, _) = azure.serve("");
+    let mut reader = command(["get", "pay-prod", "db-password", "--addr", &azure.socket()]);
+    let mut reader = reader.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let asked = || control.calls().endpoint(Endpoint::Get) > 0;
+    while !asked() {
+        std::thread::yield_now();
+    }
+    serving.signal(rustix::process::Signal::TERM);
+    // The first signal has been taken once nobody new is let in.
+    while azure.path("s.sock").exists() {
+        std::thread::yield_now();
+    }
+    assert_eq!(serving.stop(), Some(143), "it was still waiting for the reader");
+    reader.wait().unwrap();
+}
