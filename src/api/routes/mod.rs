@@ -3,7 +3,7 @@
 mod catalog;
 mod health;
 mod resolve;
-mod secrets;
+pub(super) mod secrets;
 
 use axum::http::{Method, Uri};
 use utoipa_axum::router::OpenApiRouter;
