@@ -1,6 +1,6 @@
 //! The HTTP API, version 1: the same on every listener, and in-process for commands that run without a sidecar.
 //!
-//! - [`serve`] accepts connections from [`listener`]s; `guard` decides who may knock, from a request's head alone; the
+//! - [`serve`] accepts connections from listeners; `guard` decides who may knock, from a request's head alone; the
 //!   routes parse, ask the broker and answer; `problem` is what every failure becomes.
 //! - [`model`] is what goes over the wire, shared with the clients. `openapi` describes it.
 //!
