@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use sidekey::api::{Guard, ServeOptions, State, Token, UnixOptions, bind_tcp, bind_unix, router, serve};
+use sidekey::api::{Api, Guard, ServeOptions, State, Token, UnixOptions, bind_tcp, bind_unix, serve};
 use sidekey::broker::{Broker, BrokerOptions};
 use sidekey::catalog::{Catalog, CatalogOptions};
 use sidekey::metrics::Metrics;
@@ -95,8 +95,8 @@ fn start(server: &Runtime, client: &Runtime, directory: &std::path::Path) -> Vec
     let port = listeners[0].port().expect("a TCP listener");
     let socket = directory.join("sidekey.sock");
     listeners.push(bind_unix(&UnixOptions::new(&socket)).expect("a socket"));
-    let routes = router(State::new(broker, metrics.clone()));
-    let serving = serve(listeners, routes, guard, metrics, ServeOptions::default(), CancellationToken::new());
+    let api = Api::new(State::new(broker, metrics.clone()));
+    let serving = serve(listeners, api, guard, metrics, ServeOptions::default(), CancellationToken::new());
     let mut tasks = JoinSet::new();
     tasks.spawn(async {
         serving.await;

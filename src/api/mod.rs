@@ -1,6 +1,6 @@
 //! The HTTP API, version 1: the same on every listener, and in-process for commands that run without a sidecar.
 //!
-//! - [`serve`] accepts connections from [`listener`]s; `guard` decides who may knock, from a request's head alone; the
+//! - [`serve`] accepts connections from listeners; `guard` decides who may knock, from a request's head alone; the
 //!   routes parse, ask the broker and answer; `problem` is what every failure becomes.
 //! - [`model`] is what goes over the wire, shared with the clients. `openapi` describes it.
 //!
@@ -84,7 +84,30 @@ impl State {
     }
 }
 
-/// The routes, without a guard: for [`serve`], which has one, and for callers in the same process.
+/// The API as [`serve`] serves it. What is asked most, a value, is answered past the router: matching, boxing and
+/// copying of headers would cost a hit more than the rest of it.
+#[derive(Debug, Clone)]
+pub struct Api {
+    router: Router,
+    values: Option<State>,
+}
+
+impl Api {
+    /// Every route, over that state.
+    #[must_use]
+    pub fn new(state: State) -> Self {
+        Self { router: router(state.clone()), values: Some(state) }
+    }
+}
+
+impl From<Router> for Api {
+    /// Other routes behind the same door.
+    fn from(router: Router) -> Self {
+        Self { router, values: None }
+    }
+}
+
+/// The routes, without a guard: for callers in the same process.
 pub fn router(state: State) -> Router {
     let (router, _) = routes::all().split_for_parts();
     router.method_not_allowed_fallback(routes::not_allowed).with_state(state)

@@ -1,6 +1,6 @@
 //! Names in the path and parameters in the query: parsed once, and refused with what is wrong and where.
 //!
-//! The router has percent-decoded each part of the path exactly once, so that `%2f` is a slash within a name, which no
+//! Each part of the path is percent-decoded exactly once, after it was split, so that `%2f` is a slash within a name, which no
 //! name may hold, and never a separator.
 
 use std::borrow::Cow;
@@ -19,9 +19,25 @@ impl Names {
     /// The part of that name, parsed.
     pub(super) fn parse<T: FromStr<Err: Display>>(&self, part: &str) -> Result<T, Problem> {
         let text = self.0.iter().find_map(|(name, text)| (name == part).then_some(text));
-        let text = text.expect("the route has that part");
-        text.parse().map_err(|error| Problem::new(Code::BadReference, format!("in the path: {error}")))
+        parsed(text.expect("the route has that part"))
     }
+}
+
+/// A part of a path that no router has decoded, decoded once and parsed.
+pub(super) fn part<T: FromStr<Err: Display>>(text: &str) -> Result<T, Problem> {
+    if !text.contains('%') {
+        return parsed(text);
+    }
+    let decoded = percent_encoding::percent_decode_str(text).decode_utf8();
+    parsed(&decoded.map_err(|_| not_utf8())?)
+}
+
+fn parsed<T: FromStr<Err: Display>>(text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|error| Problem::new(Code::BadReference, format!("in the path: {error}")))
+}
+
+fn not_utf8() -> Problem {
+    Problem::new(Code::BadReference, "in the path: what is percent-encoded there is not UTF-8")
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Names {
@@ -30,7 +46,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Names {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match RawPathParams::from_request_parts(parts, state).await {
             Ok(names) => Ok(Self(names)),
-            Err(_) => Err(Problem::new(Code::BadReference, "in the path: what is percent-encoded there is not UTF-8")),
+            Err(_) => Err(not_utf8()),
         }
     }
 }

@@ -1,27 +1,34 @@
 //! How long a connection is waited for, phase by phase.
 //!
 //! A new connection must bring its first head within [`HEAD`], and so must a later head from its first byte on: who
-//! connects and is silent, or drips, does not hold a place. Between requests a connection may idle for longer; that is
-//! hyper's own timer, which starts anew with every head it waits for. hyper alone cannot tell these apart.
+//! connects and is silent, or drips, does not hold a place. Between requests a connection may idle for longer.
 //!
-//! A connection that was answered costs no timer: one is armed only if a head arrives in pieces.
+//! A busy connection pays for none of this: no timer is set or moved for a request. One is armed when a head arrives
+//! in pieces; the one for idling is set once and looks, when it rings, whether anything was asked since.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep, sleep};
 
 /// From the connection, or from a later head's first byte, to the head's end.
 pub(super) const HEAD: Duration = Duration::from_secs(5);
 
 /// Where a connection is. Shared between its stream and its service.
 #[derive(Clone, Default)]
-pub(super) struct Phase(Arc<AtomicU8>);
+pub(super) struct Phase(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    now: AtomicU8,
+    /// Requests so far.
+    asked: AtomicU64,
+}
 
 /// Nothing has been asked yet.
 const NEW: u8 = 0;
@@ -35,30 +42,69 @@ const PARTIAL: u8 = 3;
 impl Phase {
     /// A head is complete.
     pub(super) fn begin(&self) {
-        self.0.store(BUSY, Ordering::Relaxed);
+        self.set(BUSY);
+        // One request at a time: nobody else adds.
+        self.0.asked.store(self.asked() + 1, Ordering::Relaxed);
     }
 
     /// Its response is made.
     pub(super) fn end(&self) {
-        self.0.store(IDLE, Ordering::Relaxed);
+        self.set(IDLE);
     }
 
     /// Whether nothing was ever asked.
     pub(super) fn is_new(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == NEW
+        self.now() == NEW
+    }
+
+    fn now(&self) -> u8 {
+        self.0.now.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, now: u8) {
+        self.0.now.store(now, Ordering::Relaxed);
+    }
+
+    fn asked(&self) -> u64 {
+        self.0.asked.load(Ordering::Relaxed)
     }
 }
 
-/// A stream that ends when a head takes too long.
+/// A stream that ends when a head takes too long, or none comes.
 pub(super) struct Patient<S> {
     stream: S,
     phase: Phase,
-    deadline: Option<Pin<Box<Sleep>>>,
+    keep_alive: Duration,
+    /// For a head that is awaited or has come in part.
+    head: Option<Pin<Box<Sleep>>>,
+    /// For idling; how many requests there had been when it was last set, if the connection was idle then.
+    idle: Option<(Pin<Box<Sleep>>, Option<u64>)>,
 }
 
 impl<S> Patient<S> {
-    pub(super) fn new(stream: S, phase: Phase) -> Self {
-        Self { stream, phase, deadline: None }
+    pub(super) fn new(stream: S, phase: Phase, keep_alive: Duration) -> Self {
+        Self { stream, phase, keep_alive, head: None, idle: None }
+    }
+
+    /// Whether patience has ended, while nothing is there to be read.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let phase = self.phase.now();
+        if phase == NEW || phase == PARTIAL {
+            let head = self.head.get_or_insert_with(|| Box::pin(sleep(HEAD)));
+            return head.as_mut().poll(cx);
+        }
+        self.head = None;
+        // Set while the request is being answered: hyper does not ask again when the answer is out.
+        let (idle, then) = self.idle.get_or_insert_with(|| (Box::pin(sleep(self.keep_alive)), None));
+        while idle.as_mut().poll(cx).is_ready() {
+            let now = (phase == IDLE).then(|| self.phase.asked());
+            if now.is_some() && now == *then {
+                return Poll::Ready(());
+            }
+            *then = now;
+            idle.as_mut().reset(Instant::now() + self.keep_alive);
+        }
+        Poll::Pending
     }
 }
 
@@ -67,19 +113,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         let this = &mut *self;
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
-        let phase = this.phase.0.load(Ordering::Relaxed);
-        if read.is_ready() {
-            if buffer.filled().len() > before && phase == IDLE {
-                this.phase.0.store(PARTIAL, Ordering::Relaxed);
-            }
-            return read;
+        if read.is_pending() {
+            return this.poll_end(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
         }
-        if phase != NEW && phase != PARTIAL {
-            this.deadline = None;
-            return Poll::Pending;
+        if buffer.filled().len() > before && this.phase.now() == IDLE {
+            this.phase.set(PARTIAL);
         }
-        let deadline = this.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(HEAD)));
-        deadline.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        read
     }
 }
 

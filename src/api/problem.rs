@@ -43,7 +43,7 @@ macro_rules! codes {
                 match self { $(Self::$name => $text,)* }
             }
 
-            /// The status it is answered with, unless [`Problem::misdirected`] says otherwise.
+            /// The status it is answered with, but for a `Host` that is well-formed and not ours: 421.
             #[must_use]
             pub fn status(self) -> StatusCode {
                 match self { $(Self::$name => StatusCode::$status,)* }

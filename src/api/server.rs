@@ -12,16 +12,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, Method, Request, Response};
 use axum::response::IntoResponse as _;
 use futures::FutureExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -33,6 +32,8 @@ use super::guard::{Connection, Guard, Peer};
 use super::listener::{Kind, Listener};
 use super::patience::{Patient, Phase};
 use super::problem::{Code, Problem};
+use super::routes::secrets::{self, Place};
+use super::{Api, routes};
 use crate::metrics::Metrics;
 
 /// Bounds on what callers may hold, and for how long.
@@ -40,7 +41,7 @@ use crate::metrics::Metrics;
 pub struct ServeOptions {
     /// Connections at once over all listeners; more wait in the system's queue. 4,096.
     pub connections: usize,
-    /// How long a connection may idle between two requests. 75 seconds.
+    /// How long a connection may idle between two requests, at least; at most twice that. 75 seconds.
     pub keep_alive: Duration,
     /// How long requests under way may take to finish once shutdown began. 5 seconds.
     pub grace: Duration,
@@ -62,10 +63,11 @@ pub struct Drained {
 /// What every connection is served with. Cheap to clone.
 #[derive(Clone)]
 struct Serving {
-    router: Router,
+    api: Api,
     guard: Arc<Guard>,
     metrics: Metrics,
     builder: http1::Builder,
+    keep_alive: Duration,
     places: Arc<Semaphore>,
     connections: TaskTracker,
     /// No new requests.
@@ -77,23 +79,21 @@ struct Serving {
 /// Serves until `shutdown` is cancelled, then drains. The listeners are closed, and sockets removed, before it drains.
 pub async fn serve(
     listeners: Vec<Listener>,
-    router: Router,
+    api: impl Into<Api>,
     guard: Guard,
     metrics: Metrics,
     options: ServeOptions,
     shutdown: CancellationToken,
 ) -> Drained {
     let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(options.keep_alive)
-        .max_buf_size(64 * 1024)
-        .max_header_size(32 * 1024);
+    // No timer of hyper's: it would make and drop one for every request. Patience has its own.
+    builder.max_buf_size(64 * 1024).max_header_size(32 * 1024);
     let serving = Serving {
-        router,
+        api: api.into(),
         guard: Arc::new(guard),
         metrics,
         builder,
+        keep_alive: options.keep_alive,
         places: Arc::new(Semaphore::new(options.connections)),
         connections: TaskTracker::new(),
         closing: shutdown,
@@ -156,15 +156,19 @@ impl Serving {
 
     async fn connection<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S, connection: Connection) {
         let phase = Phase::default();
-        let io = TokioIo::new(Patient::new(stream, phase.clone()));
-        let (closing, cut) = (self.closing.clone(), self.cut.clone());
+        let io = TokioIo::new(Patient::new(stream, phase.clone(), self.keep_alive));
+        // Children, not clones: a token's waiters share one lock, which every connection would take at every turn.
+        let (closing, cut) = (self.closing.child_token(), self.cut.child_token());
         let builder = self.builder.clone();
         let service = service_fn(|request| {
             phase.begin();
             let answer = self.answer(request, connection);
             async {
                 let response = answer.await;
-                phase.end();
+                // A stream of events goes on for as long as it likes.
+                if response.size_hint().exact().is_some() {
+                    phase.end();
+                }
                 Ok::<_, Infallible>(response)
             }
         });
@@ -187,21 +191,30 @@ impl Serving {
     async fn answer(&self, request: Request<Incoming>, connection: Connection) -> Response<Body> {
         let (route, mut response) = match self.guard.check(&request, &connection) {
             Err(problem) => ("refused", problem.into_response()),
-            Ok(()) => {
-                let route = super::routes::pattern(request.uri().path());
-                let handled = self.router.clone().call(bodied(request, connection));
-                // What a handler leaves half done when it panics is dropped with it.
-                match AssertUnwindSafe(handled).catch_unwind().await {
-                    Ok(Ok(response)) => (route, response),
-                    Ok(Err(never)) => match never {},
-                    // What the panic said may hold anything: it goes nowhere. Where it was, the panic hook tells.
-                    Err(_) => (route, Problem::new(Code::Internal, "a fault of sidekey's own").into_response()),
-                }
-            }
+            // What a handler leaves half done when it panics is dropped with it.
+            Ok(()) => match AssertUnwindSafe(self.handle(request, connection)).catch_unwind().await {
+                Ok(answered) => answered,
+                // What the panic said may hold anything: it goes nowhere. Where it was, the panic hook tells.
+                Err(_) => ("panicked", Problem::new(Code::Internal, "a fault of sidekey's own").into_response()),
+            },
         };
         self.metrics.request(route, response.status().as_u16());
         harden(response.headers_mut());
         response
+    }
+
+    /// The route's pattern, and its answer.
+    async fn handle(&self, request: Request<Incoming>, connection: Connection) -> (&'static str, Response<Body>) {
+        let place = if request.method() == Method::GET { Place::of(request.uri().path()) } else { None };
+        if let (Some(state), Some(place)) = (&self.api.values, place) {
+            let answered = secrets::get(state, &place, request.uri().query(), request.headers()).await;
+            return (place.pattern(), answered.unwrap_or_else(Problem::into_response));
+        }
+        let route = routes::pattern(request.uri().path());
+        match self.api.router.clone().call(bodied(request, connection)).await {
+            Ok(response) => (route, response),
+            Err(never) => match never {},
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 mod catalog;
 mod health;
 mod resolve;
-mod secrets;
+pub(super) mod secrets;
 
 use axum::http::{Method, Uri};
 use utoipa_axum::router::OpenApiRouter;
@@ -33,6 +33,9 @@ pub(super) fn all() -> OpenApiRouter<State> {
 
 /// The route that a path leads to, as its pattern: what metrics may tell of it.
 pub(super) fn pattern(path: &str) -> &'static str {
+    if path.ends_with('/') || path.contains("//") {
+        return "none";
+    }
     let mut parts = path.strip_prefix('/').unwrap_or(path).split('/');
     let parts = [(); 8].map(|()| parts.next());
     match parts {
@@ -71,4 +74,25 @@ async fn nowhere(uri: Uri) -> Problem {
 /// The path is served, the method is not; the router adds `Allow`.
 pub(super) async fn not_allowed(method: Method) -> Problem {
     Problem::new(Code::MethodNotAllowed, format!("{method} is not served at this path"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::secrets::Place;
+    use super::*;
+
+    #[test]
+    fn patterns_for_metrics_and_places_past_the_router_are_the_routers_own() {
+        let paths = all().into_openapi().paths.paths;
+        assert!(paths.len() > 10);
+        for path in paths.keys() {
+            let asked = path.replace(['{', '}'], "");
+            assert_eq!(pattern(&asked), path);
+            let gives_values = path.ends_with("{name}") || path.ends_with("{version}");
+            assert_eq!(Place::of(&asked).map(|place| place.pattern()), gives_values.then_some(path.as_str()));
+            for other in [format!("{asked}/"), format!("/{asked}"), format!("{asked}/more/and/more")] {
+                assert_eq!((pattern(&other), Place::of(&other).is_none()), ("none", true), "{other}");
+            }
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::api::freshness::{cache_status, is_held_by_caller, steer};
 use crate::api::model::{Attributes, SecretDocument, Value};
 use crate::api::negotiate::{Form, form};
 use crate::api::openapi;
-use crate::api::path::{Names, bad_parameter, parameters};
+use crate::api::path::{bad_parameter, parameters, part};
 use crate::api::problem::{Code, Problem};
 use crate::broker::{Ask, Reading, view};
 use crate::catalog::Unanswered;
@@ -35,15 +35,8 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
     responses(openapi::ValueResponses),
     params(openapi::NamePart, openapi::ViewParameters, openapi::VersionParameter, openapi::FreshnessHeaders)
 )]
-pub(super) async fn anywhere(
-    extract::State(state): extract::State<State>,
-    names: Names,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let name = names.parse("name")?;
-    let (view, version) = View::parse(uri.query(), true)?;
-    answer(&state, &Ask { vault: None, name, version, steer: steer(&headers) }, &view, &headers).await
+pub(super) async fn anywhere(state: extract::State<State>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+    routed(&state, &uri, &headers).await
 }
 
 /// The current version of a secret in a vault.
@@ -54,15 +47,8 @@ pub(super) async fn anywhere(
     responses(openapi::ValueResponses),
     params(openapi::VaultPart, openapi::NamePart, openapi::ViewParameters, openapi::FreshnessHeaders)
 )]
-pub(super) async fn current(
-    extract::State(state): extract::State<State>,
-    names: Names,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let (vault, name) = (Some(names.parse("vault")?), names.parse("name")?);
-    let (view, version) = View::parse(uri.query(), false)?;
-    answer(&state, &Ask { vault, name, version, steer: steer(&headers) }, &view, &headers).await
+pub(super) async fn current(state: extract::State<State>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+    routed(&state, &uri, &headers).await
 }
 
 /// One version of a secret in a vault.
@@ -79,16 +65,71 @@ pub(super) async fn current(
         openapi::FreshnessHeaders
     )
 )]
-pub(super) async fn version(
-    extract::State(state): extract::State<State>,
-    names: Names,
-    uri: Uri,
-    headers: HeaderMap,
+pub(super) async fn version(state: extract::State<State>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+    routed(&state, &uri, &headers).await
+}
+
+async fn routed(state: &State, uri: &Uri, headers: &HeaderMap) -> Result<Response, Problem> {
+    let place = Place::of(uri.path()).expect("the router's patterns are those of Place");
+    get(state, &place, uri.query(), headers).await
+}
+
+/// Where a path of these routes leads, still as it was written.
+pub(in crate::api) struct Place<'p> {
+    vault: Option<&'p str>,
+    name: &'p str,
+    version: Option<&'p str>,
+}
+
+impl<'p> Place<'p> {
+    /// `None` if it is no path of these routes.
+    pub(in crate::api) fn of(path: &'p str) -> Option<Self> {
+        let mut parts = path.strip_prefix("/v1/")?.split('/');
+        let mut part = || parts.next().filter(|part| !part.is_empty());
+        let place = match part()? {
+            "secrets" => Self { vault: None, name: part()?, version: None },
+            "vaults" => {
+                let vault = Some(part()?);
+                part().filter(|word| *word == "secrets")?;
+                let name = part()?;
+                match parts.next() {
+                    None => Self { vault, name, version: None },
+                    Some("versions") => {
+                        let version = Some(parts.next().filter(|part| !part.is_empty())?);
+                        Self { vault, name, version }
+                    }
+                    Some(_) => return None,
+                }
+            }
+            _ => return None,
+        };
+        parts.next().is_none().then_some(place)
+    }
+
+    /// The route's pattern.
+    pub(in crate::api) fn pattern(&self) -> &'static str {
+        match (self.vault, self.version) {
+            (None, _) => "/v1/secrets/{name}",
+            (Some(_), None) => "/v1/vaults/{vault}/secrets/{name}",
+            (Some(_), Some(_)) => "/v1/vaults/{vault}/secrets/{name}/versions/{version}",
+        }
+    }
+}
+
+/// The value at that place: parse, ask, answer. Called by the routes above, and past the router for what is asked most.
+pub(in crate::api) async fn get(
+    state: &State,
+    place: &Place<'_>,
+    query: Option<&str>,
+    headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let (vault, name) = (Some(names.parse("vault")?), names.parse("name")?);
-    let version = Some(names.parse("version")?);
-    let (view, _) = View::parse(uri.query(), false)?;
-    answer(&state, &Ask { vault, name, version, steer: steer(&headers) }, &view, &headers).await
+    let vault = place.vault.map(part).transpose()?;
+    let name = part(place.name)?;
+    let (view, mut version) = View::parse(query, place.vault.is_none())?;
+    if let Some(told) = place.version {
+        version = Some(part(told)?);
+    }
+    answer(state, &Ask { vault, name, version, steer: steer(headers) }, &view, headers).await
 }
 
 /// Which part of a value is asked for.
@@ -154,7 +195,7 @@ async fn answer(state: &State, ask: &Ask, view: &View, headers: &HeaderMap) -> R
     let etag = etag(&reading, view, attributes.as_ref());
     let mut response = match &etag {
         Some(etag) if is_held_by_caller(headers, etag) => {
-            let mut response = Response::new(Body::empty());
+            let mut response = with_room(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response
         }
@@ -182,8 +223,15 @@ async fn answer(state: &State, ask: &Ask, view: &View, headers: &HeaderMap) -> R
 /// The value and not one byte more. Text is UTF-8; what is not is told as bytes rather than as broken text.
 fn raw(value: Value) -> Response {
     let kind = if value.is_text() { "text/plain; charset=utf-8" } else { "application/octet-stream" };
-    let mut response = Response::new(Body::from(Bytes::from_owner(value)));
+    let mut response = with_room(Body::from(Bytes::from_owner(value)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// A response whose headers need not grow: what is told here, and what every answer carries.
+fn with_room(body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.headers_mut() = HeaderMap::with_capacity(12);
     response
 }
 
@@ -203,7 +251,7 @@ fn json(reading: &Reading, view: &View, value: Value, attributes: Attributes) ->
         reference: Reference { pointer, ..reading.reference() },
     };
     serde_json::to_writer(&mut *body, &document).expect("the value is text, and all else is plain data");
-    let mut response = Response::new(Body::from(Bytes::from_owner(body)));
+    let mut response = with_room(Body::from(Bytes::from_owner(body)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
