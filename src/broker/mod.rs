@@ -1,6 +1,6 @@
 //! The one door to every secret: get, resolve, versions; search and listings through [`Broker::catalog`]. Knows no HTTP.
 //!
-//! How a read flows: the catalog tells which vault the address means ([`anywhere`] where none was named); the cache
+//! How a read flows: the catalog tells which vault the address means (`anywhere` where none was named); the cache
 //! answers if what it holds is fresh enough for this reader; else one flight per key asks the vault, within the
 //! vault's share of calls, and what it learns is stored for the next reader. A failure is shared by those who waited
 //! for it, and is not stored: only a vault's own word that it does not hold a name is, and briefly.
