@@ -66,7 +66,11 @@ impl Default for Metrics {
         let reads = Family::default();
         registry.register("sidekey_reads", "Reads of a secret by what became of them", reads.clone());
         let upstream = Family::default();
-        registry.register("sidekey_upstream_calls", "Reads, listings and rounds of discovery by outcome", upstream.clone());
+        registry.register(
+            "sidekey_upstream_calls",
+            "Reads, listings and rounds of discovery by outcome",
+            upstream.clone(),
+        );
         let requests = Family::default();
         registry.register("sidekey_http_requests", "HTTP requests by route and status", requests.clone());
         let gauges = GAUGES.map(|(_, name, help)| {

@@ -151,7 +151,8 @@ impl Catalog {
             known: None,
             read: ReadState::Unknown,
         });
-        let mut all: Vec<_> = (0..directory.live.len()).map(|index| status_of(&directory, index)).chain(skipped).collect();
+        let mut all: Vec<_> =
+            (0..directory.live.len()).map(|index| status_of(&directory, index)).chain(skipped).collect();
         all.sort_by(|a, b| a.address.cmp(&b.address));
         all
     }

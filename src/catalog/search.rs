@@ -128,7 +128,14 @@ pub(super) fn search(directory: &Directory, query: &Query, options: &CatalogOpti
         score: matches!(names, Names::Fuzzy(..)).then_some(place.score),
     };
     let next = places.last().filter(|_| more).map(|last| Cursor::new(of, last.number, last.name, last.vault).encode());
-    Ok(Page { hits: places.iter().map(hit).collect(), total, vaults, complete: unanswered.is_empty(), unanswered, next })
+    Ok(Page {
+        hits: places.iter().map(hit).collect(),
+        total,
+        vaults,
+        complete: unanswered.is_empty(),
+        unanswered,
+        next,
+    })
 }
 
 pub(super) fn secrets(
@@ -179,12 +186,7 @@ pub(super) fn holders(directory: &Directory, name: &SecretName, options: &Catalo
         if let Some((known, row)) = row {
             let metadata = known.segment.metadata(row);
             let (entry, others) = directory.ways_to(index);
-            holders.held_by.push(Holder {
-                entry,
-                others,
-                metadata,
-                age: now.saturating_duration_since(known.at),
-            });
+            holders.held_by.push(Holder { entry, others, metadata, age: now.saturating_duration_since(known.at) });
             continue;
         }
         if doubt(entry, &standing, now, options).is_none() {

@@ -73,7 +73,8 @@ pub(super) async fn run(args: &Search, context: &Context) -> Result<(), Failure>
     check(&parameters)?;
     let client = Client::connect(context, &args.connect)?;
     client.prepare(Need::Everything).await;
-    let mut answer = SearchAnswer { hits: Vec::new(), total: 0, vaults: 0, complete: true, unanswered: Vec::new(), next: None };
+    let mut answer =
+        SearchAnswer { hits: Vec::new(), total: 0, vaults: 0, complete: true, unanswered: Vec::new(), next: None };
     let wanted = if args.all { usize::MAX } else { args.limit.unwrap_or(Query::USUAL) };
     loop {
         let limit = (wanted - answer.hits.len()).min(Query::MOST).to_string();
