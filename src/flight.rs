@@ -101,12 +101,13 @@ where
         Ok(Landed { result, joined })
     }
 
-    /// Starts a flight that nobody waits for, if none is under way and more than `spare` places are free.
-    pub fn launch<F>(&self, key: K, spare: usize, call: impl FnOnce() -> F)
+    /// Starts a flight that nobody waits for, if none is under way for that key and fewer than `most` are in all: what
+    /// runs ahead of readers never takes their places.
+    pub fn launch<F>(&self, key: K, most: usize, call: impl FnOnce() -> F)
     where
         F: Future<Output = V> + Send + 'static,
     {
-        if self.inner.tasks.len() + spare < self.inner.most {
+        if self.inner.tasks.len() < most {
             // Full is no failure here: what could not start is tried again by whoever asks next.
             drop(self.board(key, Board::Any, call));
         }
@@ -320,7 +321,7 @@ mod tests {
         let (release, released) = oneshot::channel::<()>();
         flights.launch("a", 1, || async { released.await.map_or(0, |()| 1) });
         flights.launch("b", 1, || async { 2 });
-        flights.launch("a", 0, || async { unreachable!("one is under way") });
+        flights.launch("a", 2, || async { unreachable!("one is under way") });
         assert_eq!(flights.len(), 1);
         release.send(()).unwrap();
         assert!(flights.fly("a", Board::Any, || async { 3 }).await.unwrap().result.is_some());

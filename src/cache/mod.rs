@@ -230,8 +230,9 @@ impl Cache {
         Verdict::Doubted
     }
 
-    /// A renewal failed without a word on the secret itself: what is held stays, with the reason. `random` is in 0..1.
-    pub fn failed(&self, key: &Key, reason: &'static str, random: f64) {
+    /// A renewal failed without a word on the secret itself: what is held stays, with the reason, and is
+    /// renewed again after a while that grows.
+    pub fn failed(&self, key: &Key, reason: &'static str) {
         let Some(held) = self.held.get(key) else { return };
         let now = Moment::now();
         let mut trouble = held.trouble();
@@ -239,7 +240,8 @@ impl Cache {
         let wait = FIRST_WAIT.saturating_mul(1 << trouble.failures.min(10)).min(longest);
         trouble.failures = trouble.failures.saturating_add(1);
         trouble.reason = Some(reason);
-        trouble.not_before = now + wait.mul_f64(0.5 + random / 2.0);
+        // Jittered down, so that what failed together is not tried together.
+        trouble.not_before = now + wait.mul_f64(1.0 - self.draw(&(key, now)) / 2.0);
     }
 
     /// Takes in a whole listing of a vault that began at `at`: `shown` tells what it showed of a name. What it proves
@@ -350,12 +352,16 @@ impl Cache {
 
     /// A life of about that long, the same for the same key.
     fn life(&self, key: &Key, about: Duration) -> Duration {
+        let spread = f64::from(self.options.jitter_percent) / 100.0;
+        about.mul_f64(1.0 - spread + 2.0 * spread * self.draw(key))
+    }
+
+    /// A number in 0..=1, always the same for the same seed and words.
+    fn draw(&self, words: &impl Hash) -> f64 {
         let mut hasher = DefaultHasher::new();
         self.options.seed.hash(&mut hasher);
-        key.hash(&mut hasher);
-        let spread = f64::from(self.options.jitter_percent) / 100.0;
-        let draw = (hasher.finish() % 10_001) as f64 / 10_000.0;
-        about.mul_f64(1.0 - spread + 2.0 * spread * draw)
+        words.hash(&mut hasher);
+        (hasher.finish() % 10_001) as f64 / 10_000.0
     }
 
     /// Whether what is held stays, rather than an answer to a question of `asked`.
