@@ -95,6 +95,22 @@ async fn a_throttled_vault_keeps_nobody_waiting_for_long_whatever_the_limit_of_a
 }
 
 #[tokio::test]
+async fn entra_and_resource_manager_are_not_waited_for_without_end_either() {
+    let hour = Duration::from_secs(3600);
+    for busy in ["login.microsoftonline.com", "management.azure.com"] {
+        let stage =
+            Stage::new(move |asked| (asked.host == busy).then(|| Reply::text(429, "").header("retry-after", "30")))
+                .await;
+        let source = stage.source_with(|settings| {
+            settings.wire = WireLimits { call: hour, attempt: hour, ..few_retries() };
+        });
+        let round = source.discover().await;
+        assert!(round.faults.iter().any(|fault| fault.reason() == "throttled"), "{busy}: {:?}", round.faults);
+        assert_eq!(round.vaults.len(), 1, "what the configuration names needs neither");
+    }
+}
+
+#[tokio::test]
 async fn a_short_pause_is_made_for_a_vault_that_asks_for_it() {
     let calls = AtomicUsize::new(0);
     let stage = Stage::new(move |asked| {
