@@ -218,6 +218,8 @@ mod tests {
 
     use super::*;
 
+    const NEW: Board = Board::New { floor: Duration::from_secs(1) };
+
     #[tokio::test]
     async fn ten_thousand_readers_make_one_call_and_share_its_error() {
         let flights = Flights::<&str, Result<u8, String>>::new(1);

@@ -163,7 +163,7 @@ impl Upstream {
                         info!(vault = %entry.address, secret = %key.name, reason = error.reason(), "a value is no longer served");
                     }
                 } else {
-                    self.cache.failed(&key, error.reason());
+                    self.cache.failed(&key, outage_word(error.kind()));
                 }
                 Err(error)
             }
@@ -254,6 +254,17 @@ fn tell(asker: Asker, entry: &Entry, key: &Key, error: &VaultError) {
             warn!(%vault, %secret, reason, cause = error_chain(error), "a vault did not give a secret: {error}");
         }
         Asker::Nobody => debug!(%vault, %secret, reason, cause = error_chain(error), "a renewal failed: {error}"),
+    }
+}
+
+/// Why a renewal failed, in the words of the API's problem codes.
+fn outage_word(kind: &VaultErrorKind) -> &'static str {
+    match kind {
+        VaultErrorKind::Throttled { .. } => "vault-throttled",
+        VaultErrorKind::TimedOut => "vault-timeout",
+        VaultErrorKind::Unauthenticated { .. } => "sign-in-failed",
+        VaultErrorKind::Unavailable(_) | VaultErrorKind::Malformed => "vault-unavailable",
+        VaultErrorKind::NotFound | VaultErrorKind::Disabled | VaultErrorKind::Denied(_) => "vault-denied",
     }
 }
 

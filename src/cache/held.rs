@@ -91,8 +91,8 @@ impl Held {
             life,
             first_seen,
             restored,
-            confirmed: AtomicU64::new(confirmed.as_millis()),
-            used: AtomicU64::new(used.as_millis()),
+            confirmed: AtomicU64::new(confirmed.to_number()),
+            used: AtomicU64::new(used.to_number()),
             outdated: AtomicBool::new(outdated),
             trouble: Mutex::default(),
         }
@@ -115,7 +115,7 @@ impl Held {
     /// Since when nothing is known: the upstream read that brought it, or the last listing that proved it unchanged.
     #[must_use]
     pub fn confirmed(&self) -> Moment {
-        Moment::from_millis(self.confirmed.load(Ordering::Relaxed))
+        Moment::of_number(self.confirmed.load(Ordering::Relaxed))
     }
 
     /// Time since it was last known to be true.
@@ -159,28 +159,28 @@ impl Held {
 
     /// A reader was given it.
     pub fn touch(&self, now: Moment) {
-        self.used.store(now.as_millis(), Ordering::Relaxed);
+        self.used.store(now.to_number(), Ordering::Relaxed);
     }
 
     /// When a reader was last given it.
     #[must_use]
     pub fn used(&self) -> Moment {
-        Moment::from_millis(self.used.load(Ordering::Relaxed))
+        Moment::of_number(self.used.load(Ordering::Relaxed))
     }
 
-    /// Whether asking the vault again is due: somebody used it since it was last known to be true and its time is nearly
-    /// over, a denial waits to be confirmed, or `reread` has passed since its value was last read.
+    /// Whether asking the vault again is due, ahead of any reader: a denial waits to be confirmed; or it is in use and a
+    /// listing showed something newer, or its time is nearly over, or its value was read longer ago than `reread`.
     #[must_use]
     pub fn is_due(&self, now: Moment, reread: Duration) -> bool {
         let trouble = self.trouble();
-        if trouble.denied.is_some() {
-            return now >= trouble.not_before;
+        if now < trouble.not_before || self.answer.is_err() {
+            return false;
         }
-        let in_use = self.used() > self.confirmed() || self.used() > self.asked;
-        let nearly_over = self.age(now) >= self.life.mul_f64(NEARLY) && self.used() >= self.confirmed();
-        let long_ago = now - self.asked >= reread;
-        let asked_for = self.outdated.load(Ordering::Relaxed) || nearly_over || long_ago;
-        self.answer.is_ok() && in_use && asked_for && now >= trouble.not_before
+        let used = self.used();
+        let changed = self.outdated.load(Ordering::Relaxed) && now - used < reread;
+        let nearly_over = used >= self.confirmed() && self.age(now) >= self.life.mul_f64(NEARLY);
+        let read_long_ago = used >= self.asked && now - self.asked >= reread;
+        trouble.denied.is_some() || changed || nearly_over || read_long_ago
     }
 
     /// Takes the right to renew it: true for one of those who ask at once. A renewal that never reports leaves it to
@@ -196,7 +196,7 @@ impl Held {
 
     /// A listing that began at `at` proved that nothing changed since the value was read. The age counts from there.
     pub(super) fn confirm(&self, at: Moment) {
-        self.confirmed.fetch_max(at.as_millis(), Ordering::Relaxed);
+        self.confirmed.fetch_max(at.to_number(), Ordering::Relaxed);
         let mut trouble = self.trouble();
         // A denied read is not undone by a listing: one may be allowed without the other.
         if trouble.denied.is_none() {

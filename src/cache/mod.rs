@@ -395,3 +395,44 @@ fn weight(key: &Key, held: &Arc<Held>) -> u32 {
     u32::try_from(AROUND + key.vault.as_str().len() + key.name.as_str().len() + value).unwrap_or(u32::MAX)
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::SecretValue;
+
+    fn key(name: &str) -> Key {
+        Key { vault: "s:v".parse().unwrap(), name: name.parse().unwrap(), version: None }
+    }
+
+    fn secret(bytes: usize) -> Arc<Secret> {
+        let metadata = Metadata::new("n".parse().unwrap());
+        Arc::new(Secret { metadata, value: SecretValue::new(vec![b'x'; bytes]) })
+    }
+
+    #[tokio::test]
+    async fn entries_and_bytes_are_both_bounded() {
+        let few = Cache::new(CacheOptions { max_entries: 10, ..CacheOptions::default() });
+        let small = Cache::new(CacheOptions { max_bytes: 100_000, ..CacheOptions::default() });
+        for n in 0..1_000 {
+            few.learn(key(&format!("n{n}")), secret(1), Moment::now(), None);
+            small.learn(key(&format!("n{n}")), secret(9_500), Moment::now(), None);
+        }
+        few.tidy();
+        small.tidy();
+        assert!(few.len() <= 10, "{}", few.len());
+        assert!((1..=10).contains(&small.len()), "{}", small.len());
+    }
+
+    #[test]
+    fn lives_differ_by_key_and_by_seed_within_their_jitter() {
+        let cache = |seed| Cache::new(CacheOptions { seed, ..CacheOptions::default() });
+        let ttl = Duration::from_secs(300);
+        let lives =
+            |seed| (0..100).map(|n| cache(seed).life(&key(&format!("n{n}")), ttl).as_secs()).collect::<Vec<_>>();
+        let one = lives(1);
+        assert!(one.iter().all(|life| (240..=360).contains(life)), "{one:?}");
+        assert!(one.iter().any(|life| *life < 260) && one.iter().any(|life| *life > 340), "{one:?}");
+        assert_ne!(one, lives(2));
+        assert_eq!(one, lives(1));
+    }
+}

@@ -22,18 +22,8 @@ pub(super) fn settled(first_seen: Moment, asked: Moment) -> bool {
 
 /// Whether two views of a secret show the same attributes. The version is not compared: listings do not tell it.
 pub(super) fn same(a: &Metadata, b: &Metadata) -> bool {
-    let Metadata {
-        name: _,
-        version: _,
-        enabled,
-        not_before,
-        expires,
-        created,
-        updated,
-        content_type,
-        tags,
-        managed,
-    } = a;
+    let Metadata { name: _, version: _, enabled, not_before, expires, created, updated, content_type, tags, managed } =
+        a;
     let second = |time: Option<OffsetDateTime>| time.map(OffsetDateTime::unix_timestamp);
     *enabled == b.enabled
         && second(*not_before) == second(b.not_before)

@@ -14,7 +14,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-
 use super::CatalogOptions;
 use super::doubt::doubt;
 use super::record::Record;

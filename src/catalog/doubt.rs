@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-
 use super::CatalogOptions;
 use super::directory::Directory;
 use super::glob::Glob;
