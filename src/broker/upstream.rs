@@ -150,7 +150,7 @@ impl Upstream {
                 debug!(vault = %entry.address, secret = %key.name, "read upstream");
                 let sight = self.catalog.sight(&key.vault, &key.name).filter(|_| key.version.is_none());
                 let sight = sight.map(|(metadata, at)| Sight { metadata, at });
-                match self.cache.learn(key, Arc::new(secret), asked, sight.as_ref()) {
+                match self.cache.learn(key, &Arc::new(secret), asked, sight.as_ref()) {
                     Kept::New(held) | Kept::Old(held) => Ok(held),
                 }
             }

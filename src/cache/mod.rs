@@ -154,7 +154,7 @@ impl Cache {
     }
 
     /// Keeps what an upstream read told that began at `asked`. `sight` is what the last listing showed of it.
-    pub fn learn(&self, key: Key, secret: Arc<Secret>, asked: Moment, sight: Option<&Sight>) -> Kept {
+    pub fn learn(&self, key: Key, secret: &Arc<Secret>, asked: Moment, sight: Option<&Sight>) -> Kept {
         let now = Moment::now();
         let life = self.life(&key, self.options.ttl);
         let mut kept = None;
@@ -174,7 +174,7 @@ impl Cache {
             let listed = sight.filter(|sight| stamp::same(&sight.metadata, stamp));
             first_seen = listed.map_or(first_seen, |sight| first_seen.min(sight.at));
             let held = Arc::new(Held::new(Birth {
-                answer: Ok(Arc::clone(&secret)),
+                answer: Ok(Arc::clone(secret)),
                 asked,
                 confirmed: asked,
                 life,
@@ -414,8 +414,8 @@ mod tests {
         let few = Cache::new(CacheOptions { max_entries: 10, ..CacheOptions::default() });
         let small = Cache::new(CacheOptions { max_bytes: 100_000, ..CacheOptions::default() });
         for n in 0..1_000 {
-            few.learn(key(&format!("n{n}")), secret(1), Moment::now(), None);
-            small.learn(key(&format!("n{n}")), secret(9_500), Moment::now(), None);
+            few.learn(key(&format!("n{n}")), &secret(1), Moment::now(), None);
+            small.learn(key(&format!("n{n}")), &secret(9_500), Moment::now(), None);
         }
         few.tidy();
         small.tidy();
