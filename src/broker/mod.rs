@@ -11,6 +11,7 @@
 mod anywhere;
 mod ask;
 mod error;
+mod prefetch;
 mod renewal;
 mod unanswered;
 mod upstream;
@@ -25,12 +26,14 @@ use tokio_util::sync::CancellationToken;
 
 pub use ask::{Ask, Forward, Origin, Reading, Steer};
 pub use error::Error;
+pub use prefetch::Missing;
 pub use view::ViewError;
 
 use crate::cache::{Cache, CacheOptions};
-use crate::catalog::{Catalog, Entry, Lookup};
+use crate::catalog::{Catalog, Entry, Lookup, Pattern};
 use crate::metrics::Metrics;
 use crate::secret::{Metadata, Reference, SecretName, SecretValue, VaultName};
+use prefetch::Prefetch;
 use upstream::Upstream;
 
 /// How the broker reads.
@@ -40,6 +43,8 @@ pub struct BrokerOptions {
     pub cache: CacheOptions,
     /// Which vault wins a bare name that several hold: the first of these that holds it. Empty: none does.
     pub order: Vec<VaultName>,
+    /// Read before anybody asks.
+    pub prefetch: Vec<Pattern>,
     /// Calls at once to one vault; more wait their turn.
     pub reads_at_once: usize,
     /// The longest one read may take, its turn and its retries included.
@@ -53,6 +58,7 @@ impl Default for BrokerOptions {
         Self {
             cache: CacheOptions::default(),
             order: Vec::new(),
+            prefetch: Vec::new(),
             reads_at_once: 32,
             read_limit: Duration::from_secs(15),
             reads_in_all: 4_096,
@@ -69,6 +75,7 @@ struct Inner {
     catalog: Catalog,
     upstream: Upstream,
     order: Vec<VaultName>,
+    prefetch: Arc<Prefetch>,
     metrics: Metrics,
 }
 
@@ -95,17 +102,24 @@ impl Broker {
     /// A broker over that catalog, with an empty cache.
     #[must_use]
     pub fn new(catalog: Catalog, options: BrokerOptions, metrics: Metrics) -> Self {
-        let BrokerOptions { cache, order, reads_at_once, read_limit, reads_in_all } = options;
+        let BrokerOptions { cache, order, prefetch, reads_at_once, read_limit, reads_in_all } = options;
         let limits = upstream::Limits { reads_at_once, read_limit, reads_in_all };
         let upstream = Upstream::new(catalog.clone(), Cache::new(cache), limits, metrics.clone());
-        let listener = upstream.clone();
-        catalog.observe(move |listing| renewal::take_in(&listener, listing));
-        Self(Arc::new(Inner { catalog, upstream, order, metrics }))
+        let prefetch = Arc::new(Prefetch::new(prefetch));
+        let (listener, declared) = (upstream.clone(), Arc::clone(&prefetch));
+        catalog.observe(move |listing| renewal::take_in(&listener, &declared, listing));
+        Self(Arc::new(Inner { catalog, upstream, order, prefetch, metrics }))
     }
 
     /// Renews what is in use ahead of its expiry, until it is told to stop. To be run once.
     pub async fn run(self, shutdown: CancellationToken) {
-        renewal::run(self.0.upstream.clone(), shutdown).await;
+        renewal::run(&self.0.upstream, &self.0.prefetch, shutdown).await;
+    }
+
+    /// The declared secrets that are not held. Empty: those that were declared are there.
+    #[must_use]
+    pub fn missing(&self) -> Vec<Missing> {
+        self.0.prefetch.missing(&self.0.upstream)
     }
 
     /// What exists, and searching it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::prefetch::Prefetch;
 use super::upstream::Upstream;
 use crate::catalog::{Listing, Lookup};
 use crate::clock::Moment;
@@ -14,13 +15,16 @@ use crate::clock::Moment;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Renews what is due until it is told to stop.
-pub(super) async fn run(upstream: Upstream, shutdown: CancellationToken) {
+pub(super) async fn run(upstream: &Upstream, prefetch: &Prefetch, shutdown: CancellationToken) {
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
-            _ = looks.tick() => renew_due(&upstream),
+            _ = looks.tick() => {
+                renew_due(upstream);
+                prefetch.renew(upstream);
+            }
         }
     }
 }
@@ -40,10 +44,13 @@ fn renew_due(upstream: &Upstream) {
 }
 
 /// Takes in a listing: what it proves unchanged is as good as read, what it shows changed or gone is read again.
-pub(super) fn take_in(upstream: &Upstream, listing: &Listing) {
+pub(super) fn take_in(upstream: &Upstream, prefetch: &Prefetch, listing: &Listing) {
     if listing.failure.is_some() {
         return;
     }
     upstream.cache().listed(&listing.vault, listing.began, |name| listing.metadata(name));
     renew_due(upstream);
+    if let Lookup::Found(entry) = upstream.catalog().vault(&listing.vault) {
+        prefetch.take_in(upstream, &entry, listing);
+    }
 }

@@ -46,7 +46,7 @@ pub struct CacheOptions {
     pub max_entries: u64,
     /// The most bytes held: values, with an allowance for what stands around each.
     pub max_bytes: u64,
-    /// What the jitter is drawn from.
+    /// What the jitter is drawn from: to be different in every sidecar of a fleet.
     pub seed: u64,
 }
 
@@ -356,8 +356,8 @@ impl Cache {
         about.mul_f64(1.0 - spread + 2.0 * spread * self.draw(key))
     }
 
-    /// A number in 0..=1, always the same for the same seed and words.
-    fn draw(&self, words: &impl Hash) -> f64 {
+    /// A number in 0..=1, always the same for the same seed and words: what jitter is drawn from.
+    pub(crate) fn draw(&self, words: &impl Hash) -> f64 {
         let mut hasher = DefaultHasher::new();
         self.options.seed.hash(&mut hasher);
         words.hash(&mut hasher);

@@ -89,6 +89,20 @@ impl Rounds {
         self.directory()
     }
 
+    /// Takes in a vault that was known before a restart, with what was known of it, unless a round has told of one of
+    /// that name. It has the address that it had: the bare name, unless an earlier source's vault was recalled with it.
+    pub(super) fn recall(&mut self, source: usize, vault: Arc<dyn Vault>, standing: super::record::Standing) -> bool {
+        let name = bare(vault.info());
+        let known = &mut self.sources[source].known;
+        if known.contains_key(&name) {
+            return false;
+        }
+        let record = Arc::new(Record::new(vault, standing));
+        self.given.entry(name.clone()).or_insert_with(|| record.id.clone());
+        known.insert(name, Sighting { what: Sighted::Live(record), absent_since: None });
+        true
+    }
+
     /// The earliest source has the first right to a bare name, so a later one gets none before the earlier ones have
     /// finished their first round. Until then its vaults are addressed through it.
     fn give_addresses(&mut self) {

@@ -10,11 +10,13 @@ use super::matcher::compile;
 use super::query::{BadQuery, Query};
 
 /// A glob, lower-cased, ready to be matched.
+#[derive(Clone)]
 pub(super) struct Glob {
     text: String,
     whole: Whole,
 }
 
+#[derive(Clone)]
 enum Whole {
     /// What stands before the first star, between stars, and after the last.
     Pieces {

@@ -21,6 +21,7 @@ mod listing;
 mod matcher;
 mod news;
 mod order;
+mod pattern;
 mod query;
 mod record;
 mod rounds;
@@ -37,6 +38,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, Semaphore, watch};
 
 pub use news::{Change, Listing};
+pub use pattern::{BadPattern, Pattern};
 pub use query::{BadQuery, Matching, Query, Sort, SortKey, TagFilter};
 pub use search::{Hit, Page, SecretsPage};
 pub use status::{
@@ -47,9 +49,10 @@ pub use status::{
 use crate::clock::Moment;
 use crate::metrics::Metrics;
 use crate::secret::{Metadata, SecretName, VaultName};
-use crate::vaults::{Source, VaultError};
+use crate::vaults::{Source, VaultError, VaultInfo};
 use directory::{Directory, Rounds};
 use record::Standing;
+use segment::Segment;
 
 /// How often the catalog looks, and how hard.
 #[derive(Debug, Clone)]
@@ -70,6 +73,17 @@ impl Default for CatalogOptions {
             listings_at_once: 64,
         }
     }
+}
+
+/// What is known of one vault, apart from any process.
+#[derive(Debug, Clone)]
+pub struct KnownVault {
+    /// The vault.
+    pub info: VaultInfo,
+    /// When its last whole listing began; `None` if there was none.
+    pub listed: Option<Moment>,
+    /// What that showed.
+    pub secrets: Vec<Metadata>,
 }
 
 /// The catalog: a cheap handle, clones share it. Nothing runs before [`Catalog::run`], [`Catalog::discover`] or
@@ -218,6 +232,51 @@ impl Catalog {
         search::search(&self.shared.directory.load(), query, &self.shared.options)
     }
 
+    /// All that is known, to be carried over a restart.
+    #[must_use]
+    pub fn known(&self) -> Vec<KnownVault> {
+        let directory = self.shared.directory.load();
+        let one = |entry: &Entry| {
+            let standing = entry.record.standing();
+            let whole = standing.known.as_ref().filter(|known| known.whole);
+            let secrets =
+                |known: &record::Known| (0..known.segment.len()).map(|row| known.segment.metadata(row)).collect();
+            KnownVault {
+                info: entry.vault.info().clone(),
+                listed: whole.map(|known| known.at),
+                secrets: whole.map_or_else(Vec::new, secrets),
+            }
+        };
+        directory.live.iter().map(one).collect()
+    }
+
+    /// Takes in what was known before a restart: its vaults are served and asked before discovery has found them anew.
+    /// What discovery has found already stays as it is. Returns how many vaults were taken in.
+    pub fn recall(&self, mut known: Vec<KnownVault>) -> usize {
+        // The earliest source has the first right to a bare name.
+        known.sort_by_key(|known| self.shared.sources.iter().position(|source| *source.name() == known.info.source));
+        let mut taken = 0;
+        {
+            let mut rounds = self.shared.lock_rounds();
+            for KnownVault { info, listed, secrets } in known {
+                let source = self.shared.sources.iter().position(|source| *source.name() == info.source);
+                let Some(source) = source else { continue };
+                let Some(vault) = self.shared.sources[source].recall(&info) else { continue };
+                let known =
+                    listed.map(|at| record::Known { segment: Arc::new(Segment::pack(secrets)), at, whole: true });
+                taken += usize::from(rounds.recall(source, vault, Standing { known, ..Standing::default() }));
+            }
+            self.shared.directory.store(Arc::new(rounds.directory()));
+        }
+        self.shared.progress.send_if_modified(|progress| {
+            progress.recalled |= taken > 0;
+            false
+        });
+        self.shared.changed.notify_one();
+        self.shared.count_progress();
+        taken
+    }
+
     /// Bytes that the metadata of all secrets takes, about: what the catalog adds to the process.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
@@ -261,6 +320,7 @@ impl Shared {
             let mut now = Progress {
                 discovery_done: directory.undone.is_empty(),
                 vaults: directory.live.len(),
+                recalled: progress.recalled,
                 ..Progress::default()
             };
             let silent = directory.spoken_for(|_| true, &self.options);

@@ -213,6 +213,8 @@ pub struct Progress {
     pub failed: usize,
     /// Secrets known in all.
     pub secrets: usize,
+    /// Vaults were taken in from before a restart.
+    pub recalled: bool,
 }
 
 /// Something that an answer does without.

@@ -3,6 +3,7 @@
 //! `docker run … get VAULT NAME` must not list every vault of a company to read one value.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -66,7 +67,10 @@ impl Sidecar {
     fn idle(config: &Config) -> Result<Self, Failure> {
         let metrics = Metrics::default();
         let catalog = Catalog::counted(sources(config)?, config.catalog.clone(), metrics.clone());
-        let broker = Broker::new(catalog.clone(), config.broker.clone(), metrics.clone());
+        let mut options = config.broker.clone();
+        // Different in every sidecar of a fleet.
+        options.cache.seed = RandomState::new().hash_one("jitter");
+        let broker = Broker::new(catalog.clone(), options, metrics.clone());
         let router = crate::api::router(State::new(broker.clone(), metrics.clone()));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -193,7 +197,7 @@ impl Progress {
 
     fn show(&self, progress: crate::catalog::Progress) {
         let Some(bar) = &self.0 else { return };
-        let crate::catalog::Progress { discovery_done, vaults, listed, failed, secrets } = progress;
+        let crate::catalog::Progress { discovery_done, vaults, listed, failed, secrets, recalled: _ } = progress;
         bar.set_message(if discovery_done {
             format!("{} of {vaults} vaults listed, {secrets} secrets", listed + failed)
         } else {

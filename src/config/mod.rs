@@ -156,13 +156,21 @@ fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> (Brok
     broker.cache.negative_ttl = cache.read_or("negative_ttl", duration, broker.cache.negative_ttl);
     broker.cache.max_entries = cache.read_or("max_entries", positive, broker.cache.max_entries);
     broker.cache.max_bytes = cache.read_or("max_bytes", size, broker.cache.max_bytes);
+    broker.cache.max_stale = cache.read_or("max_stale", duration, broker.cache.max_stale);
+    if let Some(patterns) = cache.read("prefetch", texts) {
+        for (at, pattern) in patterns.value.iter().enumerate() {
+            match pattern.parse() {
+                Ok(pattern) => broker.prefetch.push(pattern),
+                Err(why) => {
+                    let what = format!("entry {}: {why}", at + 1);
+                    cache.fault_at(patterns.place.clone(), "prefetch", what);
+                }
+            }
+        }
+    }
     let mut catalog = CatalogOptions::default();
     catalog.listing_interval = cache.read_or("listing_interval", interval, catalog.listing_interval);
-    cache.finish(&[
-        ("max_stale", "serving stale values in an outage is not supported by this version"),
-        ("prefetch", "is not supported by this version"),
-        ("snapshot", "is not supported by this version"),
-    ]);
+    cache.finish(&[("snapshot", "is not supported by this version")]);
 
     let mut wire = WireLimits::default();
     let whole = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);

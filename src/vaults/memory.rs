@@ -240,6 +240,10 @@ impl Source for MemorySource {
     async fn discover(&self) -> Discovery {
         Discovery { vaults: self.vaults.clone(), ..Discovery::default() }
     }
+
+    fn recall(&self, info: &VaultInfo) -> Option<Arc<dyn Vault>> {
+        self.vaults.iter().find(|vault| vault.info().id() == info.id()).cloned()
+    }
 }
 
 fn not_found() -> VaultError {

@@ -55,6 +55,11 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// what could not be asked is in [`Discovery::faults`], and the vaults found all the same are in
     /// [`Discovery::vaults`]. The same vault is the same `Arc` in every round.
     async fn discover(&self) -> Discovery;
+
+    /// A vault that an earlier round, perhaps of an earlier process, has found: to be asked before this process has
+    /// discovered anything. Sends nothing. `None`: this source would not ask such a vault. The same `Arc` as later
+    /// rounds give.
+    fn recall(&self, info: &VaultInfo) -> Option<Arc<dyn Vault>>;
 }
 
 /// What one round of discovery found.

@@ -4,13 +4,19 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Unanswered;
-use crate::catalog::{Progress, Reach, VaultStatus};
+use crate::broker::{Broker, Missing};
+use crate::catalog::{Progress, Reach};
 
 /// Why the sidecar is ready, or not yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Readiness {
-    /// Whether the first discovery and the first listing of every vault have ended, well or not.
+    /// Whether every declared secret is held, and the first discovery and listing of every vault have ended, well or
+    /// not, or what was known before a restart stands in for them.
     pub ready: bool,
+    /// Whether what is known comes, in part, from before a restart.
+    pub recalled: bool,
+    /// Declared secrets that are not held, and why.
+    pub missing: Vec<MissingSecret>,
     /// Whether every source has finished its first round of discovery.
     pub discovered: bool,
     /// Vaults that can be asked.
@@ -40,12 +46,29 @@ pub struct SourceReadiness {
     pub secrets: usize,
 }
 
+/// A declared secret that is not held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MissingSecret {
+    /// The secret, or the pattern that may mean some.
+    pub what: String,
+    /// Why: `not-read-yet`, `vault-not-listed`, `not-found`, …
+    pub reason: String,
+}
+
+impl From<&Missing> for MissingSecret {
+    fn from(missing: &Missing) -> Self {
+        Self { what: missing.what.clone(), reason: missing.reason.to_owned() }
+    }
+}
+
 impl Readiness {
-    /// From what the catalog tells.
+    /// From what the broker tells.
     #[must_use]
-    pub fn new(progress: Progress, vaults: &[VaultStatus], unanswered: Vec<Unanswered>) -> Self {
+    pub fn new(broker: &Broker, unanswered: Vec<Unanswered>) -> Self {
+        let (catalog, missing) = (broker.catalog(), broker.missing());
+        let (progress, vaults) = (*catalog.progress().borrow(), catalog.vaults());
         let mut sources: BTreeMap<String, SourceReadiness> = BTreeMap::new();
-        for vault in vaults {
+        for vault in &vaults {
             let source = sources.entry(vault.info.source.to_string()).or_default();
             source.vaults += 1;
             source.secrets += vault.known.map_or(0, |known| known.secrets);
@@ -55,9 +78,11 @@ impl Readiness {
                 Reach::NotYetListed | Reach::ListingFailed(_) => {}
             }
         }
-        let Progress { discovery_done, vaults, listed, failed, secrets } = progress;
+        let Progress { discovery_done, vaults, listed, failed, secrets, recalled: _ } = progress;
         Self {
-            ready: is_ready(progress),
+            ready: is_ready(progress, &missing),
+            recalled: progress.recalled,
+            missing: missing.iter().map(MissingSecret::from).collect(),
             discovered: discovery_done,
             vaults,
             listed,
@@ -69,8 +94,10 @@ impl Readiness {
     }
 }
 
-/// Ready: every source was asked once, and every vault that it told of was listed once or could not be.
+/// Ready: what was declared is held; and every source was asked once, and every vault that it told of was listed once or
+/// could not be, unless what was known before a restart stands in.
 #[must_use]
-pub(in crate::api) fn is_ready(progress: Progress) -> bool {
-    progress.discovery_done && progress.listed + progress.failed >= progress.vaults
+pub(in crate::api) fn is_ready(progress: Progress, missing: &[Missing]) -> bool {
+    let explored = progress.discovery_done && progress.listed + progress.failed >= progress.vaults;
+    (explored || progress.recalled) && missing.is_empty()
 }

@@ -18,7 +18,7 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// Whether the first discovery and the first listing are done. Needs no token unless `verbose` is asked for.
+/// Whether the declared secrets are held, and the first discovery and the first listing are done. Needs no token unless `verbose` is asked for.
 #[utoipa::path(get, path = "/readyz", tag = "health", security((), ("token" = [])), params(
     ("verbose" = Option<bool>, Query, description = "Explain, as JSON, with counts by source and the vaults that could not be asked")
 ), responses(
@@ -41,7 +41,7 @@ pub(super) async fn readyz(extract::State(state): extract::State<State>, uri: Ur
     }
     if verbose {
         let unanswered = state.unanswered().iter().map(Unanswered::from).collect();
-        let readiness = Readiness::new(progress, &catalog.vaults(), unanswered);
+        let readiness = Readiness::new(state.broker(), unanswered);
         let mut response = Json(&readiness).into_response();
         if !readiness.ready {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -49,10 +49,14 @@ pub(super) async fn readyz(extract::State(state): extract::State<State>, uri: Ur
         }
         return Ok(response);
     }
-    if is_ready(progress) {
+    let missing = state.broker().missing();
+    if is_ready(progress, &missing) {
         return Ok("ready\n".into_response());
     }
-    let detail = if progress.discovery_done {
+    let detail = if progress.discovery_done && progress.listed + progress.failed >= progress.vaults {
+        // How many, not which: this is told without a token.
+        format!("{} of the declared secrets are not held yet", missing.len())
+    } else if progress.discovery_done {
         format!("{} of {} vaults are listed", progress.listed + progress.failed, progress.vaults)
     } else {
         "the vaults are still being discovered".to_owned()

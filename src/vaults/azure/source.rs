@@ -223,6 +223,16 @@ impl Source for AzureSource {
         );
         discovery
     }
+
+    fn recall(&self, info: &VaultInfo) -> Option<Arc<dyn Vault>> {
+        let address = VaultAddress::parse(info.uri.as_deref()?, &self.settings.cloud.vault_suffixes)?;
+        let configured = self.configured.contains(&address);
+        if info.source != self.settings.name || !(configured || self.filter.wants(address.name())) {
+            return None;
+        }
+        let info = VaultInfo { configured, ..info.clone() };
+        self.vault(&address, info).ok()
+    }
 }
 
 impl fmt::Debug for AzureSource {

@@ -10,10 +10,9 @@ use time::ext::NumericalDuration as _;
 use tokio::time::sleep;
 
 use super::reads::exact;
-use super::scripted::{DENIED, DOWN, House, Scripted, ask, steered};
+use super::scripted::{DENIED, DOWN, HELD, House, Scripted, ask, steered};
 
 const NOW: Steer = Steer { no_cache: true, max_age: None, only_if_cached: false };
-const HELD: Steer = Steer { no_cache: false, max_age: None, only_if_cached: true };
 
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)

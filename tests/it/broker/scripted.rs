@@ -27,6 +27,8 @@ pub struct Scripted {
     list_error: Mutex<Option<VaultErrorKind>>,
 }
 
+/// Only what is held.
+pub const HELD: Steer = Steer { no_cache: false, max_age: None, only_if_cached: true };
 pub const DENIED: VaultErrorKind = VaultErrorKind::Denied(Denial::Rbac);
 pub const DOWN: VaultErrorKind = VaultErrorKind::Unavailable(Outage::Connection);
 
@@ -148,6 +150,13 @@ impl House {
         #[allow(clippy::disallowed_methods, reason = "ended by the token when the house is dropped")]
         tokio::spawn(broker.clone().run(stop.clone()));
         Self { broker, stop }
+    }
+}
+
+impl House {
+    /// Lists every vault anew: what a broker that came after the first round has missed.
+    pub async fn listed_again(&self) {
+        self.broker.catalog().refresh(None).await;
     }
 }
 
