@@ -87,6 +87,7 @@ pub(super) fn exit_of(code: Code) -> Exit {
         Code::NotFound
         | Code::MethodNotAllowed
         | Code::NotAcceptable
+        | Code::TooSlow
         | Code::TooLarge
         | Code::UnsupportedMediaType
         | Code::Internal
