@@ -60,7 +60,11 @@ pub(super) async fn read(
         Error::NotReady
     } else if unanswered.is_empty() {
         let version_only = listed_somewhere && ask.version.is_some();
-        if version_only { Error::VersionNotFound { name } } else { Error::SecretNotFound { name } }
+        if version_only {
+            Error::VersionNotFound { vault: None, name }
+        } else {
+            Error::SecretNotFound { vault: None, name }
+        }
     } else if ask.steer.only_if_cached {
         Error::NotCached
     } else {

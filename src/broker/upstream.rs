@@ -142,9 +142,9 @@ impl Upstream {
     fn absent(&self, entry: &Entry, ask: &Ask) -> Error {
         let listed = || self.catalog.metadata(entry.id(), &ask.name).is_some();
         if ask.version.is_some() && listed() {
-            Error::VersionNotFound { name: ask.name.clone() }
+            Error::VersionNotFound { vault: Some(entry.address.clone()), name: ask.name.clone() }
         } else {
-            Error::SecretNotFound { name: ask.name.clone() }
+            Error::SecretNotFound { vault: Some(entry.address.clone()), name: ask.name.clone() }
         }
     }
 }
@@ -157,7 +157,7 @@ fn too_long() -> VaultError {
 
 fn failed(entry: &Entry, ask: &Ask, error: VaultError) -> Error {
     if *error.kind() == VaultErrorKind::NotFound {
-        return Error::SecretNotFound { name: ask.name.clone() };
+        return Error::SecretNotFound { vault: Some(entry.address.clone()), name: ask.name.clone() };
     }
     if *error.kind() == VaultErrorKind::Disabled {
         let reference =

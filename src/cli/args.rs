@@ -10,7 +10,7 @@ use super::{demo, emulator};
 
 /// One sidecar, every Azure Key Vault: finds all vaults by itself, caches secrets, and serves them beside an app.
 #[derive(Debug, Parser)]
-#[command(name = "sidekey", version, max_term_width = 110, after_help = AFTER_HELP, disable_help_subcommand = true)]
+#[command(name = "sidekey", version, max_term_width = 110, after_help = AFTER_HELP)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -44,13 +44,13 @@ Variables:
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// The configuration file [variable: SIDEKEY_CONFIG; default: /etc/sidekey/sidekey.toml if it exists]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", display_order = 1000)]
     pub config: Option<PathBuf>,
     /// Tell more on stderr; twice for still more
-    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    #[arg(long, short, global = true, action = clap::ArgAction::Count, display_order = 1001)]
     pub verbose: u8,
     /// No colours [variable: NO_COLOR]
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 1002)]
     pub no_color: bool,
 }
 
@@ -111,8 +111,8 @@ pub enum Output {
 /// How a command that lists prints.
 #[derive(Debug, Clone, Args)]
 pub struct Format {
-    /// How to print [default: table for a terminal, else json]
-    #[arg(long, short, value_name = "FORMAT")]
+    /// table, json, csv or tsv [default: table for a terminal, else json]
+    #[arg(long, short, value_name = "FORMAT", hide_possible_values = true)]
     pub output: Option<Output>,
 }
 
