@@ -2,7 +2,7 @@
 //!
 //! The modules, lowest first; imports point down only, and `tests/it/house.rs` holds that:
 //!
-//! - [`secret`]: names, references, metadata, values. [`metrics`]: what is counted.
+//! - [`secret`]: names, references, metadata, values. [`clock`]: what ages are counted on. [`metrics`]: what is counted.
 //! - [`vaults`]: where secrets live: the `Vault` and `Source` traits, Azure Key Vault, and the reference in memory.
 //! - [`flight`]: one running call per key. [`cache`]: values held, each with its age.
 //! - [`catalog`]: what exists, and searching it.
@@ -22,6 +22,7 @@ pub mod broker;
 pub mod cache;
 pub mod catalog;
 pub mod cli;
+pub mod clock;
 pub mod config;
 #[cfg(feature = "emulator")]
 pub mod emulator;

@@ -62,9 +62,20 @@ pub enum Origin {
     /// It was held.
     Held,
     /// It was read upstream for this reader.
-    Read,
+    Read(Forward),
     /// It was read upstream for another reader who asked at the same time.
-    Collapsed,
+    Collapsed(Forward),
+}
+
+/// Why what was held did not do, as RFC 9211, 2.2 tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forward {
+    /// Nothing was held.
+    Miss,
+    /// What was held had outlived its time to live.
+    Stale,
+    /// The reader would not have it: it asked past the cache, or for something younger.
+    Request,
 }
 
 impl Reading {

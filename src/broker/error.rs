@@ -19,8 +19,8 @@ pub enum Error {
         /// As it was asked for.
         name: SecretName,
     },
-    /// The secret is there, that version is not.
-    #[error("secret {} has no such version", address(name, vault.as_ref()))]
+    /// That version is not there. The secret is, or its vault was not listed, so that nobody can tell.
+    #[error("no such version of secret {} was found", address(name, vault.as_ref()))]
     VersionNotFound {
         /// The vault that was asked; `None`: every one.
         vault: Option<VaultName>,

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 
-pub use ask::{Ask, Origin, Reading, Steer};
+pub use ask::{Ask, Forward, Origin, Reading, Steer};
 pub use error::Error;
 pub use view::ViewError;
 
@@ -125,8 +125,8 @@ impl Broker {
         };
         self.0.metrics.read(match &reading {
             Ok(Reading { origin: Origin::Held, .. }) => "hit",
-            Ok(Reading { origin: Origin::Read, .. }) => "miss",
-            Ok(Reading { origin: Origin::Collapsed, .. }) => "collapsed",
+            Ok(Reading { origin: Origin::Read(_), .. }) => "miss",
+            Ok(Reading { origin: Origin::Collapsed(_), .. }) => "collapsed",
             Err(error) => error.reason(),
         });
         reading

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
-use super::{Ask, Error, Origin, Reading};
+use super::{Ask, Error, Forward, Origin, Reading};
 use crate::cache::{Cache, Held, Key};
 use crate::catalog::{Catalog, Entry};
 use crate::flight::{Board, Flights, Full};
@@ -49,16 +49,17 @@ impl Upstream {
     /// What that vault holds under the name and version asked for.
     pub(super) async fn read(&self, entry: &Entry, ask: &Ask) -> Result<Reading, Error> {
         let key = Key { vault: entry.id().clone(), name: ask.name.clone(), version: ask.version.clone() };
-        if let Some(held) = self.held(&key, ask) {
-            return self.reading(entry, ask, held, Origin::Held);
-        }
+        let why = match self.held(&key, ask) {
+            Ok(held) => return self.reading(entry, ask, held, Origin::Held),
+            Err(why) => why,
+        };
         if ask.steer.only_if_cached {
             return Err(Error::NotCached);
         }
         let board = if ask.steer.no_cache { Board::New } else { Board::Any };
         let flight = self.flights.fly(key.clone(), board, || self.clone().fetch(entry.clone(), key));
         let landed = flight.await.map_err(|Full| Error::Overloaded)?;
-        let origin = if landed.joined { Origin::Collapsed } else { Origin::Read };
+        let origin = if landed.joined { Origin::Collapsed(why) } else { Origin::Read(why) };
         match landed.result {
             Some(Ok(held)) => self.reading(entry, ask, held, origin),
             Some(Err(error)) => Err(failed(entry, ask, error)),
@@ -78,14 +79,17 @@ impl Upstream {
         outcome.map_err(|error| failed(entry, &ask, error))
     }
 
-    /// What is held, if this reader takes it.
-    fn held(&self, key: &Key, ask: &Ask) -> Option<Held> {
+    /// What is held, if this reader takes it; else why it is asked for upstream.
+    fn held(&self, key: &Key, ask: &Ask) -> Result<Held, Forward> {
         if ask.steer.no_cache {
-            return None;
+            return Err(Forward::Request);
         }
-        let held = self.cache.peek(key)?;
+        let held = self.cache.peek(key).ok_or(Forward::Miss)?;
+        if !self.cache.is_fresh(&held) {
+            return Err(Forward::Stale);
+        }
         let young = ask.steer.max_age.is_none_or(|most| held.asked.elapsed() <= most);
-        (young && self.cache.is_fresh(&held)).then_some(held)
+        if young { Ok(held) } else { Err(Forward::Request) }
     }
 
     /// The flight itself: asks the vault once, and stores what it learned.
@@ -138,13 +142,17 @@ impl Upstream {
         Ok(Reading { vault: entry.address.clone(), secret, age, ttl, origin, incomplete: Vec::new() })
     }
 
-    /// Key Vault has one word for a missing secret and a missing version; the catalog can tell them apart.
+    /// Key Vault has one word for a missing secret and a missing version; the catalog can tell them apart. Where it knows
+    /// too little of the vault, only the version is said to be missing, which is true either way.
     fn absent(&self, entry: &Entry, ask: &Ask) -> Error {
+        let name = ask.name.clone();
+        let known = || self.catalog.status(entry.id()).and_then(|status| status.known);
         let listed = || self.catalog.metadata(entry.id(), &ask.name).is_some();
-        if ask.version.is_some() && listed() {
-            Error::VersionNotFound { vault: Some(entry.address.clone()), name: ask.name.clone() }
+        let vault = Some(entry.address.clone());
+        if ask.version.is_some() && (listed() || known().is_none_or(|known| !known.whole)) {
+            Error::VersionNotFound { vault, name }
         } else {
-            Error::SecretNotFound { vault: Some(entry.address.clone()), name: ask.name.clone() }
+            Error::SecretNotFound { vault, name }
         }
     }
 }

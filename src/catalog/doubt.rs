@@ -25,12 +25,13 @@ pub(super) fn beyond(directory: &Directory, vaults: Option<&Glob>) -> Vec<Unansw
     let faults = directory.faults.iter().map(|DiscoveryFault { source, error }| {
         of_source(source, error.reason(), format!("discovery is short: {error}"))
     });
-    let skipped = directory.out_of_reach().filter(|skipped| covers(vaults, &skipped.address, &skipped.info.id())).map(
-        |SkippedVault { address, info, reason }| Unanswered {
+    let skipped = directory
+        .out_of_reach(|entry| covers(vaults, &entry.address, entry.id()))
+        .filter(|skipped| covers(vaults, &skipped.address, &skipped.info.id()))
+        .map(|SkippedVault { address, info, reason }| Unanswered {
             vault: Some(address.clone()),
             ..of_source(&info.source, reason.code(), reason.to_string())
-        },
-    );
+        });
     sources.chain(faults).chain(skipped).collect()
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use super::record::Record;
+use crate::metrics::Metrics;
 use crate::secret::Metadata;
 use crate::vaults::{Outage, VaultError, VaultErrorKind};
 
@@ -25,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Lists the vault, starting not before this call: waits for its running listing, if there is one, and then for one of
 /// `slots`. Callers that waited together share the next listing.
-pub(super) async fn list(record: &Record, slots: &Semaphore) {
+pub(super) async fn list(record: &Record, slots: &Semaphore, metrics: &Metrics) {
     let begun = record.begun.load(Ordering::Acquire);
     let _turn = record.turn.lock().await;
     if record.ended.load(Ordering::Acquire) > begun {
@@ -48,6 +49,7 @@ pub(super) async fn list(record: &Record, slots: &Semaphore) {
             tracing::warn!(vault = %record.id, reason = error.reason(), known = rows.len(), "vault not listed: {error}");
         }
     }
+    metrics.upstream("list", outcome.as_ref().map_or_else(VaultError::reason, |()| "ok"));
     record.listed(began, rows, &outcome);
     record.ended.store(number, Ordering::Release);
 }

@@ -42,6 +42,7 @@ pub use status::{
     Unanswered, VaultStatus,
 };
 
+use crate::metrics::Metrics;
 use crate::secret::{Metadata, SecretName, VaultName};
 use crate::vaults::{Source, VaultError};
 use directory::{Directory, Rounds};
@@ -68,7 +69,8 @@ impl Default for CatalogOptions {
     }
 }
 
-/// The catalog: a cheap handle, clones share it. Nothing runs before [`Catalog::run`] or [`Catalog::refresh`].
+/// The catalog: a cheap handle, clones share it. Nothing runs before [`Catalog::run`], [`Catalog::discover`] or
+/// [`Catalog::refresh`].
 #[derive(Clone)]
 pub struct Catalog {
     shared: Arc<Shared>,
@@ -85,6 +87,7 @@ struct Shared {
     changed: Notify,
     progress: watch::Sender<Progress>,
     slots: Semaphore,
+    metrics: Metrics,
 }
 
 impl Catalog {
@@ -92,6 +95,12 @@ impl Catalog {
     /// sources know.
     #[must_use]
     pub fn new(sources: Vec<Arc<dyn Source>>, options: CatalogOptions) -> Self {
+        Self::counted(sources, options, Metrics::default())
+    }
+
+    /// The same, with its listings and rounds of discovery counted.
+    #[must_use]
+    pub fn counted(sources: Vec<Arc<dyn Source>>, options: CatalogOptions, metrics: Metrics) -> Self {
         let rounds = Rounds::new(sources.iter().map(|source| source.name().clone()));
         let progress = Progress { discovery_done: sources.is_empty(), ..Progress::default() };
         let shared = Shared {
@@ -103,6 +112,7 @@ impl Catalog {
             slots: Semaphore::new(options.listings_at_once.max(1)),
             options,
             sources,
+            metrics,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -136,11 +146,13 @@ impl Catalog {
         let skipped = directory.skipped.iter().map(|skipped| VaultStatus {
             address: skipped.address.clone(),
             info: skipped.info.clone(),
+            duplicate_of: None,
             reach: Reach::Skipped(skipped.reason.clone()),
             known: None,
             read: ReadState::Unknown,
         });
-        let mut all: Vec<_> = directory.live.iter().map(status_of).chain(skipped).collect();
+        let mut all: Vec<_> =
+            (0..directory.live.len()).map(|index| status_of(&directory, index)).chain(skipped).collect();
         all.sort_by(|a, b| a.address.cmp(&b.address));
         all
     }
@@ -148,7 +160,8 @@ impl Catalog {
     /// One vault's status; `None` if the address means none that can be asked.
     #[must_use]
     pub fn status(&self, vault: &VaultName) -> Option<VaultStatus> {
-        self.shared.directory.load().find(vault).map(status_of)
+        let directory = self.shared.directory.load();
+        directory.index(vault).map(|index| status_of(&directory, index))
     }
 
     /// What the last listing told of a secret. `None` says nothing about a vault that could not be listed.
@@ -228,12 +241,15 @@ impl Shared {
                 vaults: directory.live.len(),
                 ..Progress::default()
             };
-            for entry in &directory.live {
+            let silent = directory.spoken_for(|_| true, &self.options);
+            for (index, entry) in directory.live.iter().enumerate() {
                 let standing = entry.record.standing();
                 let listed = standing.known.as_ref().is_some_and(|known| known.whole);
                 now.listed += usize::from(listed);
                 now.failed += usize::from(!listed && standing.failure.is_some());
-                now.secrets += standing.secrets();
+                if !silent.contains(&index) {
+                    now.secrets += standing.secrets();
+                }
             }
             std::mem::replace(progress, now) != now
         });
@@ -244,7 +260,8 @@ impl Shared {
     }
 }
 
-fn status_of(entry: &Entry) -> VaultStatus {
+fn status_of(directory: &Directory, index: usize) -> VaultStatus {
+    let entry = &directory.live[index];
     let standing: Arc<Standing> = entry.record.standing();
     let reach = match (&standing.failure, &standing.known) {
         (Some(error), _) => Reach::ListingFailed(error.clone()),
@@ -260,6 +277,7 @@ fn status_of(entry: &Entry) -> VaultStatus {
     VaultStatus {
         address: entry.address.clone(),
         info: entry.vault.info().clone(),
+        duplicate_of: directory.duplicate_of(index).cloned(),
         reach,
         known,
         read: standing.read.clone(),

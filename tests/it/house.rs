@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 
 /// Lower may not import higher; equals may not import each other.
 const LAYERS: &[(&str, u8)] = &[
+    ("clock", 0),
     ("secret", 0),
     ("metrics", 0),
     ("flight", 0),
     ("vaults", 1),
+    ("budget", 2),
+    ("snapshot", 2),
     ("cache", 2),
     ("catalog", 2),
     ("emulator", 2),

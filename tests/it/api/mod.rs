@@ -115,7 +115,7 @@ impl House {
         let name: SourceName = "test".parse().unwrap();
         let vaults = self.vaults.iter().map(|vault| Arc::clone(vault) as Arc<dyn Vault>).collect();
         let source: Arc<dyn Source> = Arc::new(MemorySource::new(name, vaults));
-        Catalog::new(vec![source], CatalogOptions::default())
+        Catalog::counted(vec![source], CatalogOptions::default(), self.metrics.clone())
     }
 
     /// The routes over a catalog that is not discovered yet.

@@ -3,4 +3,5 @@
 mod anywhere;
 mod reads;
 mod scripted;
+mod twins;
 mod views;

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
-use sidekey::broker::{BrokerOptions, Error, Origin, Steer};
+use sidekey::broker::{BrokerOptions, Error, Forward, Origin, Steer};
 use sidekey::cache::CacheOptions;
 use sidekey::vaults::VaultErrorKind;
 use tokio::time::advance;
@@ -14,7 +14,7 @@ async fn a_value_is_asked_for_once_while_it_is_fresh_and_its_age_is_true() {
     let vault = Scripted::new("s", "pay");
     vault.set("db", "one");
     let house = House::of(&[&vault]).await;
-    assert_eq!(house.broker.get(&ask("pay/db")).await.unwrap().origin, Origin::Read);
+    assert_eq!(house.broker.get(&ask("pay/db")).await.unwrap().origin, Origin::Read(Forward::Miss));
     advance(Duration::from_secs(100)).await;
     let held = house.broker.get(&ask("pay/db")).await.unwrap();
     assert_eq!((held.origin, held.age, held.ttl), (Origin::Held, Duration::from_secs(100), 200));
@@ -22,7 +22,7 @@ async fn a_value_is_asked_for_once_while_it_is_fresh_and_its_age_is_true() {
     vault.set("db", "two");
     advance(Duration::from_secs(200)).await;
     let read = house.broker.get(&ask("pay/db")).await.unwrap();
-    assert_eq!((read.origin, read.secret.value.expose()), (Origin::Read, &b"two"[..]));
+    assert_eq!((read.origin, read.secret.value.expose()), (Origin::Read(Forward::Stale), &b"two"[..]));
     assert_eq!(vault.gets(), 2);
 }
 

@@ -31,7 +31,16 @@ pub const DOWN: VaultErrorKind = VaultErrorKind::Unavailable(Outage::Connection)
 
 impl Scripted {
     pub fn new(source: &str, name: &str) -> Arc<Self> {
+        Self::of(VaultInfo::new(source.parse().unwrap(), name.parse().unwrap()))
+    }
+
+    /// The same, at that address.
+    pub fn at(source: &str, name: &str, uri: &str) -> Arc<Self> {
         let info = VaultInfo::new(source.parse().unwrap(), name.parse().unwrap());
+        Self::of(VaultInfo { uri: Some(uri.to_owned()), ..info })
+    }
+
+    fn of(info: VaultInfo) -> Arc<Self> {
         Arc::new(Self {
             inner: MemoryVault::new(info),
             gets: AtomicUsize::new(0),
