@@ -22,6 +22,7 @@ fn help_is_an_answer_and_a_wrong_command_line_is_64() {
     let own = sidekey(["search", "--help"]);
     let at = |flag: &str| own.text().find(flag).unwrap_or_else(|| panic!("{flag}: {}", own.text()));
     assert!(at("--match") < at("--all") && at("--all") < at("--output") && at("--direct") < at("--config"));
+    assert!(at("--no-color") < at("-h, --help"));
     assert_eq!(sidekey(["help", "search"]).text(), own.text());
     for (line, told) in [
         ("", "Usage: sidekey"),
