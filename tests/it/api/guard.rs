@@ -172,6 +172,7 @@ async fn what_proxies_and_browsers_add_is_refused_on_every_way_in() {
         "Via: 1.1 proxy",
         "X-Original-URL: /v1/secrets/a",
         "X-Original-Host: x",
+        "X-Rewrite-URL: /v1/secrets/a",
         "CF-Connecting-IP: 1.2.3.4",
         "CF-Ray: x",
         "True-Client-IP: 1.2.3.4",
