@@ -46,12 +46,15 @@ pub struct Reading {
     pub vault: VaultName,
     /// The secret; one copy, shared by all its readers.
     pub secret: Arc<Secret>,
-    /// Time since the upstream read that this value came with began. Restarts on nothing else.
+    /// Time since the value was last known to be true: since an upstream read of it began, or a listing that proved it
+    /// unchanged.
     pub age: Duration,
     /// What is left of its time to live, in whole seconds; negative once it is over.
     pub ttl: i64,
     /// Where it came from.
     pub origin: Origin,
+    /// Why it is no longer fresh, if it is not; a stable word for machines.
+    pub stale: Option<&'static str>,
     /// Vaults that could not be asked whether they hold the name too; only in an any-vault read.
     pub incomplete: Vec<Unanswered>,
 }

@@ -14,12 +14,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::CatalogOptions;
 use super::doubt::doubt;
 use super::record::Record;
 use super::status::{DiscoveryFault, Entry, Lookup, ReadState, SkippedVault};
+use crate::clock::Moment;
 use crate::secret::{SourceName, VaultName};
 use crate::vaults::{Discovery, SkipReason, Vault, VaultError, VaultInfo};
 
@@ -49,7 +48,7 @@ struct SourceRounds {
 struct Sighting {
     what: Sighted,
     /// The first complete round in a row that did not show it.
-    absent_since: Option<Instant>,
+    absent_since: Option<Moment>,
 }
 
 #[derive(Debug)]
@@ -84,7 +83,7 @@ impl Rounds {
     }
 
     /// Takes in one source's round and gives addresses to what is new. Vaults that left are told so.
-    pub(super) fn absorb(&mut self, source: usize, round: Discovery, now: Instant) -> Directory {
+    pub(super) fn absorb(&mut self, source: usize, round: Discovery, now: Moment) -> Directory {
         self.sources[source].absorb(round, now);
         self.give_addresses();
         self.directory()
@@ -163,7 +162,7 @@ impl Rounds {
 }
 
 impl SourceRounds {
-    fn absorb(&mut self, round: Discovery, now: Instant) {
+    fn absorb(&mut self, round: Discovery, now: Moment) {
         let complete = round.faults.is_empty();
         self.done = true;
         self.faults = round.faults;
@@ -260,7 +259,7 @@ impl Directory {
 
     /// Of the live vaults that `counts`, those that another one speaks for: the same vault as seen by another source.
     pub(super) fn spoken_for(&self, counts: impl Fn(&Entry) -> bool, options: &CatalogOptions) -> Vec<usize> {
-        let now = Instant::now();
+        let now = Moment::now();
         let mut silent = Vec::new();
         for entries in &self.shared {
             let counted = entries.iter().copied().filter(|index| counts(&self.live[*index]));

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::CatalogOptions;
 use super::directory::Directory;
 use super::glob::Glob;
 use super::record::Standing;
 use super::status::{DISCOVERING, DiscoveryFault, Entry, NOT_LISTED_YET, OVERDUE, SkippedVault, Unanswered};
+use crate::clock::Moment;
 use crate::secret::{SourceName, VaultName};
 
 /// Whether a glob on vaults is about this one.
@@ -36,7 +35,7 @@ pub(super) fn beyond(directory: &Directory, vaults: Option<&Glob>) -> Vec<Unansw
 }
 
 /// Why what is known of a vault may not be the truth now; `None`: it is, as of its last listing.
-pub(super) fn doubt(entry: &Entry, standing: &Standing, now: Instant, options: &CatalogOptions) -> Option<Unanswered> {
+pub(super) fn doubt(entry: &Entry, standing: &Standing, now: Moment, options: &CatalogOptions) -> Option<Unanswered> {
     let age = standing.age(now);
     let (reason, detail) = match (&standing.failure, age) {
         (Some(error), _) => (error.reason(), error.to_string()),

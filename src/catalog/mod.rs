@@ -19,6 +19,7 @@ mod filter;
 mod glob;
 mod listing;
 mod matcher;
+mod news;
 mod order;
 mod query;
 mod record;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, Semaphore, watch};
 
+pub use news::{Change, Listing};
 pub use query::{BadQuery, Matching, Query, Sort, SortKey, TagFilter};
 pub use search::{Hit, Page, SecretsPage};
 pub use status::{
@@ -42,6 +44,7 @@ pub use status::{
     Unanswered, VaultStatus,
 };
 
+use crate::clock::Moment;
 use crate::metrics::Metrics;
 use crate::secret::{Metadata, SecretName, VaultName};
 use crate::vaults::{Source, VaultError};
@@ -88,7 +91,11 @@ struct Shared {
     progress: watch::Sender<Progress>,
     slots: Semaphore,
     metrics: Metrics,
+    observers: Mutex<Vec<Observer>>,
 }
+
+/// Told of every listing that ended, on the task that listed.
+type Observer = Arc<dyn Fn(&Listing) + Send + Sync>;
 
 impl Catalog {
     /// A catalog of what these sources hold. The order of sources decides which vault has a bare name that several
@@ -113,8 +120,14 @@ impl Catalog {
             options,
             sources,
             metrics,
+            observers: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Tells `observer` of every listing that ends from now on. It is called on the task that listed and must be quick.
+    pub fn observe(&self, observer: impl Fn(&Listing) + Send + Sync + 'static) {
+        self.shared.lock_observers().push(Arc::new(observer));
     }
 
     /// Resolves when every source has finished its first round of discovery, well or not.
@@ -171,6 +184,15 @@ impl Catalog {
         let standing = directory.find(vault)?.record.standing();
         let segment = &standing.known.as_ref()?.segment;
         Some(segment.metadata(segment.find(name.as_str())?))
+    }
+
+    /// The same, with the moment at which that listing began; only a whole one counts.
+    #[must_use]
+    pub fn sight(&self, vault: &VaultName, name: &SecretName) -> Option<(Metadata, Moment)> {
+        let directory = self.shared.directory.load();
+        let standing = directory.find(vault)?.record.standing();
+        let known = standing.known.as_ref().filter(|known| known.whole)?;
+        Some((known.segment.metadata(known.segment.find(name.as_str())?), known.at))
     }
 
     /// Which vaults hold a secret of that name, and which might.
@@ -253,6 +275,10 @@ impl Shared {
             }
             std::mem::replace(progress, now) != now
         });
+    }
+
+    fn lock_observers(&self) -> std::sync::MutexGuard<'_, Vec<Observer>> {
+        self.observers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_rounds(&self) -> std::sync::MutexGuard<'_, Rounds> {

@@ -12,11 +12,12 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::join_all;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::record::Record;
 use super::{Catalog, listing};
+use crate::clock::Moment;
 use crate::secret::VaultName;
 use crate::vaults::{Discovery, Outage, VaultError, VaultErrorKind};
 
@@ -107,8 +108,14 @@ impl Catalog {
     }
 
     async fn list(&self, record: &Record) {
-        listing::list(record, &self.shared.slots, &self.shared.metrics).await;
+        let ended = listing::list(record, &self.shared.slots, &self.shared.metrics).await;
         self.shared.count_progress();
+        if let Some(listing) = ended {
+            let observers = self.shared.lock_observers().clone();
+            for observer in observers {
+                observer(&listing);
+            }
+        }
     }
 
     /// Until the next listing: the interval, or longer where the vault asked for it.
@@ -143,7 +150,7 @@ impl Catalog {
         shared.metrics.upstream("discover", round.faults.first().map_or("ok", VaultError::reason));
         {
             let mut rounds = shared.lock_rounds();
-            shared.directory.store(Arc::new(rounds.absorb(source, round, Instant::now())));
+            shared.directory.store(Arc::new(rounds.absorb(source, round, Moment::now())));
         }
         shared.changed.notify_one();
         shared.count_progress();

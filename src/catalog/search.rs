@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use time::OffsetDateTime;
-use tokio::time::Instant;
 
 use super::CatalogOptions;
 use super::cursor::{Cursor, fingerprint};
@@ -16,6 +15,7 @@ use super::order::{Best, Order, Place};
 use super::query::{BadQuery, Query};
 use super::record::Standing;
 use super::status::{Doubtful, Entry, Holder, Holders, ReadState, Unanswered};
+use crate::clock::Moment;
 use crate::secret::{Metadata, SecretName, VaultName};
 use crate::vaults::{VaultError, VaultErrorKind};
 
@@ -70,7 +70,7 @@ pub(super) fn search(directory: &Directory, query: &Query, options: &CatalogOpti
     let of = fingerprint(query);
     let after = query.cursor.as_deref().map(|cursor| Cursor::decode(cursor, of)).transpose()?;
     let now = query.now.unwrap_or_else(OffsetDateTime::now_utc);
-    let instant = Instant::now();
+    let instant = Moment::now();
 
     let mut unanswered = beyond(directory, vaults.as_ref());
     let unasked = unanswered.iter().filter(|one| one.vault.is_some()).count();
@@ -149,7 +149,7 @@ pub(super) fn secrets(
     let of = fingerprint(&Query { vault: Some(vault.record.id.to_string()), ..Query::default() });
     let after = cursor.map(|cursor| Cursor::decode(cursor, of)).transpose()?;
     let standing = vault.record.standing();
-    let unanswered = doubt(vault, &standing, Instant::now(), options);
+    let unanswered = doubt(vault, &standing, Moment::now(), options);
     let Some(known) = &standing.known else {
         return Ok(SecretsPage { secrets: Vec::new(), total: 0, unanswered, next: None });
     };
@@ -175,7 +175,7 @@ pub(super) fn holders(directory: &Directory, name: &SecretName, options: &Catalo
         discovering: !directory.undone.is_empty(),
         ..Holders::default()
     };
-    let now = Instant::now();
+    let now = Moment::now();
     let silent = directory.spoken_for(|_| true, options);
     for (index, entry) in directory.live.iter().enumerate() {
         if silent.contains(&index) {
@@ -186,7 +186,7 @@ pub(super) fn holders(directory: &Directory, name: &SecretName, options: &Catalo
         if let Some((known, row)) = row {
             let metadata = known.segment.metadata(row);
             let (entry, others) = directory.ways_to(index);
-            holders.held_by.push(Holder { entry, others, metadata, age: now.saturating_duration_since(known.at) });
+            holders.held_by.push(Holder { entry, others, metadata, age: now - known.at });
             continue;
         }
         if doubt(entry, &standing, now, options).is_none() {

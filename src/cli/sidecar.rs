@@ -29,6 +29,7 @@ use crate::vaults::azure::AzureSource;
 /// A sidecar without listeners. Dropping it stops what runs for it.
 pub(super) struct Sidecar {
     pub(super) catalog: Catalog,
+    broker: Broker,
     pub(super) metrics: Metrics,
     pub(super) router: Router,
     tasks: TaskTracker,
@@ -66,17 +67,18 @@ impl Sidecar {
         let metrics = Metrics::default();
         let catalog = Catalog::counted(sources(config)?, config.catalog.clone(), metrics.clone());
         let broker = Broker::new(catalog.clone(), config.broker.clone(), metrics.clone());
-        let router = crate::api::router(State::new(broker, metrics.clone()));
+        let router = crate::api::router(State::new(broker.clone(), metrics.clone()));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let runs = AtomicBool::new(false);
-        Ok(Self { catalog, metrics, router, tasks, runs, _stop_when_dropped: stop.clone().drop_guard(), stop })
+        Ok(Self { catalog, broker, metrics, router, tasks, runs, _stop_when_dropped: stop.clone().drop_guard(), stop })
     }
 
     /// Keeps everything current from now on.
     fn run(&self) {
         if !self.runs.swap(true, Ordering::AcqRel) {
             self.tasks.spawn(self.catalog.clone().run(self.stop.clone()));
+            self.tasks.spawn(self.broker.clone().run(self.stop.clone()));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Reads through the broker, over scripted vaults and a paused clock.
 
 mod anywhere;
+mod freshness;
 mod reads;
 mod scripted;
 mod twins;

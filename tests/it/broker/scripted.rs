@@ -12,6 +12,7 @@ use sidekey::metrics::Metrics;
 use sidekey::secret::{Metadata, Secret, SecretName, Version};
 use sidekey::vaults::memory::{Attributes, MemorySource, MemoryVault};
 use sidekey::vaults::{Denial, Outage, Vault, VaultError, VaultErrorKind, VaultInfo};
+use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -76,6 +77,12 @@ impl Scripted {
         *self.list_error.lock().unwrap() = kind;
     }
 
+    /// Sets a secret whose attributes say that it was written then.
+    pub fn set_at(&self, name: &str, value: &str, written: OffsetDateTime) -> Version {
+        let attributes = Attributes { written: Some(written), ..Attributes::default() };
+        self.inner.set(&name.parse().unwrap(), value, attributes).version.unwrap()
+    }
+
     pub fn gets(&self) -> usize {
         self.gets.load(Ordering::SeqCst)
     }
@@ -137,7 +144,10 @@ impl House {
         #[allow(clippy::disallowed_methods, reason = "ended by the token when the house is dropped")]
         tokio::spawn(catalog.clone().run(stop.clone()));
         catalog.first_round().await;
-        Self { broker: Broker::new(catalog, options, Metrics::default()), stop }
+        let broker = Broker::new(catalog, options, Metrics::default());
+        #[allow(clippy::disallowed_methods, reason = "ended by the token when the house is dropped")]
+        tokio::spawn(broker.clone().run(stop.clone()));
+        Self { broker, stop }
     }
 }
 
