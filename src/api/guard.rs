@@ -12,6 +12,7 @@ use axum::http::header::{AUTHORIZATION, HOST, HeaderName, UPGRADE};
 use axum::http::{HeaderMap, Method, Request, Uri};
 
 use super::problem::{Code, Problem};
+use super::routes;
 use super::token::TokenDigest;
 
 /// How a request came in. Put by the listener into the request's extensions.
@@ -58,9 +59,9 @@ impl Guard {
         match request.method() {
             &Method::CONNECT | &Method::TRACE | &Method::OPTIONS => {
                 let detail = format!("{} is served nowhere", request.method());
-                return Err(Problem::new(Code::MethodNotAllowed, detail).allowing(METHODS));
+                return Err(Problem::new(Code::MethodNotAllowed, detail).allowing(methods(request.uri())));
             }
-            _ => check_upgrade(headers)?,
+            _ => check_upgrade(headers, request.uri())?,
         }
         match connection {
             Connection::Unix(_) => Ok(()),
@@ -89,8 +90,14 @@ impl Guard {
     }
 }
 
-/// What may be asked anywhere.
-const METHODS: &str = "GET, HEAD, POST";
+/// What may be asked there: of the path alone, so that it tells nothing of what exists.
+fn methods(uri: &Uri) -> &'static str {
+    match routes::pattern(uri.path()) {
+        "/v1/resolve" => "POST",
+        "none" => "GET, HEAD, POST",
+        _ => "GET, HEAD",
+    }
+}
 
 /// Answered without a token: they tell one bit, and those who probe have no token. `?verbose` names vaults.
 fn is_probe(uri: &Uri) -> bool {
@@ -129,6 +136,7 @@ fn is_forwarding(name: &HeaderName) -> bool {
         b'x' => {
             name.starts_with("x-forwarded")
                 || name.starts_with("x-original-")
+                || name.starts_with("x-rewrite-")
                 || matches!(name, "x-real-ip" | "x-client-ip" | "x-cluster-client-ip")
         }
         b'c' => name.starts_with("cf-"),
@@ -154,10 +162,13 @@ fn is_from_browser(name: &HeaderName, value: &[u8]) -> bool {
 
 /// An offer of HTTP/2 is passed over, as RFC 9110, 7.8 lets a server do: Java's own client makes it with every first
 /// request. Any other upgrade is a WebSocket or worse.
-fn check_upgrade(headers: &HeaderMap) -> Result<(), Problem> {
+fn check_upgrade(headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
     match headers.get_all(UPGRADE).iter().find(|offer| !offer.as_bytes().eq_ignore_ascii_case(b"h2c")) {
         None => Ok(()),
-        Some(_) => Err(Problem::new(Code::MethodNotAllowed, "no protocol to upgrade to is served").allowing(METHODS)),
+        Some(_) => {
+            let detail = "no protocol to upgrade to is served";
+            Err(Problem::new(Code::MethodNotAllowed, detail).allowing(methods(uri)))
+        }
     }
 }
 

@@ -118,6 +118,7 @@ pub(super) struct PageParameters {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// `next` of the page before.
+    #[param(min_length = 1)]
     cursor: Option<String>,
 }
 
@@ -158,6 +159,7 @@ pub(super) struct SearchParameters {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// `next` of the page before.
+    #[param(min_length = 1)]
     cursor: Option<String>,
 }
 
@@ -211,7 +213,7 @@ const VALUE: &[Code] = &[
     Code::NotCached,
 ];
 
-const RESOLVE: &[Code] = &[Code::TooLarge, Code::UnsupportedMediaType];
+const RESOLVE: &[Code] = &[Code::TooSlow, Code::TooLarge, Code::UnsupportedMediaType];
 
 impl IntoResponses for CommonResponses {
     fn responses() -> Responses {

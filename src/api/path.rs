@@ -56,14 +56,23 @@ pub(super) type Parameter<'q> = (Cow<'q, str>, Cow<'q, str>);
 
 /// The parameters of a query, decoded. Each at most once.
 pub(super) fn parameters(query: Option<&str>) -> Result<Vec<Parameter<'_>>, Problem> {
-    let Some(query) = query else { return Ok(Vec::new()) };
-    let all: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
+    let all = pairs(query)?;
     for (at, (name, _)) in all.iter().enumerate() {
         if all[..at].iter().any(|(earlier, _)| earlier == name) {
             return Err(bad_parameter(name, "is told twice"));
         }
     }
     Ok(all)
+}
+
+/// The same, where one may be told several times.
+pub(super) fn pairs(query: Option<&str>) -> Result<Vec<Parameter<'_>>, Problem> {
+    let Some(query) = query else { return Ok(Vec::new()) };
+    // Decoding as a form alone would put another character in the place of what is broken.
+    if percent_encoding::percent_decode_str(query).decode_utf8().is_err() {
+        return Err(Problem::new(Code::BadQuery, "in the query: what is percent-encoded there is not UTF-8"));
+    }
+    Ok(url::form_urlencoded::parse(query.as_bytes()).collect())
 }
 
 /// A parameter that is not understood.

@@ -1,7 +1,8 @@
 //! How long a connection is waited for, phase by phase.
 //!
 //! A new connection must bring its first head within [`HEAD`], and so must a later head from its first byte on: who
-//! connects and is silent, or drips, does not hold a place. Between requests a connection may idle for longer.
+//! connects and is silent, or drips, does not hold a place. Between requests a connection may idle for longer. Who asks
+//! and does not take the answer is let go after [`STALL`] without a byte taken.
 //!
 //! A busy connection pays for none of this: no timer is set or moved for a request. One is armed when a head arrives
 //! in pieces; the one for idling is set once and looks, when it rings, whether anything was asked since.
@@ -18,6 +19,9 @@ use tokio::time::{Instant, Sleep, sleep};
 
 /// From the connection, or from a later head's first byte, to the head's end.
 pub(super) const HEAD: Duration = Duration::from_secs(5);
+
+/// Of an answer that its reader does not take: from one byte taken to the next.
+const STALL: Duration = Duration::from_secs(10);
 
 /// Where a connection is. Shared between its stream and its service.
 #[derive(Clone, Default)]
@@ -79,11 +83,13 @@ pub(super) struct Patient<S> {
     head: Option<Pin<Box<Sleep>>>,
     /// For idling; how many requests there had been when it was last set, if the connection was idle then.
     idle: Option<(Pin<Box<Sleep>>, Option<u64>)>,
+    /// While the peer takes nothing of what is written to it.
+    stall: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Patient<S> {
     pub(super) fn new(stream: S, phase: Phase, keep_alive: Duration) -> Self {
-        Self { stream, phase, keep_alive, head: None, idle: None }
+        Self { stream, phase, keep_alive, head: None, idle: None, stall: None }
     }
 
     /// Whether patience has ended, while nothing is there to be read.
@@ -106,6 +112,16 @@ impl<S> Patient<S> {
         }
         Poll::Pending
     }
+
+    /// What a write came to, or its end if the peer has taken nothing for too long.
+    fn unless_stalled<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stall = None;
+            return written;
+        }
+        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(STALL)));
+        stall.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
@@ -125,7 +141,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.unless_stalled(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -141,7 +158,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.unless_stalled(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -85,6 +85,8 @@ codes! {
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The method is not served at this path";
     /// No representation that the caller accepts.
     NotAcceptable = "not-acceptable", NOT_ACCEPTABLE, "No representation is acceptable";
+    /// The request's body did not come in time.
+    TooSlow = "too-slow", REQUEST_TIMEOUT, "The request did not arrive in time";
     /// Several vaults hold it, and nothing decides.
     Ambiguous = "ambiguous", CONFLICT, "Several vaults hold it";
     /// It exists and is disabled.

@@ -39,7 +39,8 @@ use crate::metrics::Metrics;
 /// Bounds on what callers may hold, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServeOptions {
-    /// Connections at once over all listeners; more wait in the system's queue. 4,096.
+    /// Connections at once to one listener, so that none can be kept busy through another; more wait in the system's
+    /// queue. 4,096.
     pub connections: usize,
     /// How long a connection may idle between two requests, at least; at most twice that. 75 seconds.
     pub keep_alive: Duration,
@@ -68,7 +69,8 @@ struct Serving {
     metrics: Metrics,
     builder: http1::Builder,
     keep_alive: Duration,
-    places: Arc<Semaphore>,
+    /// To each listener.
+    places: usize,
     connections: TaskTracker,
     /// No new requests.
     closing: CancellationToken,
@@ -94,7 +96,7 @@ pub async fn serve(
         metrics,
         builder,
         keep_alive: options.keep_alive,
-        places: Arc::new(Semaphore::new(options.connections)),
+        places: options.connections,
         connections: TaskTracker::new(),
         closing: shutdown,
         cut: CancellationToken::new(),
@@ -119,6 +121,7 @@ pub async fn serve(
 impl Serving {
     async fn accept(self, listener: Listener) {
         let mut pause = FIRST_PAUSE;
+        let places = Arc::new(Semaphore::new(self.places));
         loop {
             let accepted = tokio::select! {
                 () = self.closing.cancelled() => return,
@@ -141,7 +144,7 @@ impl Serving {
             // Not before accepting: a listener that nobody connects to would keep a place from the others.
             let place = tokio::select! {
                 () = self.closing.cancelled() => return,
-                place = Arc::clone(&self.places).acquire_owned() => place.expect("the semaphore is never closed"),
+                place = Arc::clone(&places).acquire_owned() => place.expect("the semaphore is never closed"),
             };
             let serving = self.clone();
             self.connections.spawn(async move {

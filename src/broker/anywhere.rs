@@ -65,7 +65,11 @@ pub(super) async fn read(
     Err(if discovering {
         Error::NotReady
     } else if unanswered.is_empty() {
-        if version_only { Error::VersionNotFound { name } } else { Error::SecretNotFound { name } }
+        if version_only {
+            Error::VersionNotFound { vault: None, name }
+        } else {
+            Error::SecretNotFound { vault: None, name }
+        }
     } else if ask.steer.only_if_cached {
         Error::NotCached
     } else {

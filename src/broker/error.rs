@@ -12,14 +12,18 @@ pub enum Error {
         vault: VaultName,
     },
     /// Every vault that could hold it was asked, and none does.
-    #[error("no secret {name} was found")]
+    #[error("{}", absent(name, vault.as_ref()))]
     SecretNotFound {
+        /// The vault that was asked; `None`: every one.
+        vault: Option<VaultName>,
         /// As it was asked for.
         name: SecretName,
     },
     /// That version is not there. The secret is, or its vault was not listed, so that nobody can tell.
-    #[error("no such version of secret {name} was found")]
+    #[error("no such version of secret {} was found", address(name, vault.as_ref()))]
     VersionNotFound {
+        /// The vault that was asked; `None`: every one.
+        vault: Option<VaultName>,
         /// The secret.
         name: SecretName,
     },
@@ -94,6 +98,17 @@ impl Error {
             Self::View(_) => "field-not-found",
         }
     }
+}
+
+fn absent(name: &SecretName, vault: Option<&VaultName>) -> String {
+    match vault {
+        Some(vault) => format!("vault {vault} has no secret {name}"),
+        None => format!("no secret {name} was found"),
+    }
+}
+
+fn address(name: &SecretName, vault: Option<&VaultName>) -> String {
+    vault.map_or_else(|| name.to_string(), |vault| format!("{vault}/{name}"))
 }
 
 /// Who could not be asked, in one line.

@@ -230,10 +230,11 @@ impl Upstream {
         let name = ask.name.clone();
         let known = || self.catalog.status(entry.id()).and_then(|status| status.known);
         let listed = || self.catalog.metadata(entry.id(), &ask.name).is_some();
+        let vault = Some(entry.address.clone());
         if ask.version.is_some() && (listed() || known().is_none_or(|known| !known.whole)) {
-            Error::VersionNotFound { name }
+            Error::VersionNotFound { vault, name }
         } else {
-            Error::SecretNotFound { name }
+            Error::SecretNotFound { vault, name }
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{demo, emulator};
 
 /// One sidecar, every Azure Key Vault: finds all vaults by itself, caches secrets, and serves them beside an app.
 #[derive(Debug, Parser)]
-#[command(name = "sidekey", version, max_term_width = 110, after_help = AFTER_HELP, disable_help_subcommand = true)]
+#[command(name = "sidekey", version, max_term_width = 110, after_help = format!("Examples:\n{DEMO}{AFTER_HELP}"))]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -20,10 +20,14 @@ pub struct Cli {
     pub global: Global,
 }
 
-const AFTER_HELP: &str = "\
-Examples:
-  sidekey demo                          a believable Azure with a sidecar on it, to try
-  sidekey serve                         the sidecar; signs in with AZURE_TENANT_ID and so on
+/// What the build without the fake Azure does not have.
+const DEMO: &str = if cfg!(feature = "emulator") {
+    "  sidekey demo                          a believable Azure with a sidecar on it, to try\n"
+} else {
+    ""
+};
+
+const AFTER_HELP: &str = "  sidekey serve                         the sidecar; signs in with AZURE_TENANT_ID and so on
   sidekey get pay-prod db-password      the value alone; also pay-prod/db-password, db-password
   sidekey search redis                  which vaults hold it, and who is unreachable
   sidekey search --expires-within 30d   what expires within a month
@@ -44,13 +48,13 @@ Variables:
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// The configuration file [variable: SIDEKEY_CONFIG; default: /etc/sidekey/sidekey.toml if it exists]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", display_order = 900)]
     pub config: Option<PathBuf>,
     /// Tell more on stderr; twice for still more
-    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    #[arg(long, short, global = true, action = clap::ArgAction::Count, display_order = 901)]
     pub verbose: u8,
     /// No colours [variable: NO_COLOR]
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 902)]
     pub no_color: bool,
 }
 
@@ -111,8 +115,8 @@ pub enum Output {
 /// How a command that lists prints.
 #[derive(Debug, Clone, Args)]
 pub struct Format {
-    /// How to print [default: table for a terminal, else json]
-    #[arg(long, short, value_name = "FORMAT")]
+    /// table, json, csv or tsv [default: table for a terminal, else json]
+    #[arg(long, short, value_name = "FORMAT", hide_possible_values = true)]
     pub output: Option<Output>,
 }
 

@@ -61,7 +61,8 @@ pub(super) async fn run(args: &Demo, context: &Context) -> Result<(), Failure> {
         // What is not known by then is told as not known yet, by every command.
         let _ = timeout(PATIENCE, catalog.first_round()).await;
         let progress = *catalog.progress().borrow();
-        match print(greeting(context, &config, port, progress).as_bytes()) {
+        let vaults = catalog.vaults().len();
+        match print(greeting(context, &config, port, vaults, progress).as_bytes()) {
             Ok(()) => std::future::pending().await,
             Err(failure) => failure,
         }
@@ -133,7 +134,13 @@ fn write(file: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// What there is, and commands that work as they stand.
-fn greeting(context: &Context, config: &Config, port: u16, progress: crate::catalog::Progress) -> String {
+fn greeting(
+    context: &Context,
+    config: &Config,
+    port: u16,
+    vaults: usize,
+    progress: crate::catalog::Progress,
+) -> String {
     let quoted =
         |path: &Path| shlex::try_quote(&path.display().to_string()).map(|q| q.into_owned()).unwrap_or_default();
     let socket = config.listen.socket.as_ref().map(|socket| quoted(&socket.path)).unwrap_or_default();
@@ -168,9 +175,9 @@ fn greeting(context: &Context, config: &Config, port: u16, progress: crate::cata
         ("What is missing, and the command that mends it", format!("{program} doctor --config {file}")),
     ];
     let mut text = format!(
-        "sidekey demo: {} vaults, {} of them listed, {} secrets; no real Azure is asked.\n\
+        "sidekey demo: {} vaults, of which {} could be listed, {} secrets; no real Azure is asked.\n\
          Paste these into another terminal. Ctrl-C ends all of it.\n",
-        progress.vaults, progress.listed, progress.secrets
+        vaults, progress.listed, progress.secrets
     );
     for (what, command) in steps {
         text.push_str(&format!("\n# {what}\n{command}\n"));

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::terminal::{print, tell};
 use super::{Context, Exit, Failure};
+use crate::config::cause;
 use crate::emulator::{Emulator, Estate};
 
 /// Run the fake Azure alone: Entra, Resource Manager, Resource Graph and every vault on one TLS port of this machine.
@@ -22,12 +23,18 @@ pub struct EmulatorArgs {
     /// Write the certificate of the authority that clients must trust into this file
     #[arg(long, value_name = "FILE")]
     ca_out: Option<PathBuf>,
+    /// Print the demo's estate, which is the documentation of its format, and end
+    #[arg(long)]
+    print_estate: bool,
     /// Added before every answer, such as 20ms
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     latency: Option<Duration>,
 }
 
 pub(super) async fn run(args: &EmulatorArgs, context: &Context) -> Result<(), Failure> {
+    if args.print_estate {
+        return print(Estate::DEMO.as_bytes());
+    }
     let estate = read_estate(args.estate.as_deref(), args.latency)?;
     let emulator = Emulator::start(estate, bind(args.listen)?)
         .map_err(|error| Failure::new(Exit::Unavailable, format!("the emulator cannot start: {}", error.kind())))?;
@@ -47,8 +54,9 @@ pub(super) fn read_estate(file: Option<&Path>, latency: Option<Duration>) -> Res
     let mut estate = match file {
         None => Estate::demo(time::OffsetDateTime::now_utc()),
         Some(file) => {
-            let text = std::fs::read_to_string(file)
-                .map_err(|error| Failure::new(Exit::Config, format!("estate {}: {}", file.display(), error.kind())))?;
+            let text = std::fs::read_to_string(file).map_err(|error| {
+                Failure::new(Exit::Config, format!("estate {}: {}", file.display(), cause(error.kind())))
+            })?;
             Estate::parse(&text).map_err(|faults| {
                 let lines: Vec<_> = faults.iter().map(|fault| format!("{}: {fault}", file.display())).collect();
                 let s = if faults.len() == 1 { "" } else { "s" };

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 
 use crate::api::Code;
-use crate::config::Faults;
+use crate::config::{Faults, cause};
 
 /// The process's exit code: those of `sysexits.h`, and 1 for an answer that is 'no'.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Failure {
     pub(super) fn io(what: &str, error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::new(Exit::Ok, ""),
-            kind => Self::new(Exit::InputOutput, format!("{what}: {kind}")),
+            kind => Self::new(Exit::InputOutput, format!("{what}: {}", cause(kind))),
         }
     }
 }
@@ -87,6 +87,7 @@ pub(super) fn exit_of(code: Code) -> Exit {
         Code::NotFound
         | Code::MethodNotAllowed
         | Code::NotAcceptable
+        | Code::TooSlow
         | Code::TooLarge
         | Code::UnsupportedMediaType
         | Code::Internal

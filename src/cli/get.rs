@@ -29,7 +29,7 @@ pub struct Get {
     #[arg(long, value_name = "VERSION")]
     version: Option<String>,
     /// One field of a JSON value, by JSON pointer
-    #[arg(long, value_name = "/POINTER")]
+    #[arg(long, value_name = "POINTER")]
     field: Option<String>,
     /// A certificate's key and chain as PEM
     #[arg(long, conflicts_with = "field")]

@@ -1,5 +1,7 @@
 //! `search`: which vaults hold it, when it expires, and who could not be asked. Never values.
 
+use std::num::NonZeroUsize;
+
 use clap::Args;
 use time::OffsetDateTime;
 
@@ -39,7 +41,7 @@ pub struct Search {
     #[arg(long, conflicts_with = "enabled")]
     disabled: bool,
     /// Only those that Key Vault made for certificates; =false: only others
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, hide_possible_values = true)]
     managed: Option<bool>,
     /// Only with this content type
     #[arg(long, value_name = "TYPE")]
@@ -48,7 +50,7 @@ pub struct Search {
     #[arg(long, value_name = "TIME")]
     expires_within: Option<String>,
     /// Only those that have expired; =false: only others
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, hide_possible_values = true)]
     expired: Option<bool>,
     /// Only those that were changed at this time (RFC 3339) or later
     #[arg(long, value_name = "TIME")]
@@ -58,7 +60,7 @@ pub struct Search {
     sort: Option<String>,
     /// At most so many [default: 100]
     #[arg(long, value_name = "N", conflicts_with = "all")]
-    limit: Option<usize>,
+    limit: Option<NonZeroUsize>,
     /// All of them
     #[arg(long)]
     all: bool,
@@ -75,7 +77,7 @@ pub(super) async fn run(args: &Search, context: &Context) -> Result<(), Failure>
     client.prepare(Need::Everything).await;
     let mut answer =
         SearchAnswer { hits: Vec::new(), total: 0, vaults: 0, complete: true, unanswered: Vec::new(), next: None };
-    let wanted = if args.all { usize::MAX } else { args.limit.unwrap_or(Query::USUAL) };
+    let wanted = if args.all { usize::MAX } else { args.limit.map_or(Query::USUAL, NonZeroUsize::get) };
     loop {
         let limit = (wanted - answer.hits.len()).min(Query::MOST).to_string();
         let mut request = Request::v1(&["search"]);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::sidecar::Sidecar;
 use super::{Context, Exit, Failure, folder, trace};
@@ -85,9 +86,20 @@ impl Open {
     /// Serves until the process is told to stop.
     pub(super) async fn serve(self, sidecar: &Sidecar, context: &Context) {
         let (router, metrics) = (sidecar.router.clone(), sidecar.metrics.clone());
-        let options = ServeOptions::default();
+        let options = ServeOptions { connections: places(self.listeners.len()), ..ServeOptions::default() };
         crate::api::serve(self.listeners, router, self.guard, metrics, options, context.shutdown.clone()).await;
     }
+}
+
+/// Connections to each listener, so that all of them together leave file descriptors for the vaults: who fills one
+/// listener, as anybody on the machine may fill TCP, must not keep the callers of another out. The soft limit on
+/// descriptors is for programs that use `select`; it is raised to the hard one.
+fn places(listeners: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let limit = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    (limit / 4 * 3 / listeners.max(1)).clamp(1, ServeOptions::default().connections)
 }
 
 fn tell_source(settings: &AzureSettings) {

@@ -59,8 +59,20 @@ pub(super) fn render(header: &[&str], rows: Vec<Vec<Cell>>, coloured: bool) -> S
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    let lines: Vec<_> = table.lines().map(|line| without_tail(&line)).collect();
     lines.join("\n") + "\n"
+}
+
+/// Without the blanks that fill the last column, which would make a narrow terminal wrap, wherever colours end.
+fn without_tail(line: &str) -> String {
+    let (mut text, mut ends) = (line.trim_end(), String::new());
+    while let Some(start) =
+        text.rfind('\u{1b}').filter(|start| text[*start..].find('m') == Some(text.len() - start - 1))
+    {
+        ends.insert_str(0, &text[start..]);
+        text = text[..start].trim_end();
+    }
+    format!("{text}{ends}")
 }
 
 fn show(cell: &Cell, coloured: bool) -> comfy_table::Cell {
@@ -96,5 +108,20 @@ mod tests {
         let rows = || vec![vec![Cell::new("x").tone(Tone::Bad)]];
         assert!(render(&["A"], rows(), true).contains("\u{1b}["));
         assert!(!render(&["A"], rows(), false).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn no_line_ends_in_blanks_whatever_its_colours() {
+        let rows = vec![
+            vec![Cell::new("x").tone(Tone::Bad), Cell::new("a long note").tone(Tone::Warn)],
+            vec![Cell::new("y").tone(Tone::Dim), Cell::new("short").tone(Tone::Bad)],
+            vec![Cell::new("z"), Cell::new("").tone(Tone::Bad)],
+        ];
+        for line in render(&["A", "NOTE"], rows, true).lines() {
+            let seen = line.split('\u{1b}').map(|part| part.split_once('m').map_or(part, |(_, text)| text));
+            let seen: String = seen.collect();
+            assert_eq!(seen, seen.trim_end(), "{line:?}");
+            assert!(line.ends_with('m') || line == "z", "{line:?}");
+        }
     }
 }

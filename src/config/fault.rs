@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 /// One thing that is wrong with the configuration: which key, where it was set, and what was expected. Never what it
@@ -33,6 +34,14 @@ pub enum Place {
     Flag(&'static str),
     /// Nothing was set, and something must be.
     Unset,
+}
+
+/// What the system said, in words for people: the library's own for a missing file are 'entity not found'.
+pub(crate) fn cause(kind: io::ErrorKind) -> String {
+    match kind {
+        io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        kind => kind.to_string(),
+    }
 }
 
 /// Every fault of a configuration, in the order of the file, then variables, then flags.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::fault::Place;
+use super::fault::{Place, cause};
 use super::kinds::{text, yes_no};
 use super::reader::{Reader, Section};
 use crate::secret::SecretValue;
@@ -166,7 +166,7 @@ fn file_of(reader: &Reader<'_>, variable: &str) -> Option<PathBuf> {
     match std::fs::File::open(&path) {
         Ok(_) => Some(path),
         Err(error) => {
-            let what = format!("the file cannot be read: {}", error.kind());
+            let what = format!("the file cannot be read: {}", cause(error.kind()));
             reader.fault(Place::Variable(variable.to_owned()), "", what);
             None
         }

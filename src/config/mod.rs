@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 use tracing_subscriber::filter::LevelFilter;
 
+pub(crate) use fault::cause;
 pub use fault::{Fault, Faults, Place};
 pub use listen::{Listen, last_resort, runtime_dir};
 pub use reader::Flag;
@@ -93,7 +94,7 @@ impl Config {
             Err(error) => {
                 let what = match error.kind() {
                     std::io::ErrorKind::InvalidData => "the file is not UTF-8".to_owned(),
-                    kind => format!("the file cannot be read: {kind}"),
+                    kind => format!("the file cannot be read: {}", cause(kind)),
                 };
                 Err(Faults(vec![Fault { place: Place::WholeFile(path.to_owned()), key: String::new(), what }]))
             }
@@ -108,6 +109,7 @@ impl Config {
         let (root, syntax) = DeTable::parse_recoverable(text);
         let shown = path.unwrap_or(Path::new(""));
         let reader = Reader::new(shown, text, &inputs.vars, &inputs.flags);
+        let broken = !syntax.is_empty();
         for error in syntax {
             let place =
                 error.span().map_or_else(|| Place::WholeFile(shown.to_owned()), |span| reader.place(span.start));
@@ -117,7 +119,11 @@ impl Config {
             reader.know_variable(name);
         }
         let config = read(&reader, root.get_ref(), path, inputs);
-        let faults = reader.finish();
+        let mut faults = reader.finish();
+        if broken {
+            // What seems to be missing may stand in the part that could not be read.
+            faults.retain(|fault| fault.place != Place::Unset);
+        }
         match config {
             Some(config) if faults.is_empty() => Ok(config),
             _ => Err(Faults(faults)),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{Fault, Place};
+use super::fault::{Fault, Place, cause};
 use super::kinds::Raw;
 use super::vars::Vars;
 
@@ -71,7 +71,10 @@ impl<'a> Reader<'a> {
         let known = self.known_vars.borrow();
         for name in self.vars.names().filter(|name| name.starts_with("SIDEKEY_") && !known.contains(*name)) {
             if !is_kubernetes_service_link(name) {
-                let hint = nearest(name, known.iter().map(String::as_str));
+                // What all of them begin with makes none of them near.
+                let own = |name: &'_ str| name.strip_prefix("SIDEKEY_").map(str::to_owned);
+                let known: Vec<_> = known.iter().filter_map(|name| own(name)).collect();
+                let hint = nearest("SIDEKEY_", &own(name).unwrap_or_default(), known.iter().map(String::as_str));
                 self.fault(Place::Variable(name.to_owned()), "", format!("no such setting{hint}"));
             }
         }
@@ -153,7 +156,7 @@ impl<'r> Section<'r> {
     pub(super) fn readable_file(&self, key: &'static str) -> Option<At<PathBuf>> {
         let at = self.path(key)?;
         if let Err(error) = std::fs::File::open(&at.value).and_then(|file| file.metadata()) {
-            self.fault_at(at.place, key, format!("the file cannot be read: {}", error.kind()));
+            self.fault_at(at.place, key, format!("the file cannot be read: {}", cause(error.kind())));
             return None;
         }
         Some(at)
@@ -184,7 +187,8 @@ impl<'r> Section<'r> {
         let known = self.known.borrow();
         for (key, _) in self.table.into_iter().flatten() {
             if !known.contains(&key.get_ref().as_ref()) {
-                let hint = nearest(key.get_ref(), known.iter().copied().filter(|k| !later.iter().any(|(l, _)| l == k)));
+                let hint =
+                    nearest("", key.get_ref(), known.iter().copied().filter(|k| !later.iter().any(|(l, _)| l == k)));
                 let shown = key.get_ref().escape_debug().to_string();
                 self.fault_at(self.reader.place(key.span().start), &shown, format!("no such key{hint}"));
             }
@@ -236,10 +240,10 @@ impl<'r> Section<'r> {
 }
 
 /// `; did you mean 'ttl'?`, or nothing if nothing is near.
-fn nearest<'k>(wrong: &str, known: impl Iterator<Item = &'k str>) -> String {
+fn nearest<'k>(prefix: &str, wrong: &str, known: impl Iterator<Item = &'k str>) -> String {
     known
         .map(|key| (strsim::damerau_levenshtein(&wrong.to_ascii_lowercase(), &key.to_ascii_lowercase()), key))
         .min()
         .filter(|(distance, key)| *distance <= key.len().max(3) / 3 + 1)
-        .map_or_else(String::new, |(_, key)| format!("; did you mean '{key}'?"))
+        .map_or_else(String::new, |(_, key)| format!("; did you mean '{prefix}{key}'?"))
 }

@@ -125,3 +125,17 @@ fn top_module(file: &Path) -> String {
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
+
+#[test]
+fn the_readme_names_every_problem_code_and_every_command() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    for code in sidekey::api::Code::ALL {
+        let status = code.status().as_u16().to_string();
+        assert!(readme.contains(&format!("`{code}`")), "the README does not tell of {code}");
+        assert!(readme.contains(&format!("| {status}")), "the README does not tell of {status}, {code}'s");
+    }
+    for command in <sidekey::cli::Cli as clap::CommandFactory>::command().get_subcommands() {
+        let name = command.get_name();
+        assert!(readme.contains(&format!("| `{name}")), "the README does not tell of `{name}`");
+    }
+}

@@ -9,7 +9,7 @@ use crate::api::model::{
     SearchAnswer, SecretSummary, SecretsPage, Unanswered, VaultDocument, VaultsAnswer, VersionsAnswer,
 };
 use crate::api::openapi;
-use crate::api::path::{Names, bad_parameter, parameters};
+use crate::api::path::{Names, bad_parameter, pairs, parameters};
 use crate::api::problem::{Code, Problem};
 use crate::broker;
 use crate::catalog::{BadQuery, Query};
@@ -87,7 +87,7 @@ pub(super) async fn search(
     extract::State(state): extract::State<State>,
     uri: Uri,
 ) -> Result<Json<SearchAnswer>, Problem> {
-    let pairs: Vec<_> = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).collect();
+    let pairs = pairs(uri.query())?;
     let query = Query::from_parameters(pairs.iter().map(|(name, value)| (&**name, &**value)));
     let query = query.map_err(|error| bad_query(&error))?;
     let page = state.broker().catalog().search(&query).map_err(|error| bad_query(&error))?;

@@ -13,7 +13,9 @@ use crate::api::path::{bad_parameter, parameters};
 use crate::api::problem::{Code, Problem};
 
 /// Whether the process works. Needs no token.
-#[utoipa::path(get, path = "/livez", tag = "health", security(()), responses((status = 200, description = "It does", body = String, content_type = "text/plain", example = "ok\n")))]
+#[utoipa::path(get, path = "/livez", tag = "health", security(()), responses(
+    (status = 200, description = "It does", body = String, content_type = "text/plain", example = "ok\n"), openapi::CommonResponses
+))]
 pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
@@ -25,7 +27,7 @@ pub(super) async fn livez() -> &'static str {
     (status = 200, description = "They are", content((String = "text/plain", example = "ready\n"), (Readiness = "application/json"))),
     (status = 503, description = "Not yet: not-ready; with `verbose`, the explanation", content(
         (ProblemDocument = "application/problem+json"), (Readiness = "application/json")
-    ), headers(("Retry-After" = u64, description = "Seconds")))
+    ), headers(("Retry-After" = u64, description = "Seconds"))), openapi::CommonResponses
 ))]
 pub(super) async fn readyz(extract::State(state): extract::State<State>, uri: Uri) -> Result<Response, Problem> {
     let catalog = state.broker().catalog();

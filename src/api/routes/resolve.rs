@@ -1,11 +1,14 @@
 //! Many references at once: all of their values, or every failure by its key.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract;
 use axum::http::{HeaderValue, Request, header};
 use axum::response::Response;
+use hyper::body::Body as _;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::api::State;
@@ -19,6 +22,8 @@ use crate::secret::{Reference, SecretValue};
 const MOST_BYTES: usize = 1024 * 1024;
 /// And so many references.
 const MOST: usize = 1_000;
+/// From the head's end to the body's.
+const BODY: Duration = Duration::from_secs(10);
 
 /// The values of all these references, or, if any fails, a problem that tells every failure by its key.
 #[utoipa::path(
@@ -90,9 +95,17 @@ async fn read(request: Request<Body>) -> Result<ResolveRequest, Problem> {
     if !kind.eq_ignore_ascii_case("application/json") {
         return Err(Problem::new(Code::UnsupportedMediaType, "send the header Content-Type: application/json"));
     }
-    let body = to_bytes(request.into_body(), MOST_BYTES).await.map_err(|_| {
-        Problem::new(Code::TooLarge, format!("the body did not arrive whole, or has more than {MOST_BYTES} bytes"))
+    let too_large =
+        || Problem::new(Code::TooLarge, format!("the body did not arrive whole, or has more than {MOST_BYTES} bytes"));
+    let body = request.into_body();
+    // What Content-Length says is believed at once.
+    if body.size_hint().lower() > MOST_BYTES as u64 {
+        return Err(too_large());
+    }
+    let arrived = timeout(BODY, to_bytes(body, MOST_BYTES)).await.map_err(|_| {
+        Problem::new(Code::TooSlow, format!("the body did not arrive within {} seconds", BODY.as_secs()))
     })?;
+    let body = arrived.map_err(|_| too_large())?;
     serde_json::from_slice(&body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         let detail = format!(

@@ -158,7 +158,8 @@ impl View {
                 }
                 ("format", Self::Whole) if value == "pem" => view = Self::Pem,
                 ("format", Self::Whole) => return Err(bad_parameter("format", "must be pem")),
-                ("field" | "format", _) => return Err(bad_parameter(&name, "cannot stand beside field or format")),
+                ("field", _) => return Err(bad_parameter("field", "cannot stand beside `format`")),
+                ("format", _) => return Err(bad_parameter("format", "cannot stand beside `field`")),
                 ("version", _) if versioned => {
                     let parsed = value.parse();
                     version = Some(parsed.map_err(|error| {

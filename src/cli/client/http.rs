@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 use super::{Address, Answer, Request};
-use crate::api::Token;
+use crate::api::{Token, TokenError};
 use crate::cli::{Exit, Failure};
 
 /// Longer than the longest read that a sidecar allows itself.
@@ -61,7 +61,7 @@ impl Http {
             "did not answer in time".to_owned()
         } else {
             match cause(error) {
-                Some(kind) => format!("cannot be reached: {kind}"),
+                Some(kind) => format!("cannot be reached: {}", crate::config::cause(kind)),
                 None => "broke the connection off".to_owned(),
             }
         };
@@ -84,6 +84,7 @@ fn cause(error: &reqwest::Error) -> Option<std::io::ErrorKind> {
 fn bearer(file: &Path) -> Result<HeaderValue, Failure> {
     match Token::load(file) {
         Ok(token) => Ok(token.header()),
+        Err(error @ TokenError::Io { .. }) => Err(Failure::new(Exit::InputOutput, error.to_string())),
         Err(error) => Err(Failure::new(Exit::Denied, error.to_string())),
     }
 }

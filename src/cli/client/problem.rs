@@ -23,7 +23,7 @@ pub(super) fn failure(answer: &Answer) -> Failure {
         if fault.unanswered.len() > SHOWN {
             told.push("'sidekey vaults' tells of all".to_owned());
         }
-        message.push_str(&format!("\n{}", told.join("; ")));
+        message.push_str(&format!("\n  {}", told.join("\n  ")));
         // Nobody let us in anywhere: waiting will not mend that.
         if fault.unanswered.iter().all(|unanswered| crate::cli::warnings::is_refusal(&unanswered.reason)) {
             exit = Exit::Denied;

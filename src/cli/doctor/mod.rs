@@ -201,7 +201,8 @@ fn how(report: &DiscoveryReport, discovery: &Discovery) -> String {
             format!("by listing each subscription, because {because}")
         }
     };
-    let mut text = format!("{route}; {subscriptions} subscriptions, {described} vaults told of");
+    let mut text =
+        format!("{route}; {}, {} told of", count(*subscriptions, "subscription"), count(*described, "vault"));
     if *filtered > 0 {
         text.push_str(&format!(", {filtered} left out by include and exclude"));
     }
@@ -210,6 +211,10 @@ fn how(report: &DiscoveryReport, discovery: &Discovery) -> String {
         text.push_str(&format!(", {configured} named in the configuration"));
     }
     text
+}
+
+fn count(of: usize, what: &str) -> String {
+    format!("{of} {what}{}", if of == 1 { "" } else { "s" })
 }
 
 fn say(line: &str) -> Result<(), Failure> {

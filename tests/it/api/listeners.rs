@@ -302,3 +302,54 @@ async fn connections_beyond_the_most_wait_and_are_served_in_turn() {
     second.read_to_string(&mut answer).await.unwrap();
     assert!(answer.ends_with("ok\n"), "{answer}");
 }
+
+#[tokio::test]
+async fn a_listener_that_is_full_keeps_no_other_from_serving() {
+    let options = ServeOptions { connections: 1, ..ServeOptions::default() };
+    let running = Running::start_with(House::new(&["pay"]).open().await, options).await;
+    let mut holds = running.tcp().await;
+    holds
+        .write_all(format!("GET /livez HTTP/1.1\r\nHost: localhost:{}\r\n\r\n", running.port).as_bytes())
+        .await
+        .unwrap();
+    assert!(holds.read(&mut [0; 4096]).await.unwrap() > 0);
+    let mut other = running.unix().await;
+    other.write_all(b"GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    other.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("ok\n"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_waited_for_ten_seconds() {
+    let running = Running::start(House::new(&["pay"]).open().await).await;
+    let began = tokio::time::Instant::now();
+    let mut drips = running.unix().await;
+    let head = "POST /v1/resolve HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length";
+    drips.write_all(format!("{head}: 20\r\n\r\n{{\"refs\"").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    drips.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("\"code\":\"too-slow\""), "{answer}");
+    assert_eq!(began.elapsed().as_secs(), 10);
+
+    // One that says itself that it is too large is not waited for at all.
+    let mut large = running.unix().await;
+    large.write_all(format!("{head}: 99999999999\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    large.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert_eq!(began.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_and_does_not_take_the_answers_is_let_go() {
+    let house = House::new(&["pay"]);
+    house.set("pay", "large", vec![b'x'; 24 * 1024]);
+    let running = Running::start(house.open().await).await;
+    let began = tokio::time::Instant::now();
+    let mut takes_nothing = running.unix().await;
+    let asked = b"GET /v1/secrets/large HTTP/1.1\r\n\r\n".repeat(10_000);
+    // Ends when the connection is cut: it never takes all of these.
+    assert!(takes_nothing.write_all(&asked).await.is_err());
+    assert_eq!(began.elapsed().as_secs(), 10);
+}

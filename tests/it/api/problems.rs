@@ -168,3 +168,21 @@ async fn methods_that_are_not_served_are_refused_with_those_that_are() {
     assert_eq!(answer.header("allow"), Some("POST"));
     post(&router, "/v1/resolve", r#"{"refs":{}}"#).await;
 }
+
+#[tokio::test]
+async fn a_query_that_is_no_text_is_refused_and_so_are_two_views_at_once() {
+    let house = House::new(&["pay"]);
+    house.set("pay", "a", "1");
+    let router = house.open().await;
+    for path in ["/v1/search?q=%ff", "/v1/secrets/a?version=%c3%28", "/v1/vaults?%80"] {
+        let problem = get(&router, path).await.problem(400, "bad-query");
+        assert!(problem["detail"].as_str().unwrap().contains("not UTF-8"), "{problem}");
+    }
+    for (path, told) in [
+        ("field=/x&format=pem", "`format` cannot stand beside `field`"),
+        ("format=pem&field=/x", "`field` cannot stand beside `format`"),
+    ] {
+        let problem = get(&router, &format!("/v1/secrets/a?{path}")).await.problem(400, "bad-query");
+        assert!(problem["detail"].as_str().unwrap().contains(told), "{problem}");
+    }
+}

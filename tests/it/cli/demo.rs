@@ -22,6 +22,7 @@ fn every_command_that_the_demo_prints_works_as_printed_and_nothing_outlives_it()
     let greeting = demo.read_until("ready");
     let commands = printed(&greeting);
     assert!(commands.len() >= 10, "{greeting}");
+    assert!(greeting.starts_with("sidekey demo: 10 vaults, of which 7 could be listed, 298 secrets;"), "{greeting}");
     let run = |about: &str| {
         let (_, line) = commands.iter().find(|(what, _)| what.contains(about)).unwrap_or_else(|| panic!("{about}"));
         paste(line)

@@ -1,5 +1,6 @@
 //! The sidecar as a process: what it says, what it never says, and how it ends.
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Stdio;
 
 use sidekey::emulator::{Effect, Endpoint, Fault};
@@ -70,4 +71,35 @@ fn a_request_under_way_is_waited_for_until_a_second_signal_ends_it() {
     }
     assert_eq!(serving.stop(), Some(143), "it was still waiting for the reader");
     reader.wait().unwrap();
+}
+
+#[test]
+fn who_fills_tcp_keeps_no_caller_of_the_socket_out_however_few_files_may_be_open() {
+    let azure = Azure::demo();
+    let config = azure.config();
+    let limited =
+        format!("ulimit -n 96; exec {} serve --tcp 127.0.0.1:0 --config {config}", env!("CARGO_BIN_EXE_sidekey"));
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &limited]).env_clear().stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut serving = Staying::start(shell);
+    let mut lines = BufReader::new(serving.stderr());
+    let mut told = String::new();
+    while !told.contains("first round done") {
+        assert_ne!(lines.read_line(&mut told).unwrap(), 0, "{told}");
+    }
+    let port = told.split("127.0.0.1:").nth(1).unwrap().split(|c: char| !c.is_ascii_digit()).next().unwrap();
+    let address = format!("127.0.0.1:{port}");
+    let probe = format!("GET /livez HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.write_all(probe.as_bytes()).unwrap();
+        held.push(stream);
+    }
+    // Those that have a place are answered, and keep it.
+    assert!(held[0].read(&mut [0; 1024]).unwrap() > 0);
+    let run = azure.ask("get pay-prod db-password");
+    assert_eq!((run.code, run.text()), (0, "Autumn-2026-staple"), "{}", run.err);
+    drop(held);
+    assert_eq!(serving.stop(), Some(0));
 }

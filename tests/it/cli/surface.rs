@@ -18,6 +18,12 @@ fn help_is_an_answer_and_a_wrong_command_line_is_64() {
     for told in ["sidekey get pay-prod db-password", "Exit codes:", "78  wrong configuration", "SIDEKEY_ADDR"] {
         assert!(help.text().contains(told), "{told}");
     }
+    // What is a command's own stands before what is common to all.
+    let own = sidekey(["search", "--help"]);
+    let at = |flag: &str| own.text().find(flag).unwrap_or_else(|| panic!("{flag}: {}", own.text()));
+    assert!(at("--match") < at("--all") && at("--all") < at("--output") && at("--direct") < at("--config"));
+    assert!(at("--no-color") < at("-h, --help"));
+    assert_eq!(sidekey(["help", "search"]).text(), own.text());
     for (line, told) in [
         ("", "Usage: sidekey"),
         ("search --frobnicate", "'--frobnicate'"),
@@ -65,6 +71,7 @@ fn a_search_that_cannot_be_understood_is_told_before_anybody_is_asked() {
         ("search --updated-since yesterday", "--updated-since is no RFC 3339 time"),
         ("search --sort size", "--sort is none of name, vault"),
         ("search --tag =x", "--tag has no key"),
+        ("search --limit 0", "'--limit <N>'"),
     ] {
         let run = sidekey(words(line));
         assert_eq!((run.code, run.text()), (64, ""), "{line}: {}", run.err);
@@ -79,7 +86,10 @@ fn without_a_sidecar_or_credentials_it_is_said_what_to_do() {
     assert!(run.err.contains("no sidecar answers at") && run.err.contains("--addr"), "{}", run.err);
     let run = sidekey(["get", "db-password", "--addr", "/nonexistent/s.sock"]);
     assert_eq!(run.code, 69);
-    assert_eq!(run.err, "sidekey: the sidecar at unix:/nonexistent/s.sock cannot be reached: entity not found\n");
+    assert_eq!(
+        run.err,
+        "sidekey: the sidecar at unix:/nonexistent/s.sock cannot be reached: no such file or directory\n"
+    );
     let run = sidekey(["healthcheck", "--addr", "http://127.0.0.1:1"]);
     assert_eq!(run.code, 69);
     let run = sidekey(["get", "db-password", "--addr", "http://192.0.2.1:80"]);
@@ -97,7 +107,11 @@ fn every_fault_of_a_configuration_is_told_and_nothing_is_started() {
     );
     fs::write(&file, text).unwrap();
     for name in ["check", "serve", "doctor"] {
-        let run = finish(command([name, "--config", file.to_str().unwrap()]).env("SIDEKEY_LOG_LEVEL", "canary 4"));
+        let run = finish(command([name, "--config", file.to_str().unwrap()]).envs([
+            ("SIDEKEY_LOG_LEVEL", "canary 4"),
+            ("SIDEKEY_FROBNICATE", "1"),
+            ("SIDEKEY_CACHE_TTTL", "1m"),
+        ]));
         assert_eq!((run.code, run.text()), (78, ""), "{name}: {}", run.err);
         for told in [
             ":3:7: listen.tcp: ",
@@ -108,6 +122,8 @@ fn every_fault_of_a_configuration_is_told_and_nothing_is_started() {
             ":10:1: audit: ",
             "SIDEKEY_LOG_LEVEL: log.level: ",
             "source: no credential",
+            "SIDEKEY_FROBNICATE: no such setting\n",
+            "SIDEKEY_CACHE_TTTL: no such setting; did you mean 'SIDEKEY_CACHE_TTL'?",
         ] {
             assert!(run.err.contains(told), "{name} does not tell {told}: {}", run.err);
         }
@@ -116,7 +132,11 @@ fn every_fault_of_a_configuration_is_told_and_nothing_is_started() {
     assert!(!socket.exists());
     let run = sidekey(["check", "--config", "/nonexistent/sidekey.toml"]);
     assert_eq!(run.code, 78);
-    assert!(run.err.contains("/nonexistent/sidekey.toml: the file cannot be read: entity not found"), "{}", run.err);
+    assert!(
+        run.err.contains("/nonexistent/sidekey.toml: the file cannot be read: no such file or directory"),
+        "{}",
+        run.err
+    );
 }
 
 #[test]
@@ -145,4 +165,13 @@ fn the_emulator_never_faces_a_network_and_tells_what_is_wrong_with_an_estate() {
     let run = sidekey(["emulator", "--listen", "127.0.0.1:0", "--estate", estate.to_str().unwrap()]);
     assert_eq!((run.code, run.text()), (78, ""), "{}", run.err);
     assert!(run.err.contains("estate.toml: line 3: "), "{}", run.err);
+    // What it prints as an example is an estate: nothing but the port stops it.
+    let example = sidekey(["emulator", "--print-estate"]);
+    assert_eq!(example.code, 0);
+    fs::write(&estate, example.text()).unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let run = sidekey(["emulator", "--listen", &address, "--estate", estate.to_str().unwrap()]);
+    assert_eq!(run.code, 69, "{}", run.err);
+    assert!(run.err.contains("is in use"), "{}", run.err);
 }

@@ -69,6 +69,8 @@ fn broken_syntax_is_told_by_its_place_without_its_text_and_hides_no_other_fault(
     assert!(told[0].starts_with("sidekey.toml:2:"), "{told:?}");
     assert!(told.iter().any(|fault| fault.starts_with("sidekey.toml:3:15: cache.max_entries: ")), "{told:?}");
     assert!(!told.concat().contains("canary"), "{told:?}");
+    // What cannot be read may hold what seems to be missing.
+    assert!(!told.concat().contains("no credential"), "{told:?}");
     let twice = faults("[cache]\nttl = \"5m\"\nttl = \"6m\"\n", &inputs(&[]));
     assert!(twice[0].starts_with("sidekey.toml:3:1: "), "{twice:?}");
 }

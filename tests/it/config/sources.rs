@@ -168,7 +168,7 @@ fn paths_in_the_file_are_relative_to_the_file() {
     let error = Config::load(&Inputs { file: Some(file.clone()), ..with(&IDS) }).unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("{}:3:11: source.ca_file: the file cannot be read: entity not found", file.display())
+        format!("{}:3:11: source.ca_file: the file cannot be read: no such file or directory", file.display())
     );
     fs::write(folder.path().join("missing.pem"), "c").unwrap();
     let config = Config::load(&Inputs { file: Some(file), ..with(&IDS) }).unwrap();

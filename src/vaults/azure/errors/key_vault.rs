@@ -60,7 +60,7 @@ fn forbidden(inner: Option<&str>) -> (Kind, &'static str) {
         ),
         Some("AccessDenied" | "ForbiddenByPolicy") => (
             Kind::Denied(Denial::AccessPolicy),
-            "the vault's access policy does not let this identity do it; add the secret permissions get and list",
+            "the vault's access policy does not allow this identity; give it the secret permissions get and list",
         ),
         Some("ForbiddenByFirewall") => (
             Kind::Unavailable(Outage::Firewall),

@@ -23,7 +23,7 @@ fn kind(error: &reqwest::Error) -> (Kind, &'static str) {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(cause) = next {
         if cause.is::<Unresolved>() {
-            return (Kind::Unavailable(Outage::Dns), "its name does not resolve; check the name and the DNS");
+            return (Kind::Unavailable(Outage::Dns), "the host's name does not resolve; check the name and the DNS");
         }
         if is_tls(cause) {
             return (
