@@ -6,6 +6,8 @@
 //!
 //! Timers still run on tokio's clock: they fire late after a suspend, and whoever they wake looks here.
 
+#![expect(clippy::disallowed_types, reason = "where the count begins must be real time, whatever a test has paused")]
+
 use std::ops::{Add, Sub};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
-/// A point in time, since shortly before the process first asked. Only for this process.
+/// A point in time. It means nothing outside this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Moment(Duration);
 
@@ -30,16 +32,16 @@ impl Moment {
         Self::now() - self
     }
 
-    /// Whole milliseconds, for an atomic.
+    /// As a number of nanoseconds, for an atomic; enough for five centuries.
     #[must_use]
-    pub fn as_millis(self) -> u64 {
-        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
+    pub fn to_number(self) -> u64 {
+        u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// The moment that [`Moment::as_millis`] told, to the millisecond.
+    /// The moment that [`Moment::to_number`] told.
     #[must_use]
-    pub fn from_millis(millis: u64) -> Self {
-        Self(Duration::from_millis(millis))
+    pub fn of_number(number: u64) -> Self {
+        Self(Duration::from_nanos(number))
     }
 
     /// So long before; as early as the clock can tell, if that is too long.
@@ -85,14 +87,16 @@ fn suspended() -> Duration {
         let time = clock_gettime(clock);
         Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
     };
-    // In this order, and without the little that passes between the two readings.
     let running = read(ClockId::Monotonic);
-    let all = read(ClockId::Boottime).saturating_sub(running);
-    if all < Duration::from_millis(100) { Duration::ZERO } else { all }
+    read(ClockId::Boottime).saturating_sub(running)
 }
 
+/// Less is not a suspend but what passes between the two readings.
+const LEAST: Duration = Duration::from_millis(100);
+
 fn place(now: std::time::Instant, suspended: Duration, origin: &Origin) -> Moment {
-    let start = BEFORE_US + suspended.saturating_sub(origin.suspended);
+    let slept = suspended.saturating_sub(origin.suspended);
+    let start = BEFORE_US + if slept < LEAST { Duration::ZERO } else { slept };
     Moment(match now.checked_duration_since(origin.instant) {
         Some(since) => start + since,
         None => start.saturating_sub(origin.instant - now),

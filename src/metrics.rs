@@ -66,7 +66,11 @@ impl Default for Metrics {
         let reads = Family::default();
         registry.register("sidekey_reads", "Reads of a secret by what became of them", reads.clone());
         let upstream = Family::default();
-        registry.register("sidekey_upstream_calls", "Calls to vaults by operation and outcome", upstream.clone());
+        registry.register(
+            "sidekey_upstream_calls",
+            "Reads, listings and rounds of discovery by outcome",
+            upstream.clone(),
+        );
         let requests = Family::default();
         registry.register("sidekey_http_requests", "HTTP requests by route and status", requests.clone());
         let gauges = GAUGES.map(|(_, name, help)| {
@@ -84,7 +88,8 @@ impl Metrics {
         self.0.reads.get_or_create(&ReadLabels { outcome }).inc();
     }
 
-    /// A vault was called (`get`, `list`, `versions`): `ok`, or the reason why it failed.
+    /// A vault was read (`get`, `versions`) or listed to its end (`list`), or a source has looked for its vaults
+    /// (`discover`): `ok`, or the reason why it failed. A listing of many pages counts once.
     pub fn upstream(&self, operation: &'static str, outcome: &'static str) {
         self.0.upstream.get_or_create(&UpstreamLabels { operation, outcome }).inc();
     }

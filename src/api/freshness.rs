@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-use crate::broker::{Origin, Reading, Steer};
+use crate::broker::{Forward, Origin, Reading, Steer};
 
 /// The request directives of RFC 9111, 5.2.1 that mean something here. Unknown ones are ignored, as it requires; a
 /// `max-age` that is no number counts as zero, which is the safe side (1.2.2, 4.2.1).
@@ -62,28 +62,42 @@ fn tags(mut rest: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// `Cache-Status`, RFC 9211: `sidekey; hit; ttl=212`, `sidekey; fwd=miss; collapsed`.
-pub(super) fn cache_status(reading: &Reading, steer: Steer) -> HeaderValue {
+/// `Cache-Status`, RFC 9211: `sidekey; hit; ttl=212`, `sidekey; hit; ttl=-40; detail=stale-vault-unavailable`,
+/// `sidekey; fwd=miss; collapsed`.
+pub(super) fn cache_status(reading: &Reading) -> HeaderValue {
     match reading.origin {
         Origin::Held => {
-            let mut text = [0; 48];
-            let length = write_hit(&mut text, reading.ttl);
+            let mut text = [0; HIT];
+            let length = write_hit(&mut text, reading.ttl, reading.stale);
             HeaderValue::from_bytes(&text[..length]).expect("digits and ASCII words")
         }
-        Origin::Read if steer.no_cache || steer.max_age.is_some() => HeaderValue::from_static("sidekey; fwd=request"),
-        Origin::Read => HeaderValue::from_static("sidekey; fwd=miss"),
-        Origin::Collapsed if steer.no_cache => HeaderValue::from_static("sidekey; fwd=request; collapsed"),
-        Origin::Collapsed => HeaderValue::from_static("sidekey; fwd=miss; collapsed"),
+        Origin::Read(why) => HeaderValue::from_static(match why {
+            Forward::Miss => "sidekey; fwd=miss",
+            Forward::Stale => "sidekey; fwd=stale",
+            Forward::Request => "sidekey; fwd=request",
+        }),
+        Origin::Collapsed(why) => HeaderValue::from_static(match why {
+            Forward::Miss => "sidekey; fwd=miss; collapsed",
+            Forward::Stale => "sidekey; fwd=stale; collapsed",
+            Forward::Request => "sidekey; fwd=request; collapsed",
+        }),
     }
 }
 
 /// Into a buffer on the stack: this is written for every hit.
-fn write_hit(text: &mut [u8; 48], ttl: i64) -> usize {
+fn write_hit(text: &mut [u8; HIT], ttl: i64, stale: Option<&'static str>) -> usize {
     use std::io::Write as _;
     let mut rest = &mut text[..];
-    write!(rest, "sidekey; hit; ttl={ttl}").expect("at most 20 digits");
-    48 - rest.len()
+    let written = match stale {
+        None => write!(rest, "sidekey; hit; ttl={ttl}"),
+        Some(reason) => write!(rest, "sidekey; hit; ttl={ttl}; detail=stale-{reason}"),
+    };
+    written.expect("at most 20 digits and a short word");
+    HIT - rest.len()
 }
+
+/// Room for `sidekey; hit; ttl=`, a number, and the longest reason.
+const HIT: usize = 96;
 
 #[cfg(test)]
 mod tests {

@@ -131,7 +131,7 @@ pub(super) struct SearchParameters {
     /// How it must: `substring` (if not told), `exact`, `prefix`, `glob`, `regex` or `fuzzy`.
     #[param(rename = "match", pattern = "^(substring|exact|prefix|glob|regex|fuzzy)$", example = "substring")]
     matching: Option<String>,
-    /// A glob on vaults.
+    /// A glob on vaults. One without `*`, `?`, `[…]`, `{…}` is a name, and must be a vault's.
     #[param(example = "pay-*")]
     vault: Option<String>,
     /// A tag that must be there, `key` or `key=value`; several must all be.
@@ -168,6 +168,9 @@ pub(super) struct CommonResponses;
 
 /// What a route may answer that looks at one vault.
 pub(super) struct LookupResponses;
+
+/// What a search may answer instead of hits.
+pub(super) struct SearchResponses;
 
 /// What a resolve may answer instead of values.
 pub(super) struct ResolveResponses;
@@ -222,6 +225,12 @@ impl IntoResponses for LookupResponses {
     }
 }
 
+impl IntoResponses for SearchResponses {
+    fn responses() -> Responses {
+        problems(&[COMMON, &[Code::VaultNotFound]])
+    }
+}
+
 impl IntoResponses for ResolveResponses {
     fn responses() -> Responses {
         problems(&[COMMON, LOOKUP, VALUE, RESOLVE])
@@ -264,7 +273,8 @@ fn told(response: ResponseBuilder) -> ResponseBuilder {
             "Cache-Status",
             header(
                 Type::String,
-                "RFC 9211: whether it was held, and how long it will be fresh",
+                "RFC 9211: whether it was held, and how long it will be fresh; else `fwd=` says why not: nothing was (`miss`), \
+                    it was too old (`stale`), or the caller would not have it (`request`)",
                 json!("sidekey; hit; ttl=212"),
             ),
         )

@@ -46,12 +46,15 @@ pub struct Reading {
     pub vault: VaultName,
     /// The secret; one copy, shared by all its readers.
     pub secret: Arc<Secret>,
-    /// Time since the upstream read that this value came with began. Restarts on nothing else.
+    /// Time since the value was last known to be true: since an upstream read of it began, or a listing that proved it
+    /// unchanged.
     pub age: Duration,
     /// What is left of its time to live, in whole seconds; negative once it is over.
     pub ttl: i64,
     /// Where it came from.
     pub origin: Origin,
+    /// Why it is no longer fresh, if it is not; a stable word for machines.
+    pub stale: Option<&'static str>,
     /// Vaults that could not be asked whether they hold the name too; only in an any-vault read.
     pub incomplete: Vec<Unanswered>,
 }
@@ -62,9 +65,20 @@ pub enum Origin {
     /// It was held.
     Held,
     /// It was read upstream for this reader.
-    Read,
+    Read(Forward),
     /// It was read upstream for another reader who asked at the same time.
-    Collapsed,
+    Collapsed(Forward),
+}
+
+/// Why what was held did not do, as RFC 9211, 2.2 tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forward {
+    /// Nothing was held.
+    Miss,
+    /// What was held had outlived its time to live.
+    Stale,
+    /// The reader would not have it: it asked past the cache, or for something younger.
+    Request,
 }
 
 impl Reading {

@@ -17,8 +17,8 @@ pub enum Error {
         /// As it was asked for.
         name: SecretName,
     },
-    /// The secret is there, that version is not.
-    #[error("secret {name} has no such version")]
+    /// That version is not there. The secret is, or its vault was not listed, so that nobody can tell.
+    #[error("no such version of secret {name} was found")]
     VersionNotFound {
         /// The secret.
         name: SecretName,

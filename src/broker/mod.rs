@@ -11,6 +11,7 @@
 mod anywhere;
 mod ask;
 mod error;
+mod renewal;
 mod unanswered;
 mod upstream;
 pub mod view;
@@ -20,8 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
+use tokio_util::sync::CancellationToken;
 
-pub use ask::{Ask, Origin, Reading, Steer};
+pub use ask::{Ask, Forward, Origin, Reading, Steer};
 pub use error::Error;
 pub use view::ViewError;
 
@@ -96,7 +98,14 @@ impl Broker {
         let BrokerOptions { cache, order, reads_at_once, read_limit, reads_in_all } = options;
         let limits = upstream::Limits { reads_at_once, read_limit, reads_in_all };
         let upstream = Upstream::new(catalog.clone(), Cache::new(cache), limits, metrics.clone());
+        let listener = upstream.clone();
+        catalog.observe(move |listing| renewal::take_in(&listener, listing));
         Self(Arc::new(Inner { catalog, upstream, order, metrics }))
+    }
+
+    /// Renews what is in use ahead of its expiry, until it is told to stop. To be run once.
+    pub async fn run(self, shutdown: CancellationToken) {
+        renewal::run(self.0.upstream.clone(), shutdown).await;
     }
 
     /// What exists, and searching it.
@@ -125,8 +134,8 @@ impl Broker {
         };
         self.0.metrics.read(match &reading {
             Ok(Reading { origin: Origin::Held, .. }) => "hit",
-            Ok(Reading { origin: Origin::Read, .. }) => "miss",
-            Ok(Reading { origin: Origin::Collapsed, .. }) => "collapsed",
+            Ok(Reading { origin: Origin::Read(_), .. }) => "miss",
+            Ok(Reading { origin: Origin::Collapsed(_), .. }) => "collapsed",
             Err(error) => error.reason(),
         });
         reading

@@ -1,4 +1,7 @@
-//! One vault's values: from the cache if what it holds is fresh enough, else by one flight per key.
+//! One vault's values: from the cache if what it holds may be served, else by one flight per key.
+//!
+//! What must never happen: a reader that waits for a value that is held, unless it asked to; an answer from a flight
+//! that began before a reader insisted on a new one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,12 +9,13 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
-use tracing::{debug, warn};
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
 
-use super::{Ask, Error, Origin, Reading};
-use crate::cache::{Cache, Held, Key};
+use super::{Ask, Error, Forward, Origin, Reading};
+use crate::cache::{Cache, Freshness, Held, Kept, Key, Sight, Verdict};
 use crate::catalog::{Catalog, Entry};
+use crate::clock::Moment;
 use crate::flight::{Board, Flights, Full};
 use crate::metrics::Metrics;
 use crate::secret::{Metadata, Reference, SecretName, VaultName};
@@ -25,12 +29,24 @@ pub(super) struct Limits {
     pub(super) reads_in_all: usize,
 }
 
+/// Between two reads of one secret that readers insist on, at least.
+const FORCED_FLOOR: Duration = Duration::from_secs(1);
+/// Renewals under way at once: few enough that a reader who must wait for a vault does not wait behind them.
+const RENEWALS: usize = 128;
+
+/// Who waits for a flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    Reader,
+    Nobody,
+}
+
 /// Reads of values from vaults, with the cache before them. A cheap handle.
 #[derive(Debug, Clone)]
 pub(super) struct Upstream {
     catalog: Catalog,
     cache: Cache,
-    flights: Flights<Key, Result<Held, VaultError>>,
+    flights: Flights<Key, Result<Arc<Held>, VaultError>>,
     turns: Arc<Mutex<HashMap<VaultName, Arc<Semaphore>>>>,
     limits: Limits,
     metrics: Metrics,
@@ -46,24 +62,48 @@ impl Upstream {
         &self.cache
     }
 
-    /// What that vault holds under the name and version asked for.
+    pub(super) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// What that vault holds under the name and version asked for. Never waits for what is held and may be served.
     pub(super) async fn read(&self, entry: &Entry, ask: &Ask) -> Result<Reading, Error> {
         let key = Key { vault: entry.id().clone(), name: ask.name.clone(), version: ask.version.clone() };
-        if let Some(held) = self.held(&key, ask) {
-            return self.reading(entry, ask, held, Origin::Held);
-        }
+        let now = Moment::now();
+        let why = match self.held(&key, ask, now) {
+            Ok((held, stale)) => {
+                held.touch(now);
+                if stale.is_some() && held.claim(now) {
+                    self.renew(entry, key);
+                }
+                return self.reading(entry, ask, &held, Origin::Held, stale);
+            }
+            Err(why) => why,
+        };
         if ask.steer.only_if_cached {
             return Err(Error::NotCached);
         }
-        let board = if ask.steer.no_cache { Board::New } else { Board::Any };
-        let flight = self.flights.fly(key.clone(), board, || self.clone().fetch(entry.clone(), key));
+        // For a reader that wants something younger, a read that is under way is young enough; `max-age=0` insists.
+        let insists = ask.steer.no_cache || ask.steer.max_age == Some(Duration::ZERO);
+        let board = if insists { Board::New { floor: FORCED_FLOOR } } else { Board::Any };
+        let flight = self.flights.fly(key.clone(), board, || self.clone().fetch(entry.clone(), key, Asker::Reader));
         let landed = flight.await.map_err(|Full| Error::Overloaded)?;
-        let origin = if landed.joined { Origin::Collapsed } else { Origin::Read };
+        let origin = if landed.joined { Origin::Collapsed(why) } else { Origin::Read(why) };
         match landed.result {
-            Some(Ok(held)) => self.reading(entry, ask, held, origin),
-            Some(Err(error)) => Err(failed(entry, ask, error)),
-            None => Err(failed(entry, ask, VaultError::new(INTERNAL, "reading it failed; see the log"))),
+            Some(Ok(held)) => {
+                let now = Moment::now();
+                held.touch(now);
+                let stale = self.stale(&held, now);
+                self.reading(entry, ask, &held, origin, stale)
+            }
+            Some(Err(error)) => Err(self.refused(entry, ask, &error)),
+            None => Err(self.refused(entry, ask, &VaultError::new(INTERNAL, "reading it failed; see the log"))),
         }
+    }
+
+    /// Reads it again, with nobody waiting, unless that is under way.
+    pub(super) fn renew(&self, entry: &Entry, key: Key) {
+        self.flights.launch(key.clone(), RENEWALS, || self.clone().fetch(entry.clone(), key, Asker::Nobody));
     }
 
     /// The metadata of every version of a secret; never cached.
@@ -75,51 +115,59 @@ impl Upstream {
         };
         let outcome = timeout(self.limits.read_limit, call).await.unwrap_or_else(|_| Err(too_long()));
         self.metrics.upstream("versions", outcome.as_ref().map_or_else(VaultError::reason, |_| "ok"));
-        outcome.map_err(|error| failed(entry, &ask, error))
+        outcome.map_err(|error| self.refused(entry, &ask, &error))
     }
 
-    /// What is held, if this reader takes it.
-    fn held(&self, key: &Key, ask: &Ask) -> Option<Held> {
+    /// What is held, if this reader takes it, with the reason if it is stale; else why it is asked for upstream.
+    fn held(&self, key: &Key, ask: &Ask, now: Moment) -> Result<(Arc<Held>, Option<&'static str>), Forward> {
         if ask.steer.no_cache {
-            return None;
+            return Err(Forward::Request);
         }
-        let held = self.cache.peek(key)?;
-        let young = ask.steer.max_age.is_none_or(|most| held.asked.elapsed() <= most);
-        (young && self.cache.is_fresh(&held)).then_some(held)
+        let held = self.cache.peek(key).ok_or(Forward::Miss)?;
+        let stale = match self.cache.freshness(&held, now) {
+            Freshness::Fresh => None,
+            Freshness::Stale(stale) => Some(stale.reason()),
+            Freshness::Gone => return Err(Forward::Stale),
+        };
+        let young = ask.steer.max_age.is_none_or(|most| held.age(now) <= most);
+        if young { Ok((held, stale)) } else { Err(Forward::Request) }
     }
 
-    /// The flight itself: asks the vault once, and stores what it learned.
-    async fn fetch(self, entry: Entry, key: Key) -> Result<Held, VaultError> {
+    /// The flight itself: asks the vault once, and keeps what it learned.
+    async fn fetch(self, entry: Entry, key: Key, asker: Asker) -> Result<Arc<Held>, VaultError> {
         let call = async {
             let _turn = self.turn(&key.vault).await;
             // The age counts from here: what changes while the vault answers must not look seen.
-            let asked = Instant::now();
+            let asked = Moment::now();
             (asked, entry.vault.get(&key.name, key.version.as_ref()).await)
         };
-        let began = Instant::now();
+        let began = Moment::now();
         let (asked, outcome) = timeout(self.limits.read_limit, call).await.unwrap_or_else(|_| (began, Err(too_long())));
         self.metrics.upstream("get", outcome.as_ref().map_or_else(VaultError::reason, |_| "ok"));
         self.catalog.note_read(&key.vault, outcome.as_ref().map(drop));
-        let secret = match outcome {
+        match outcome {
             Ok(secret) => {
                 debug!(vault = %entry.address, secret = %key.name, "read upstream");
-                Some(Arc::new(secret))
-            }
-            Err(error) if *error.kind() == VaultErrorKind::NotFound => None,
-            Err(error) => {
-                warn!(
-                    vault = %entry.address, secret = %key.name, reason = error.reason(),
-                    cause = error_chain(&error), "a vault did not give a secret: {error}"
-                );
-                // The vault's own word ends what is held; an outage never does.
-                if error.kind().is_authoritative() {
-                    self.cache.evict(key, asked);
+                let sight = self.catalog.sight(&key.vault, &key.name).filter(|_| key.version.is_none());
+                let sight = sight.map(|(metadata, at)| Sight { metadata, at });
+                match self.cache.learn(key, &Arc::new(secret), asked, sight.as_ref()) {
+                    Kept::New(held) | Kept::Old(held) => Ok(held),
                 }
-                return Err(error);
             }
-        };
-        self.cache.store(key, secret.clone(), asked);
-        Ok(Held { secret, asked })
+            Err(error) => {
+                tell(asker, &entry, &key, &error);
+                // The vault's own word ends what is held, once it is confirmed; an outage never does.
+                if error.kind().is_authoritative() {
+                    let verdict = self.cache.deny(key.clone(), asked, &error);
+                    if verdict == Verdict::Evicted {
+                        info!(vault = %entry.address, secret = %key.name, reason = error.reason(), "a value is no longer served");
+                    }
+                } else {
+                    self.cache.failed(&key, outage_word(error.kind()));
+                }
+                Err(error)
+            }
+        }
     }
 
     async fn turn(&self, vault: &VaultName) -> tokio::sync::OwnedSemaphorePermit {
@@ -131,20 +179,61 @@ impl Upstream {
         turns.acquire_owned().await.expect("the semaphore is never closed")
     }
 
-    fn reading(&self, entry: &Entry, ask: &Ask, held: Held, origin: Origin) -> Result<Reading, Error> {
-        let ttl = self.cache.ttl_left(&held);
-        let age = held.asked.elapsed();
-        let secret = held.secret.ok_or_else(|| self.absent(entry, ask))?;
-        Ok(Reading { vault: entry.address.clone(), secret, age, ttl, origin, incomplete: Vec::new() })
+    fn stale(&self, held: &Held, now: Moment) -> Option<&'static str> {
+        match self.cache.freshness(held, now) {
+            Freshness::Fresh | Freshness::Gone => None,
+            Freshness::Stale(stale) => Some(stale.reason()),
+        }
     }
 
-    /// Key Vault has one word for a missing secret and a missing version; the catalog can tell them apart.
+    fn reading(
+        &self,
+        entry: &Entry,
+        ask: &Ask,
+        held: &Held,
+        origin: Origin,
+        stale: Option<&'static str>,
+    ) -> Result<Reading, Error> {
+        let now = Moment::now();
+        let secret = held.answer().map_err(|word| self.refused(entry, ask, word))?;
+        Ok(Reading {
+            vault: entry.address.clone(),
+            secret: Arc::clone(secret),
+            age: held.age(now),
+            ttl: held.ttl(now),
+            origin,
+            stale,
+            incomplete: Vec::new(),
+        })
+    }
+
+    /// What a vault's refusal or failure means to a reader.
+    fn refused(&self, entry: &Entry, ask: &Ask, error: &VaultError) -> Error {
+        match error.kind() {
+            VaultErrorKind::NotFound => self.absent(entry, ask),
+            VaultErrorKind::Disabled => {
+                let reference = Reference::new(entry.address.clone(), ask.name.clone());
+                Error::Disabled { reference: Reference { version: ask.version.clone(), ..reference } }
+            }
+            VaultErrorKind::Denied(_)
+            | VaultErrorKind::Unauthenticated { .. }
+            | VaultErrorKind::Throttled { .. }
+            | VaultErrorKind::TimedOut
+            | VaultErrorKind::Unavailable(_)
+            | VaultErrorKind::Malformed => Error::Vault { vault: entry.address.clone(), error: error.clone() },
+        }
+    }
+
+    /// Key Vault has one word for a missing secret and a missing version; the catalog can tell them apart. Where it knows
+    /// too little of the vault, only the version is said to be missing, which is true either way.
     fn absent(&self, entry: &Entry, ask: &Ask) -> Error {
+        let name = ask.name.clone();
+        let known = || self.catalog.status(entry.id()).and_then(|status| status.known);
         let listed = || self.catalog.metadata(entry.id(), &ask.name).is_some();
-        if ask.version.is_some() && listed() {
-            Error::VersionNotFound { name: ask.name.clone() }
+        if ask.version.is_some() && (listed() || known().is_none_or(|known| !known.whole)) {
+            Error::VersionNotFound { name }
         } else {
-            Error::SecretNotFound { name: ask.name.clone() }
+            Error::SecretNotFound { name }
         }
     }
 }
@@ -155,16 +244,28 @@ fn too_long() -> VaultError {
     VaultError::new(VaultErrorKind::TimedOut, "the vault did not answer within the time that one read may take")
 }
 
-fn failed(entry: &Entry, ask: &Ask, error: VaultError) -> Error {
-    if *error.kind() == VaultErrorKind::NotFound {
-        return Error::SecretNotFound { name: ask.name.clone() };
+/// Tells the operator, and does not fill the log while an outage lasts: renewals fail quietly, the catalog tells of the
+/// vault.
+fn tell(asker: Asker, entry: &Entry, key: &Key, error: &VaultError) {
+    let (vault, secret, reason) = (&entry.address, &key.name, error.reason());
+    match asker {
+        _ if *error.kind() == VaultErrorKind::NotFound => {}
+        Asker::Reader => {
+            warn!(%vault, %secret, reason, cause = error_chain(error), "a vault did not give a secret: {error}");
+        }
+        Asker::Nobody => debug!(%vault, %secret, reason, cause = error_chain(error), "a renewal failed: {error}"),
     }
-    if *error.kind() == VaultErrorKind::Disabled {
-        let reference =
-            Reference { version: ask.version.clone(), ..Reference::new(entry.address.clone(), ask.name.clone()) };
-        return Error::Disabled { reference };
+}
+
+/// Why a renewal failed, in the words of the API's problem codes.
+fn outage_word(kind: &VaultErrorKind) -> &'static str {
+    match kind {
+        VaultErrorKind::Throttled { .. } => "vault-throttled",
+        VaultErrorKind::TimedOut => "vault-timeout",
+        VaultErrorKind::Unauthenticated { .. } => "sign-in-failed",
+        VaultErrorKind::Unavailable(_) | VaultErrorKind::Malformed => "vault-unavailable",
+        VaultErrorKind::NotFound | VaultErrorKind::Disabled | VaultErrorKind::Denied(_) => "vault-denied",
     }
-    Error::Vault { vault: entry.address.clone(), error }
 }
 
 /// The causes beneath an error, outermost first. Only `Display` is used: `Debug` of an SDK error carries whole answers.

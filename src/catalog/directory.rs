@@ -3,15 +3,22 @@
 //! Two things must never happen. A round that saw too little must not drop a vault: one leaves only after it was absent
 //! from two complete rounds of its source, at least [`ABSENCE`] apart. And an address must never come to mean another
 //! vault: once a bare name was given, it stays that vault's for the life of the process, even after the vault has left.
+//!
+//! A vault that several sources have found (the same URI) is one vault, seen by several identities. It has an entry for
+//! each, so that each has its address and tells how its own identity fares, but it is never told of twice: what the
+//! catalog says of its content is what one entry knows, the *speaker*. That is the earliest configured source's, unless
+//! what it knows is in doubt and a later one's is not. A read that names no vault goes through the speaker too, and
+//! through the others where its identity is refused; an address goes through its own source's identity and no other.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
+use super::CatalogOptions;
+use super::doubt::doubt;
 use super::record::Record;
-use super::status::{DiscoveryFault, Entry, Lookup, SkippedVault};
+use super::status::{DiscoveryFault, Entry, Lookup, ReadState, SkippedVault};
+use crate::clock::Moment;
 use crate::secret::{SourceName, VaultName};
 use crate::vaults::{Discovery, SkipReason, Vault, VaultError, VaultInfo};
 
@@ -41,7 +48,7 @@ struct SourceRounds {
 struct Sighting {
     what: Sighted,
     /// The first complete round in a row that did not show it.
-    absent_since: Option<Instant>,
+    absent_since: Option<Moment>,
 }
 
 #[derive(Debug)]
@@ -63,6 +70,8 @@ pub(super) struct Directory {
     pub(super) undone: Vec<SourceName>,
     /// Every address, bare and through the source, of a live vault.
     by_name: HashMap<VaultName, usize>,
+    /// Entries that are one vault, by the order of their sources; at least two each.
+    shared: Vec<Vec<usize>>,
 }
 
 impl Rounds {
@@ -74,7 +83,7 @@ impl Rounds {
     }
 
     /// Takes in one source's round and gives addresses to what is new. Vaults that left are told so.
-    pub(super) fn absorb(&mut self, source: usize, round: Discovery, now: Instant) -> Directory {
+    pub(super) fn absorb(&mut self, source: usize, round: Discovery, now: Moment) -> Directory {
         self.sources[source].absorb(round, now);
         self.give_addresses();
         self.directory()
@@ -117,6 +126,7 @@ impl Rounds {
             .enumerate()
             .flat_map(|(index, entry)| [(entry.address.clone(), index), (entry.record.id.clone(), index)])
             .collect();
+        let shared = self.shared(&live);
         let faults = self.sources.iter().flat_map(|source| {
             source.faults.iter().map(|error| DiscoveryFault { source: source.name.clone(), error: error.clone() })
         });
@@ -126,12 +136,33 @@ impl Rounds {
             live,
             skipped,
             by_name,
+            shared,
         }
+    }
+
+    fn shared(&self, live: &[Entry]) -> Vec<Vec<usize>> {
+        let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (index, entry) in live.iter().enumerate() {
+            if let Some(uri) = &entry.vault.info().uri {
+                places.entry(place(uri)).or_default().push(index);
+            }
+        }
+        let rank = |index: &usize| {
+            let source = &live[*index].vault.info().source;
+            self.sources.iter().position(|of_all| of_all.name == *source)
+        };
+        let several = places.into_values().filter(|entries| entries.len() > 1);
+        several
+            .map(|mut entries| {
+                entries.sort_by_key(rank);
+                entries
+            })
+            .collect()
     }
 }
 
 impl SourceRounds {
-    fn absorb(&mut self, round: Discovery, now: Instant) {
+    fn absorb(&mut self, round: Discovery, now: Moment) {
         let complete = round.faults.is_empty();
         self.done = true;
         self.faults = round.faults;
@@ -192,7 +223,12 @@ impl SourceRounds {
 impl Directory {
     /// The live vault of that address, bare or through its source.
     pub(super) fn find(&self, name: &VaultName) -> Option<&Entry> {
-        self.by_name.get(name).map(|index| &self.live[*index])
+        self.index(name).map(|index| &self.live[index])
+    }
+
+    /// Where it is in [`Directory::live`].
+    pub(super) fn index(&self, name: &VaultName) -> Option<usize> {
+        self.by_name.get(name).copied()
     }
 
     pub(super) fn lookup(&self, name: &VaultName) -> Lookup {
@@ -212,13 +248,50 @@ impl Directory {
         Lookup::NotFound { faults: faults.cloned().collect() }
     }
 
-    /// The skipped vaults that no other source can ask either.
-    pub(super) fn out_of_reach(&self) -> impl Iterator<Item = &SkippedVault> {
-        self.skipped.iter().filter(|skipped| {
-            let Some(uri) = skipped.info.uri.as_deref() else { return true };
-            let same = |entry: &Entry| entry.vault.info().uri.as_deref().is_some_and(|other| same_place(uri, other));
-            !self.live.iter().any(same)
+    /// The skipped vaults that none of the live ones that `counts` is, as seen by another source.
+    pub(super) fn out_of_reach(&self, counts: impl Fn(&Entry) -> bool) -> impl Iterator<Item = &SkippedVault> {
+        self.skipped.iter().filter(move |skipped| {
+            let Some(uri) = skipped.info.uri.as_deref().map(place) else { return true };
+            let same = |entry: &Entry| entry.vault.info().uri.as_deref().is_some_and(|other| place(other) == uri);
+            !self.live.iter().any(|entry| same(entry) && counts(entry))
         })
+    }
+
+    /// Of the live vaults that `counts`, those that another one speaks for: the same vault as seen by another source.
+    pub(super) fn spoken_for(&self, counts: impl Fn(&Entry) -> bool, options: &CatalogOptions) -> Vec<usize> {
+        let now = Moment::now();
+        let mut silent = Vec::new();
+        for entries in &self.shared {
+            let counted = entries.iter().copied().filter(|index| counts(&self.live[*index]));
+            let speaker = counted.clone().min_by_key(|index| {
+                let entry = &self.live[*index];
+                let standing = entry.record.standing();
+                let whole = standing.known.as_ref().map(|known| known.whole);
+                (doubt(entry, &standing, now, options).is_some(), std::cmp::Reverse(whole))
+            });
+            silent.extend(counted.filter(|index| Some(*index) != speaker));
+        }
+        silent
+    }
+
+    /// That entry and the others that are the same vault, in the order in which they are worth reading from: itself,
+    /// then by the order of sources, and last those whose identity was refused by the last read.
+    pub(super) fn ways_to(&self, index: usize) -> (Entry, Vec<Entry>) {
+        let Some(shared) = self.shared.iter().find(|shared| shared.contains(&index)) else {
+            return (self.live[index].clone(), Vec::new());
+        };
+        let mut ways = shared.clone();
+        let refused = |way: usize| matches!(self.live[way].record.standing().read, ReadState::Denied { .. });
+        ways.sort_by_key(|way| (refused(*way), *way != index));
+        let mut ways = ways.into_iter().map(|way| self.live[way].clone());
+        let first = ways.next().expect("at least the entry itself");
+        (first, ways.collect())
+    }
+
+    /// The address under which the earliest source has that vault, if it is another.
+    pub(super) fn duplicate_of(&self, index: usize) -> Option<&VaultName> {
+        let shared = self.shared.iter().find(|shared| shared.contains(&index))?;
+        shared.first().filter(|first| **first != index).map(|first| &self.live[*first].address)
     }
 }
 
@@ -226,6 +299,7 @@ fn bare(info: &VaultInfo) -> VaultName {
     info.name.bare().parse().expect("a vault name without its source is a vault name")
 }
 
-fn same_place(a: &str, b: &str) -> bool {
-    a.trim_end_matches('/').eq_ignore_ascii_case(b.trim_end_matches('/'))
+/// What is equal in every URI of one vault.
+fn place(uri: &str) -> String {
+    uri.trim_end_matches('/').to_ascii_lowercase()
 }

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::CatalogOptions;
 use super::directory::Directory;
 use super::glob::Glob;
 use super::record::Standing;
 use super::status::{DISCOVERING, DiscoveryFault, Entry, NOT_LISTED_YET, OVERDUE, SkippedVault, Unanswered};
+use crate::clock::Moment;
 use crate::secret::{SourceName, VaultName};
 
 /// Whether a glob on vaults is about this one.
@@ -25,17 +24,18 @@ pub(super) fn beyond(directory: &Directory, vaults: Option<&Glob>) -> Vec<Unansw
     let faults = directory.faults.iter().map(|DiscoveryFault { source, error }| {
         of_source(source, error.reason(), format!("discovery is short: {error}"))
     });
-    let skipped = directory.out_of_reach().filter(|skipped| covers(vaults, &skipped.address, &skipped.info.id())).map(
-        |SkippedVault { address, info, reason }| Unanswered {
+    let skipped = directory
+        .out_of_reach(|entry| covers(vaults, &entry.address, entry.id()))
+        .filter(|skipped| covers(vaults, &skipped.address, &skipped.info.id()))
+        .map(|SkippedVault { address, info, reason }| Unanswered {
             vault: Some(address.clone()),
             ..of_source(&info.source, reason.code(), reason.to_string())
-        },
-    );
+        });
     sources.chain(faults).chain(skipped).collect()
 }
 
 /// Why what is known of a vault may not be the truth now; `None`: it is, as of its last listing.
-pub(super) fn doubt(entry: &Entry, standing: &Standing, now: Instant, options: &CatalogOptions) -> Option<Unanswered> {
+pub(super) fn doubt(entry: &Entry, standing: &Standing, now: Moment, options: &CatalogOptions) -> Option<Unanswered> {
     let age = standing.age(now);
     let (reason, detail) = match (&standing.failure, age) {
         (Some(error), _) => (error.reason(), error.to_string()),

@@ -12,9 +12,12 @@ use std::time::Duration;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
+use super::news::Listing;
 use super::record::Record;
+use crate::clock::Moment;
+use crate::metrics::Metrics;
 use crate::secret::Metadata;
 use crate::vaults::{Outage, VaultError, VaultErrorKind};
 
@@ -24,16 +27,16 @@ const STALL: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Lists the vault, starting not before this call: waits for its running listing, if there is one, and then for one of
-/// `slots`. Callers that waited together share the next listing.
-pub(super) async fn list(record: &Record, slots: &Semaphore) {
+/// `slots`. Callers that waited together share the next listing, and only the one that ran it is given what it told.
+pub(super) async fn list(record: &Record, slots: &Semaphore, metrics: &Metrics) -> Option<Listing> {
     let begun = record.begun.load(Ordering::Acquire);
     let _turn = record.turn.lock().await;
     if record.ended.load(Ordering::Acquire) > begun {
-        return;
+        return None;
     }
     let mut place = slots.acquire().await.ok();
     let number = record.begun.fetch_add(1, Ordering::AcqRel) + 1;
-    let began = Instant::now();
+    let began = Moment::now();
     let mut rows = Vec::new();
     let sweep = AssertUnwindSafe(sweep(record, &mut place, &mut rows)).catch_unwind();
     let outcome = sweep.await.unwrap_or_else(|_| {
@@ -48,8 +51,10 @@ pub(super) async fn list(record: &Record, slots: &Semaphore) {
             tracing::warn!(vault = %record.id, reason = error.reason(), known = rows.len(), "vault not listed: {error}");
         }
     }
-    record.listed(began, rows, &outcome);
+    metrics.upstream("list", outcome.as_ref().map_or_else(VaultError::reason, |()| "ok"));
+    let listing = record.listed(began, rows, outcome);
     record.ended.store(number, Ordering::Release);
+    Some(listing)
 }
 
 async fn sweep(

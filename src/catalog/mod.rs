@@ -19,6 +19,7 @@ mod filter;
 mod glob;
 mod listing;
 mod matcher;
+mod news;
 mod order;
 mod query;
 mod record;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, Semaphore, watch};
 
+pub use news::{Change, Listing};
 pub use query::{BadQuery, Matching, Query, Sort, SortKey, TagFilter};
 pub use search::{Hit, Page, SecretsPage};
 pub use status::{
@@ -42,6 +44,8 @@ pub use status::{
     Unanswered, VaultStatus,
 };
 
+use crate::clock::Moment;
+use crate::metrics::Metrics;
 use crate::secret::{Metadata, SecretName, VaultName};
 use crate::vaults::{Source, VaultError};
 use directory::{Directory, Rounds};
@@ -68,7 +72,8 @@ impl Default for CatalogOptions {
     }
 }
 
-/// The catalog: a cheap handle, clones share it. Nothing runs before [`Catalog::run`] or [`Catalog::refresh`].
+/// The catalog: a cheap handle, clones share it. Nothing runs before [`Catalog::run`], [`Catalog::discover`] or
+/// [`Catalog::refresh`].
 #[derive(Clone)]
 pub struct Catalog {
     shared: Arc<Shared>,
@@ -85,13 +90,24 @@ struct Shared {
     changed: Notify,
     progress: watch::Sender<Progress>,
     slots: Semaphore,
+    metrics: Metrics,
+    observers: Mutex<Vec<Observer>>,
 }
+
+/// Told of every listing that ended, on the task that listed.
+type Observer = Arc<dyn Fn(&Listing) + Send + Sync>;
 
 impl Catalog {
     /// A catalog of what these sources hold. The order of sources decides which vault has a bare name that several
     /// sources know.
     #[must_use]
     pub fn new(sources: Vec<Arc<dyn Source>>, options: CatalogOptions) -> Self {
+        Self::counted(sources, options, Metrics::default())
+    }
+
+    /// The same, with its listings and rounds of discovery counted.
+    #[must_use]
+    pub fn counted(sources: Vec<Arc<dyn Source>>, options: CatalogOptions, metrics: Metrics) -> Self {
         let rounds = Rounds::new(sources.iter().map(|source| source.name().clone()));
         let progress = Progress { discovery_done: sources.is_empty(), ..Progress::default() };
         let shared = Shared {
@@ -103,8 +119,15 @@ impl Catalog {
             slots: Semaphore::new(options.listings_at_once.max(1)),
             options,
             sources,
+            metrics,
+            observers: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Tells `observer` of every listing that ends from now on. It is called on the task that listed and must be quick.
+    pub fn observe(&self, observer: impl Fn(&Listing) + Send + Sync + 'static) {
+        self.shared.lock_observers().push(Arc::new(observer));
     }
 
     /// Resolves when every source has finished its first round of discovery, well or not.
@@ -136,11 +159,13 @@ impl Catalog {
         let skipped = directory.skipped.iter().map(|skipped| VaultStatus {
             address: skipped.address.clone(),
             info: skipped.info.clone(),
+            duplicate_of: None,
             reach: Reach::Skipped(skipped.reason.clone()),
             known: None,
             read: ReadState::Unknown,
         });
-        let mut all: Vec<_> = directory.live.iter().map(status_of).chain(skipped).collect();
+        let mut all: Vec<_> =
+            (0..directory.live.len()).map(|index| status_of(&directory, index)).chain(skipped).collect();
         all.sort_by(|a, b| a.address.cmp(&b.address));
         all
     }
@@ -148,7 +173,8 @@ impl Catalog {
     /// One vault's status; `None` if the address means none that can be asked.
     #[must_use]
     pub fn status(&self, vault: &VaultName) -> Option<VaultStatus> {
-        self.shared.directory.load().find(vault).map(status_of)
+        let directory = self.shared.directory.load();
+        directory.index(vault).map(|index| status_of(&directory, index))
     }
 
     /// What the last listing told of a secret. `None` says nothing about a vault that could not be listed.
@@ -158,6 +184,15 @@ impl Catalog {
         let standing = directory.find(vault)?.record.standing();
         let segment = &standing.known.as_ref()?.segment;
         Some(segment.metadata(segment.find(name.as_str())?))
+    }
+
+    /// The same, with the moment at which that listing began; only a whole one counts.
+    #[must_use]
+    pub fn sight(&self, vault: &VaultName, name: &SecretName) -> Option<(Metadata, Moment)> {
+        let directory = self.shared.directory.load();
+        let standing = directory.find(vault)?.record.standing();
+        let known = standing.known.as_ref().filter(|known| known.whole)?;
+        Some((known.segment.metadata(known.segment.find(name.as_str())?), known.at))
     }
 
     /// Which vaults hold a secret of that name, and which might.
@@ -228,15 +263,22 @@ impl Shared {
                 vaults: directory.live.len(),
                 ..Progress::default()
             };
-            for entry in &directory.live {
+            let silent = directory.spoken_for(|_| true, &self.options);
+            for (index, entry) in directory.live.iter().enumerate() {
                 let standing = entry.record.standing();
                 let listed = standing.known.as_ref().is_some_and(|known| known.whole);
                 now.listed += usize::from(listed);
                 now.failed += usize::from(!listed && standing.failure.is_some());
-                now.secrets += standing.secrets();
+                if !silent.contains(&index) {
+                    now.secrets += standing.secrets();
+                }
             }
             std::mem::replace(progress, now) != now
         });
+    }
+
+    fn lock_observers(&self) -> std::sync::MutexGuard<'_, Vec<Observer>> {
+        self.observers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_rounds(&self) -> std::sync::MutexGuard<'_, Rounds> {
@@ -244,7 +286,8 @@ impl Shared {
     }
 }
 
-fn status_of(entry: &Entry) -> VaultStatus {
+fn status_of(directory: &Directory, index: usize) -> VaultStatus {
+    let entry = &directory.live[index];
     let standing: Arc<Standing> = entry.record.standing();
     let reach = match (&standing.failure, &standing.known) {
         (Some(error), _) => Reach::ListingFailed(error.clone()),
@@ -260,6 +303,7 @@ fn status_of(entry: &Entry) -> VaultStatus {
     VaultStatus {
         address: entry.address.clone(),
         info: entry.vault.info().clone(),
+        duplicate_of: directory.duplicate_of(index).cloned(),
         reach,
         known,
         read: standing.read.clone(),

@@ -176,6 +176,12 @@ impl Query {
         Ok(())
     }
 
+    /// The one vault that the query names, if what it says of vaults is a name and no pattern.
+    #[must_use]
+    pub fn named_vault(&self) -> Option<&str> {
+        self.vault.as_deref().filter(|text| !text.contains(['*', '?', '[', ']', '{', '}', '\\']))
+    }
+
     /// The limit that holds.
     pub(super) fn page_size(&self) -> Result<usize, BadQuery> {
         match self.limit {

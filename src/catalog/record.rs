@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::news::Listing;
 use super::segment::Segment;
 use super::status::ReadState;
+use crate::clock::Moment;
 use crate::secret::{Metadata, VaultName};
 use crate::vaults::{Vault, VaultError};
 
@@ -49,7 +50,7 @@ pub(super) struct Standing {
 pub(super) struct Known {
     pub(super) segment: Arc<Segment>,
     /// When the listing began.
-    pub(super) at: Instant,
+    pub(super) at: Moment,
     /// False: the listing broke off, and there was never a whole one.
     pub(super) whole: bool,
 }
@@ -73,10 +74,21 @@ impl Record {
         self.standing.load_full()
     }
 
-    /// Takes in a listing that ended, well or with an error after the rows it brought.
-    pub(super) fn listed(&self, began: Instant, rows: Vec<Metadata>, outcome: &Result<(), VaultError>) {
+    /// Takes in a listing that ended, well or with an error after the rows it brought, and tells what is new.
+    pub(super) fn listed(&self, began: Moment, rows: Vec<Metadata>, outcome: Result<(), VaultError>) -> Listing {
         let segment = Arc::new(Segment::pack(rows));
-        self.standing.rcu(|old| old.after(began, &segment, outcome));
+        let before = self.standing.rcu(|old| old.after(began, &segment, &outcome));
+        let whole = |standing: &Standing| {
+            standing.known.as_ref().filter(|known| known.whole).map(|known| Arc::clone(&known.segment))
+        };
+        Listing {
+            vault: self.id.clone(),
+            began,
+            failed_before: before.failure.clone(),
+            before: whole(&before),
+            after: outcome.as_ref().ok().and_then(|()| whole(&self.standing())),
+            failure: outcome.err(),
+        }
     }
 
     /// Takes in what a get met.
@@ -99,7 +111,7 @@ impl fmt::Debug for Record {
 }
 
 impl Standing {
-    fn after(&self, began: Instant, segment: &Arc<Segment>, outcome: &Result<(), VaultError>) -> Self {
+    fn after(&self, began: Moment, segment: &Arc<Segment>, outcome: &Result<(), VaultError>) -> Self {
         let failure = outcome.as_ref().err().cloned();
         let replaces = match (&failure, &self.known) {
             (None, _) => true,
@@ -125,7 +137,7 @@ impl Standing {
     }
 
     /// How old the knowledge is.
-    pub(super) fn age(&self, now: Instant) -> Option<Duration> {
-        self.known.as_ref().map(|known| now.saturating_duration_since(known.at))
+    pub(super) fn age(&self, now: Moment) -> Option<Duration> {
+        self.known.as_ref().map(|known| now - known.at)
     }
 }

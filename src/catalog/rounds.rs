@@ -12,11 +12,12 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::join_all;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::record::Record;
 use super::{Catalog, listing};
+use crate::clock::Moment;
 use crate::secret::VaultName;
 use crate::vaults::{Discovery, Outage, VaultError, VaultErrorKind};
 
@@ -60,18 +61,24 @@ impl Catalog {
                 self.shared.directory.load().find(name).map(|entry| Arc::clone(&entry.record)).into_iter().collect()
             }
             None => {
-                join_all((0..self.shared.sources.len()).map(|source| self.discover(source))).await;
+                self.discover().await;
                 self.shared.directory.load().live.iter().map(|entry| Arc::clone(&entry.record)).collect()
             }
         };
         join_all(records.iter().map(|record| self.list(record))).await;
     }
 
+    /// One round of discovery of every source, side by side; lists nothing. Returns when all are done, and each source's
+    /// vaults are known as soon as its own round is.
+    pub async fn discover(&self) {
+        join_all((0..self.shared.sources.len()).map(|source| self.discover_one(source))).await;
+    }
+
     async fn keep_discovering(self, source: usize) {
         let interval = self.shared.options.discovery_interval;
         let mut retry = FIRST_RETRY;
         loop {
-            let pause = if self.discover(source).await {
+            let pause = if self.discover_one(source).await {
                 retry = FIRST_RETRY;
                 interval
             } else {
@@ -101,8 +108,14 @@ impl Catalog {
     }
 
     async fn list(&self, record: &Record) {
-        listing::list(record, &self.shared.slots).await;
+        let ended = listing::list(record, &self.shared.slots, &self.shared.metrics).await;
         self.shared.count_progress();
+        if let Some(listing) = ended {
+            let observers = self.shared.lock_observers().clone();
+            for observer in observers {
+                observer(&listing);
+            }
+        }
     }
 
     /// Until the next listing: the interval, or longer where the vault asked for it.
@@ -118,7 +131,7 @@ impl Catalog {
     }
 
     /// One round of one source. True if it saw everything.
-    async fn discover(&self, source: usize) -> bool {
+    async fn discover_one(&self, source: usize) -> bool {
         let shared = &self.shared;
         let _turn = shared.turns[source].lock().await;
         let name = shared.sources[source].name();
@@ -133,9 +146,11 @@ impl Catalog {
         }
         tracing::debug!(source = %name, vaults = round.vaults.len(), skipped = round.skipped.len(), "discovery round");
         let complete = round.faults.is_empty();
+        // One outcome for a round, so that rounds can be counted: a short one counts as its first fault.
+        shared.metrics.upstream("discover", round.faults.first().map_or("ok", VaultError::reason));
         {
             let mut rounds = shared.lock_rounds();
-            shared.directory.store(Arc::new(rounds.absorb(source, round, Instant::now())));
+            shared.directory.store(Arc::new(rounds.absorb(source, round, Moment::now())));
         }
         shared.changed.notify_one();
         shared.count_progress();

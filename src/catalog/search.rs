@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use time::OffsetDateTime;
-use tokio::time::Instant;
 
 use super::CatalogOptions;
 use super::cursor::{Cursor, fingerprint};
@@ -16,6 +15,7 @@ use super::order::{Best, Order, Place};
 use super::query::{BadQuery, Query};
 use super::record::Standing;
 use super::status::{Doubtful, Entry, Holder, Holders, ReadState, Unanswered};
+use crate::clock::Moment;
 use crate::secret::{Metadata, SecretName, VaultName};
 use crate::vaults::{VaultError, VaultErrorKind};
 
@@ -37,6 +37,9 @@ pub struct Page {
     pub hits: Vec<Hit>,
     /// Hits on all pages.
     pub total: usize,
+    /// Vaults that the query is about, those that could not be asked or never are included. 0: its glob on vaults
+    /// matches none that is known.
+    pub vaults: usize,
     /// Whether every vault that the query is about answered when it was last asked, and all vaults are known.
     pub complete: bool,
     /// What the answer does without; not empty exactly if it is not complete. Hits from what is known of such a vault
@@ -67,12 +70,15 @@ pub(super) fn search(directory: &Directory, query: &Query, options: &CatalogOpti
     let of = fingerprint(query);
     let after = query.cursor.as_deref().map(|cursor| Cursor::decode(cursor, of)).transpose()?;
     let now = query.now.unwrap_or_else(OffsetDateTime::now_utc);
-    let instant = Instant::now();
+    let instant = Moment::now();
 
     let mut unanswered = beyond(directory, vaults.as_ref());
+    let unasked = unanswered.iter().filter(|one| one.vault.is_some()).count();
+    let covered = |entry: &Entry| covers(vaults.as_ref(), &entry.address, entry.id());
+    let silent = directory.spoken_for(covered, options);
     let mut asked: Vec<(&Entry, Arc<Standing>)> = Vec::new();
-    for entry in &directory.live {
-        if !covers(vaults.as_ref(), &entry.address, &entry.record.id) {
+    for (index, entry) in directory.live.iter().enumerate() {
+        if silent.contains(&index) || !covered(entry) {
             continue;
         }
         let standing = entry.record.standing();
@@ -80,6 +86,7 @@ pub(super) fn search(directory: &Directory, query: &Query, options: &CatalogOpti
         asked.push((entry, standing));
     }
 
+    let vaults = asked.len() + unasked;
     let mut total = 0;
     let mut best = Best::new(order, limit, after.as_ref());
     for (vault, (entry, standing)) in asked.iter().enumerate() {
@@ -121,7 +128,14 @@ pub(super) fn search(directory: &Directory, query: &Query, options: &CatalogOpti
         score: matches!(names, Names::Fuzzy(..)).then_some(place.score),
     };
     let next = places.last().filter(|_| more).map(|last| Cursor::new(of, last.number, last.name, last.vault).encode());
-    Ok(Page { hits: places.iter().map(hit).collect(), total, complete: unanswered.is_empty(), unanswered, next })
+    Ok(Page {
+        hits: places.iter().map(hit).collect(),
+        total,
+        vaults,
+        complete: unanswered.is_empty(),
+        unanswered,
+        next,
+    })
 }
 
 pub(super) fn secrets(
@@ -135,7 +149,7 @@ pub(super) fn secrets(
     let of = fingerprint(&Query { vault: Some(vault.record.id.to_string()), ..Query::default() });
     let after = cursor.map(|cursor| Cursor::decode(cursor, of)).transpose()?;
     let standing = vault.record.standing();
-    let unanswered = doubt(vault, &standing, Instant::now(), options);
+    let unanswered = doubt(vault, &standing, Moment::now(), options);
     let Some(known) = &standing.known else {
         return Ok(SecretsPage { secrets: Vec::new(), total: 0, unanswered, next: None });
     };
@@ -156,32 +170,37 @@ pub(super) fn secrets(
 
 pub(super) fn holders(directory: &Directory, name: &SecretName, options: &CatalogOptions) -> Holders {
     let mut holders = Holders {
-        skipped: directory.out_of_reach().cloned().collect(),
+        skipped: directory.out_of_reach(|_| true).cloned().collect(),
         discovery_faults: directory.faults.clone(),
         discovering: !directory.undone.is_empty(),
         ..Holders::default()
     };
-    let now = Instant::now();
-    for entry in &directory.live {
+    let now = Moment::now();
+    let silent = directory.spoken_for(|_| true, options);
+    for (index, entry) in directory.live.iter().enumerate() {
+        if silent.contains(&index) {
+            continue;
+        }
         let standing = entry.record.standing();
         let row = standing.known.as_ref().and_then(|known| Some((known, known.segment.find(name.as_str())?)));
         if let Some((known, row)) = row {
             let metadata = known.segment.metadata(row);
-            holders.held_by.push(Holder {
-                entry: entry.clone(),
-                metadata,
-                age: now.saturating_duration_since(known.at),
-            });
+            let (entry, others) = directory.ways_to(index);
+            holders.held_by.push(Holder { entry, others, metadata, age: now - known.at });
             continue;
         }
         if doubt(entry, &standing, now, options).is_none() {
             continue;
         }
-        let doubtful = Doubtful { entry: entry.clone(), why: standing.failure.clone(), age: standing.age(now) };
+        let (entry, others) = directory.ways_to(index);
+        let doubtful = Doubtful { entry, others, why: standing.failure.clone(), age: standing.age(now) };
         match &standing.known {
             Some(known) if known.whole => holders.stale.push(doubtful),
             _ => holders.unlisted.push(doubtful),
         }
+    }
+    if !silent.is_empty() {
+        holders.held_by.sort_by(|a, b| a.entry.address.cmp(&b.entry.address));
     }
     holders
 }

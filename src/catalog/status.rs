@@ -134,6 +134,8 @@ pub struct VaultStatus {
     pub address: VaultName,
     /// What is known without asking it.
     pub info: VaultInfo,
+    /// It is the same vault as that one, which an earlier source has found: searches tell of it once.
+    pub duplicate_of: Option<VaultName>,
     /// How listing it goes.
     pub reach: Reach,
     /// What listings have told; `None` before the first.
@@ -147,6 +149,8 @@ pub struct VaultStatus {
 pub struct Holder {
     /// The vault.
     pub entry: Entry,
+    /// The same vault through other sources, for a read that this one's identity is refused.
+    pub others: Vec<Entry>,
     /// The secret's metadata.
     pub metadata: Metadata,
     /// Since the start of the listing that told it.
@@ -158,6 +162,8 @@ pub struct Holder {
 pub struct Doubtful {
     /// The vault.
     pub entry: Entry,
+    /// The same vault through other sources, for a read that this one's identity is refused.
+    pub others: Vec<Entry>,
     /// Why its last listing failed; `None`: it was never listed, or not for too long.
     pub why: Option<VaultError>,
     /// How old the knowledge is that does not show the secret; `None`: there is none.

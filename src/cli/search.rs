@@ -73,7 +73,8 @@ pub(super) async fn run(args: &Search, context: &Context) -> Result<(), Failure>
     check(&parameters)?;
     let client = Client::connect(context, &args.connect)?;
     client.prepare(Need::Everything).await;
-    let mut answer = SearchAnswer { hits: Vec::new(), total: 0, complete: true, unanswered: Vec::new(), next: None };
+    let mut answer =
+        SearchAnswer { hits: Vec::new(), total: 0, vaults: 0, complete: true, unanswered: Vec::new(), next: None };
     let wanted = if args.all { usize::MAX } else { args.limit.unwrap_or(Query::USUAL) };
     loop {
         let limit = (wanted - answer.hits.len()).min(Query::MOST).to_string();
@@ -86,6 +87,7 @@ pub(super) async fn run(args: &Search, context: &Context) -> Result<(), Failure>
         let page: SearchAnswer = client.document(&request).await?;
         answer.hits.extend(page.hits);
         answer.total = page.total;
+        answer.vaults = page.vaults;
         answer.complete &= page.complete;
         answer.unanswered = page.unanswered;
         answer.next = page.next;
@@ -153,13 +155,16 @@ fn show(args: &Search, context: &Context, answer: &SearchAnswer) -> Result<(), F
     if found {
         return Ok(());
     }
+    let nowhere = args.vault.as_deref().filter(|_| answer.vaults == 0);
+    let nowhere = nowhere.map(|glob| format!("no vault matches {}", glob.escape_debug()));
     Err(if answer.complete {
-        Failure::new(Exit::NotFound, "no secret matches")
+        Failure::new(Exit::NotFound, nowhere.unwrap_or_else(|| "no secret matches".to_owned()))
     } else {
         let refused =
             !answer.unanswered.is_empty() && answer.unanswered.iter().all(|one| warnings::is_refusal(&one.reason));
         let exit = if refused { Exit::Denied } else { Exit::Unavailable };
-        Failure::new(exit, "no secret matches in the vaults that answered")
+        let answered = "no secret matches in the vaults that answered".to_owned();
+        Failure::new(exit, nowhere.map_or(answered, |nowhere| format!("{nowhere} of those that are known")))
     })
 }
 

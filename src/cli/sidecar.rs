@@ -1,8 +1,10 @@
 //! The sidecar as one thing: sources, catalog, broker and routes, built from a configuration by one path for `serve`,
-//! `demo` and `--direct`.
+//! `demo` and `--direct`. What serves keeps all current; what answers one command asks for no more than that needs, as
+//! `docker run … get VAULT NAME` must not list every vault of a company to read one value.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use http_body_util::BodyExt as _;
@@ -17,7 +19,7 @@ use super::terminal::stderr_is_terminal;
 use super::{Context, Exit, Failure};
 use crate::api::State;
 use crate::broker::Broker;
-use crate::catalog::{Catalog, Lookup};
+use crate::catalog::{Catalog, Lookup, Reach};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::secret::VaultName;
@@ -27,9 +29,12 @@ use crate::vaults::azure::AzureSource;
 /// A sidecar without listeners. Dropping it stops what runs for it.
 pub(super) struct Sidecar {
     pub(super) catalog: Catalog,
+    broker: Broker,
     pub(super) metrics: Metrics,
     pub(super) router: Router,
     tasks: TaskTracker,
+    /// The catalog is kept current by itself.
+    runs: AtomicBool,
     stop: CancellationToken,
     _stop_when_dropped: DropGuard,
 }
@@ -46,27 +51,41 @@ pub(super) enum Need<'a> {
 }
 
 impl Sidecar {
-    /// Of the configuration that the context leads to.
+    /// Of the configuration that the context leads to. Asks nobody before [`Sidecar::prepare`].
     pub(super) fn of_config(context: &Context) -> Result<Self, Failure> {
-        Self::start(&context.config(Vec::new())?)
+        Self::idle(&context.config(Vec::new())?)
     }
 
-    /// Starts to look for vaults. Needs a runtime.
+    /// Starts to look for vaults, to list them, and to keep what is known current. Needs a runtime.
     pub(super) fn start(config: &Config) -> Result<Self, Failure> {
+        let sidecar = Self::idle(config)?;
+        sidecar.run();
+        Ok(sidecar)
+    }
+
+    fn idle(config: &Config) -> Result<Self, Failure> {
         let metrics = Metrics::default();
-        let catalog = Catalog::new(sources(config)?, config.catalog.clone());
+        let catalog = Catalog::counted(sources(config)?, config.catalog.clone(), metrics.clone());
         let broker = Broker::new(catalog.clone(), config.broker.clone(), metrics.clone());
-        let router = crate::api::router(State::new(broker, metrics.clone()));
+        let router = crate::api::router(State::new(broker.clone(), metrics.clone()));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        tasks.spawn(catalog.clone().run(stop.clone()));
-        tasks.close();
-        Ok(Self { catalog, metrics, router, tasks, _stop_when_dropped: stop.clone().drop_guard(), stop })
+        let runs = AtomicBool::new(false);
+        Ok(Self { catalog, broker, metrics, router, tasks, runs, _stop_when_dropped: stop.clone().drop_guard(), stop })
+    }
+
+    /// Keeps everything current from now on.
+    fn run(&self) {
+        if !self.runs.swap(true, Ordering::AcqRel) {
+            self.tasks.spawn(self.catalog.clone().run(self.stop.clone()));
+            self.tasks.spawn(self.broker.clone().run(self.stop.clone()));
+        }
     }
 
     /// Ends what runs for it, and waits for that.
     pub(super) async fn stop(self) {
         self.stop.cancel();
+        self.tasks.close();
         self.tasks.wait().await;
     }
 
@@ -87,23 +106,50 @@ impl Sidecar {
         Ok(Answer { status: head.status, headers: head.headers, body })
     }
 
-    /// Waits until that much is known, and no longer; shows how far it is where somebody looks at stderr.
+    /// Asks for that much, waits until it is known, and no longer; shows how far it is where somebody looks at stderr.
     pub(super) async fn prepare(&self, need: Need<'_>) {
         let bar = Progress::new();
+        match need {
+            Need::Vault(vault) => self.find(vault, &bar).await,
+            Need::Listing(vault) => {
+                self.find(vault, &bar).await;
+                if !self.runs.load(Ordering::Acquire) {
+                    self.catalog.refresh(Some(vault)).await;
+                }
+                self.reach(&bar, |_| {
+                    let status = self.catalog.status(vault);
+                    status.is_none_or(|status| !matches!(status.reach, Reach::NotYetListed))
+                })
+                .await;
+            }
+            Need::Everything => {
+                self.run();
+                self.reach(&bar, |progress| {
+                    progress.discovery_done && progress.listed + progress.failed >= progress.vaults
+                })
+                .await;
+            }
+        }
+    }
+
+    /// Looks for vaults until it is known whether that one is among them. The sources that are not done by then are
+    /// left to themselves.
+    async fn find(&self, vault: &VaultName, bar: &Progress) {
+        let found = self.reach(bar, |_| !matches!(self.catalog.vault(vault), Lookup::NotYet));
+        if self.runs.load(Ordering::Acquire) {
+            return found.await;
+        }
+        tokio::select! {
+            () = found => {}
+            () = self.catalog.discover() => {}
+        }
+    }
+
+    async fn reach(&self, bar: &Progress, mut enough: impl FnMut(&crate::catalog::Progress) -> bool) {
         let mut progress = self.catalog.progress();
         let reached = progress.wait_for(|progress| {
             bar.show(*progress);
-            match need {
-                Need::Vault(vault) => !matches!(self.catalog.vault(vault), Lookup::NotYet),
-                Need::Listing(vault) => match self.catalog.vault(vault) {
-                    Lookup::NotYet => false,
-                    Lookup::Found(_) => {
-                        self.catalog.status(vault).is_none_or(|status| status.reach.code() != "not-listed-yet")
-                    }
-                    Lookup::Skipped(_) | Lookup::NotFound { .. } => true,
-                },
-                Need::Everything => progress.discovery_done && progress.listed + progress.failed >= progress.vaults,
-            }
+            enough(progress)
         });
         // The catalog lives as long as we do: this cannot end early.
         let _ = reached.await;

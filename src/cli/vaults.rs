@@ -90,14 +90,17 @@ fn state(vault: &VaultDocument) -> (String, Tone) {
         (true, Some(false)) => {
             (format!("listed, not readable: {}", words(&vault.read_reason, &vault.read_detail)), Tone::Warn)
         }
-        (true, _) => ("ok".to_owned(), Tone::Plain),
+        (true, _) => match &vault.duplicate_of {
+            Some(other) => (format!("ok; the same vault as {other}"), Tone::Plain),
+            None => ("ok".to_owned(), Tone::Plain),
+        },
         (false, Some(true)) => (format!("readable, not listed: {}", words(&vault.reason, &vault.detail)), Tone::Warn),
         (false, _) => (words(&vault.reason, &vault.detail), Tone::Bad),
     }
 }
 
 fn separated(vaults: &[VaultDocument], delimiter: u8) -> Result<Vec<u8>, Failure> {
-    const HEADER: [&str; 12] = [
+    const HEADER: [&str; 13] = [
         "name",
         "source",
         "uri",
@@ -110,6 +113,7 @@ fn separated(vaults: &[VaultDocument], delimiter: u8) -> Result<Vec<u8>, Failure
         "reachable",
         "reason",
         "detail",
+        "duplicate_of",
     ];
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let rows = vaults.iter().map(|vault| {
@@ -129,6 +133,7 @@ fn separated(vaults: &[VaultDocument], delimiter: u8) -> Result<Vec<u8>, Failure
             vault.reachable.to_string(),
             text(&vault.reason),
             text(&vault.detail),
+            vault.duplicate_of.as_ref().map(ToString::to_string).unwrap_or_default(),
         ]
     });
     records(&HEADER, rows, delimiter)

@@ -27,6 +27,9 @@ pub struct VaultDocument {
     pub location: Option<String>,
     /// Named in the configuration, rather than (or as well as) discovered.
     pub configured: bool,
+    /// It is the same vault as that one, which an earlier source has found: searches tell of it once. `null`: it is not.
+    #[schema(value_type = Option<String>, example = "pay-prod")]
+    pub duplicate_of: Option<VaultName>,
     /// Whether its last listing went through.
     pub reachable: bool,
     /// Why not, as a stable word.
@@ -94,6 +97,8 @@ pub struct SearchAnswer {
     pub hits: Vec<SecretSummary>,
     /// Hits on all pages.
     pub total: usize,
+    /// Vaults that the search is about, those that could not be asked included. 0: the glob `vault` matches none.
+    pub vaults: usize,
     /// Whether every vault that the search is about could be listed, and all vaults are known.
     pub complete: bool,
     /// What the answer does without, and why. Hits from what is known of such a vault are among the hits.
@@ -125,7 +130,7 @@ pub struct Unanswered {
 
 impl From<VaultStatus> for VaultDocument {
     fn from(status: VaultStatus) -> Self {
-        let VaultStatus { address, info, reach, known, read } = status;
+        let VaultStatus { address, info, duplicate_of, reach, known, read } = status;
         let detail = match &reach {
             Reach::Listed => None,
             Reach::NotYetListed => Some("it was not listed yet".to_owned()),
@@ -145,6 +150,7 @@ impl From<VaultStatus> for VaultDocument {
             resource_group: info.resource_group,
             location: info.location,
             configured: info.configured,
+            duplicate_of,
             reachable: detail.is_none(),
             reason: detail.is_some().then(|| reach.code().to_owned()),
             detail,
@@ -180,6 +186,7 @@ impl From<catalog::Page> for SearchAnswer {
         Self {
             hits: page.hits.into_iter().map(|hit| SecretSummary::new(hit.vault, &hit.metadata)).collect(),
             total: page.total,
+            vaults: page.vaults,
             complete: page.complete,
             unanswered: page.unanswered.iter().map(Unanswered::from).collect(),
             next: page.next,

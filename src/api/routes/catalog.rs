@@ -11,6 +11,7 @@ use crate::api::model::{
 use crate::api::openapi;
 use crate::api::path::{Names, bad_parameter, parameters};
 use crate::api::problem::{Code, Problem};
+use crate::broker;
 use crate::catalog::{BadQuery, Query};
 use crate::secret::VaultName;
 
@@ -77,9 +78,10 @@ pub(super) async fn versions(
     Ok(Json(VersionsAnswer { versions: versions.iter().map(|one| SecretSummary::new(address.clone(), one)).collect() }))
 }
 
-/// What matches, over all vaults, and which vaults could not be asked.
+/// What matches, over all vaults, and which vaults could not be asked. A `vault` that is a name, not a pattern, must be
+/// one that is known.
 #[utoipa::path(get, path = "/v1/search", tag = "catalog", params(openapi::SearchParameters), responses(
-    (status = 200, description = "A page of hits", body = SearchAnswer), openapi::CommonResponses
+    (status = 200, description = "A page of hits", body = SearchAnswer), openapi::SearchResponses
 ))]
 pub(super) async fn search(
     extract::State(state): extract::State<State>,
@@ -89,7 +91,18 @@ pub(super) async fn search(
     let query = Query::from_parameters(pairs.iter().map(|(name, value)| (&**name, &**value)));
     let query = query.map_err(|error| bad_query(&error))?;
     let page = state.broker().catalog().search(&query).map_err(|error| bad_query(&error))?;
-    Ok(Json(SearchAnswer::from(page)))
+    match query.named_vault() {
+        // An empty page would say that the vault holds no such secret.
+        Some(name) if page.vaults == 0 && page.complete => Err(no_such_vault(name)),
+        Some(_) | None => Ok(Json(SearchAnswer::from(page))),
+    }
+}
+
+fn no_such_vault(name: &str) -> Problem {
+    match name.parse() {
+        Ok(vault) => broker::Error::UnknownVault { vault }.into(),
+        Err(error) => bad_parameter("vault", &format!("is neither a vault's name nor a pattern: {error}")),
+    }
 }
 
 fn bad_query(error: &BadQuery) -> Problem {

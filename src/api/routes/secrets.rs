@@ -212,7 +212,7 @@ async fn answer(state: &State, ask: &Ask, view: &View, headers: &HeaderMap) -> R
         );
     }
     out.insert(header::AGE, HeaderValue::from(reading.age.as_secs()));
-    out.insert(CACHE_STATUS, cache_status(&reading, ask.steer));
+    out.insert(CACHE_STATUS, cache_status(&reading));
     out.insert(VAULT, HeaderValue::from_str(reading.vault.as_str()).expect("a vault's name is ASCII"));
     if !reading.incomplete.is_empty() {
         out.insert(INCOMPLETE, incomplete(&reading.incomplete));

@@ -34,6 +34,22 @@ async fn a_search_tells_what_it_does_without_and_never_a_value() {
 }
 
 #[tokio::test]
+async fn a_search_in_a_vault_that_nobody_knows_is_no_answer_and_a_pattern_tells_how_many_it_matched() {
+    let house = house();
+    let router = house.open().await;
+    let nowhere = get(&router, "/v1/search?q=redis&vault=nowhere").await.problem(404, "vault-not-found");
+    assert_eq!(nowhere["detail"], "no vault nowhere is known");
+    get(&router, "/v1/search?vault=no%20where").await.problem(400, "bad-query");
+    for (glob, vaults, complete) in [("*", 3, false), ("p*", 1, true), ("x*", 0, true), ("HR", 1, false)] {
+        let answer = get(&router, &format!("/v1/search?vault={glob}")).await.json();
+        assert_eq!((&answer["vaults"], &answer["complete"]), (&vaults.into(), &complete.into()), "{glob}");
+    }
+    // Before discovery nobody can tell that it is not there.
+    let early = get(&house.closed(), "/v1/search?vault=nowhere").await.json();
+    assert_eq!((&early["complete"], &early["unanswered"][0]["reason"]), (&false.into(), &"discovering".into()));
+}
+
+#[tokio::test]
 async fn pages_follow_one_another_without_a_gap() {
     let router = house().open().await;
     for (path, total) in [("/v1/search?q=redis-", 26), ("/v1/vaults/pay/secrets?", 25)] {

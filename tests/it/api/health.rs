@@ -31,6 +31,20 @@ async fn a_vault_that_cannot_be_listed_is_explained_and_does_not_hold_readiness_
 }
 
 #[tokio::test]
+async fn listings_and_rounds_of_discovery_are_counted_by_what_became_of_them() {
+    let house = House::new(&["vault-canary", "hr-canary"]);
+    house.set("vault-canary", "name-canary", "value-canary");
+    house.list_fails("hr-canary", VaultErrorKind::Unavailable(Outage::Firewall));
+    let router = house.open().await;
+    let text = String::from_utf8(get(&router, "/metrics").await.body.to_vec()).unwrap();
+    for (operation, outcome) in [("discover", "ok"), ("list", "ok"), ("list", "firewall")] {
+        let line = format!("sidekey_upstream_calls_total{{operation=\"{operation}\",outcome=\"{outcome}\"}} 1\n");
+        assert!(text.contains(&line), "{line} is missing in {text}");
+    }
+    assert!(!text.contains("canary"), "{text}");
+}
+
+#[tokio::test]
 async fn metrics_tell_levels_and_no_secrets_name() {
     let house = House::new(&["pay"]);
     house.set("pay", "name-canary", "value-canary");

@@ -24,6 +24,7 @@ use tower::ServiceExt;
 
 use sidekey::api::{State, router};
 use sidekey::broker::{Broker, BrokerOptions};
+use sidekey::cache::CacheOptions;
 use sidekey::catalog::{Catalog, CatalogOptions};
 use sidekey::metrics::Metrics;
 use sidekey::secret::{Metadata, Secret, SecretName, SourceName, Version};
@@ -115,7 +116,7 @@ impl House {
         let name: SourceName = "test".parse().unwrap();
         let vaults = self.vaults.iter().map(|vault| Arc::clone(vault) as Arc<dyn Vault>).collect();
         let source: Arc<dyn Source> = Arc::new(MemorySource::new(name, vaults));
-        Catalog::new(vec![source], CatalogOptions::default())
+        Catalog::counted(vec![source], CatalogOptions::default(), self.metrics.clone())
     }
 
     /// The routes over a catalog that is not discovered yet.
@@ -131,7 +132,10 @@ impl House {
     }
 
     fn over(&self, catalog: Catalog) -> Router {
-        let broker = Broker::new(catalog, BrokerOptions::default(), self.metrics.clone());
+        // Without jitter, so that a test can tell what is left of a life.
+        let cache = CacheOptions { jitter_percent: 0, ..CacheOptions::default() };
+        let options = BrokerOptions { cache, ..BrokerOptions::default() };
+        let broker = Broker::new(catalog, options, self.metrics.clone());
         router(State::new(broker, self.metrics.clone()))
     }
 }

@@ -112,6 +112,31 @@ async fn age_grows_ttl_falls_and_the_caller_may_want_it_younger() {
     assert_eq!((younger.header("age"), &younger.body[..]), (Some("0"), &b"new"[..]));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_value_that_was_not_held_says_why() {
+    let house = House::new(&["pay"]);
+    house.set("pay", "a", "1");
+    house.set("pay", "b", "1");
+    let router = house.open().await;
+    let status = async |name: &str, control: &str| {
+        let headers = [("cache-control", control)];
+        let answer = ask(&router, "GET", &format!("/v1/vaults/pay/secrets/{name}"), &headers).await;
+        answer.header("cache-status").unwrap().to_owned()
+    };
+    // Nothing is held: that the reader wants it young changes nothing.
+    assert_eq!(status("a", "max-age=60").await, "sidekey; fwd=miss");
+    tokio::time::advance(std::time::Duration::from_secs(61)).await;
+    assert_eq!(status("a", "max-age=60").await, "sidekey; fwd=request");
+    assert_eq!(status("a", "max-age=60").await, "sidekey; hit; ttl=300");
+    tokio::time::advance(std::time::Duration::from_secs(301)).await;
+    assert_eq!(status("a", "max-age=600").await, "sidekey; hit; ttl=-1; detail=stale-expired");
+    assert_eq!(status("a", "no-cache").await, "sidekey; fwd=request");
+    assert_eq!(status("b", "no-cache").await, "sidekey; fwd=request");
+    // Too old to be served at all.
+    tokio::time::advance(std::time::Duration::from_secs(24 * 3600 + 1)).await;
+    assert_eq!(status("b", "").await, "sidekey; fwd=stale");
+}
+
 #[tokio::test]
 async fn readers_of_one_cold_name_share_a_read_and_are_told_so() {
     let mut house = House::new(&["pay"]);

@@ -1,12 +1,16 @@
 //! The wire at its worst: what does not answer, answers too much, or sends elsewhere.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::TryStreamExt;
+use sidekey::catalog::{Catalog, CatalogOptions, Reach};
 use sidekey::vaults::azure::{AzureSource, Cloud, ConfiguredVault, SetupError, WireLimits};
 use sidekey::vaults::{Outage, Source, VaultErrorKind};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::stage::{Asked, Reply, Stage, VERSION, impatient};
 
@@ -65,6 +69,60 @@ async fn a_retry_after_beyond_the_limit_of_a_call_is_told_and_not_waited_for() {
         assert_eq!(kind_of(&stage, few_retries()).await, expected);
         assert_eq!(stage.count("pay.vault.azure.net"), 1, "there was no time for a second try");
     }
+}
+
+#[tokio::test]
+async fn a_throttled_vault_keeps_nobody_waiting_for_long_whatever_the_limit_of_a_call() {
+    let hour = Duration::from_secs(3600);
+    let wire = WireLimits { call: hour, attempt: hour, ..few_retries() };
+    let stage = vaults(|_| Reply::text(429, "").header("retry-after", "30")).await;
+    let throttled = VaultErrorKind::Throttled { retry_after: Some(Duration::from_secs(30)) };
+    let source = stage.source_with(|settings| settings.wire = wire.clone());
+    let catalog = Catalog::new(vec![Arc::new(source)], CatalogOptions::default());
+    stage.forget();
+    let mut running = JoinSet::new();
+    running.spawn(catalog.clone().run(CancellationToken::new()));
+    catalog.first_round().await;
+    let pay = catalog.status(&"pay".parse().unwrap()).unwrap();
+    let Reach::ListingFailed(error) = pay.reach else { panic!("{:?}", pay.reach) };
+    assert_eq!(error.kind(), &throttled);
+    assert_eq!(stage.count("pay.vault.azure.net"), 1, "the catalog comes back when the vault wants it, not this layer");
+    drop(running);
+
+    stage.forget();
+    assert_eq!(kind_of(&stage, wire).await, throttled);
+    assert_eq!(stage.count("pay.vault.azure.net"), 1);
+}
+
+#[tokio::test]
+async fn entra_and_resource_manager_are_not_waited_for_without_end_either() {
+    let hour = Duration::from_secs(3600);
+    for busy in ["login.microsoftonline.com", "management.azure.com"] {
+        let stage =
+            Stage::new(move |asked| (asked.host == busy).then(|| Reply::text(429, "").header("retry-after", "30")))
+                .await;
+        let source = stage.source_with(|settings| {
+            settings.wire = WireLimits { call: hour, attempt: hour, ..few_retries() };
+        });
+        let round = source.discover().await;
+        assert!(round.faults.iter().any(|fault| fault.reason() == "throttled"), "{busy}: {:?}", round.faults);
+        assert_eq!(round.vaults.len(), 1, "what the configuration names needs neither");
+    }
+}
+
+#[tokio::test]
+async fn a_short_pause_is_made_for_a_vault_that_asks_for_it() {
+    let calls = AtomicUsize::new(0);
+    let stage = Stage::new(move |asked| {
+        let ours = asked.host.contains(".vault.") && asked.authorization.is_some();
+        ours.then(|| match calls.fetch_add(1, Ordering::SeqCst) {
+            0 => Reply::text(429, "").header("x-ms-retry-after-ms", "5"),
+            _ => Reply::secret(&asked.host, "a", VERSION, "good"),
+        })
+    })
+    .await;
+    let vault = stage.vault().await;
+    assert_eq!(vault.get(&"a".parse().unwrap(), None).await.unwrap().value.expose(), b"good");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod discovery;
 mod emulated;
+mod environment;
 mod key_vault;
 mod limits;
 mod recorded;

@@ -62,6 +62,27 @@ async fn a_version_finds_the_one_vault_that_has_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_version_that_is_nowhere_to_be_found_is_what_is_told_of() {
+    let version = "0".repeat(32);
+    let (pay, closed) = (Scripted::new("s", "pay"), Scripted::new("s", "closed"));
+    pay.set("redis", "p");
+    closed.fail_lists(Some(DOWN));
+    let house = House::of(&[&pay, &closed]).await;
+    let error = house.broker.get(&ask(&format!("redis@{version}"))).await.unwrap_err();
+    let told = error.to_string();
+    assert!(told.starts_with(&format!("version {version} of secret redis was not found, and not")), "{told}");
+    assert_eq!(incomplete(error), [pair("closed", "connection-failed")]);
+
+    // Where the vault that might hold it may not be listed, that the secret is missing is not known.
+    closed.fail_lists(Some(DENIED));
+    let house = House::of(&[&closed]).await;
+    let error = house.broker.get(&ask(&format!("redis@{version}"))).await.unwrap_err();
+    assert!(matches!(error, Error::VersionNotFound { .. }), "{error}");
+    let error = house.broker.get(&ask(&format!("closed/redis@{version}"))).await.unwrap_err();
+    assert!(matches!(error, Error::VersionNotFound { .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_vault_that_is_down_is_named_and_nothing_is_called_not_found_meanwhile() {
     let (pay, down) = (Scripted::new("s", "pay"), Scripted::new("s", "down"));
     pay.set("redis", "p");

@@ -1,6 +1,8 @@
 //! Reads through the broker, over scripted vaults and a paused clock.
 
 mod anywhere;
+mod freshness;
 mod reads;
 mod scripted;
+mod twins;
 mod views;

@@ -12,6 +12,7 @@ use sidekey::metrics::Metrics;
 use sidekey::secret::{Metadata, Secret, SecretName, Version};
 use sidekey::vaults::memory::{Attributes, MemorySource, MemoryVault};
 use sidekey::vaults::{Denial, Outage, Vault, VaultError, VaultErrorKind, VaultInfo};
+use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +32,16 @@ pub const DOWN: VaultErrorKind = VaultErrorKind::Unavailable(Outage::Connection)
 
 impl Scripted {
     pub fn new(source: &str, name: &str) -> Arc<Self> {
+        Self::of(VaultInfo::new(source.parse().unwrap(), name.parse().unwrap()))
+    }
+
+    /// The same, at that address.
+    pub fn at(source: &str, name: &str, uri: &str) -> Arc<Self> {
         let info = VaultInfo::new(source.parse().unwrap(), name.parse().unwrap());
+        Self::of(VaultInfo { uri: Some(uri.to_owned()), ..info })
+    }
+
+    fn of(info: VaultInfo) -> Arc<Self> {
         Arc::new(Self {
             inner: MemoryVault::new(info),
             gets: AtomicUsize::new(0),
@@ -65,6 +75,12 @@ impl Scripted {
 
     pub fn fail_lists(&self, kind: Option<VaultErrorKind>) {
         *self.list_error.lock().unwrap() = kind;
+    }
+
+    /// Sets a secret whose attributes say that it was written then.
+    pub fn set_at(&self, name: &str, value: &str, written: OffsetDateTime) -> Version {
+        let attributes = Attributes { written: Some(written), ..Attributes::default() };
+        self.inner.set(&name.parse().unwrap(), value, attributes).version.unwrap()
     }
 
     pub fn gets(&self) -> usize {
@@ -128,7 +144,10 @@ impl House {
         #[allow(clippy::disallowed_methods, reason = "ended by the token when the house is dropped")]
         tokio::spawn(catalog.clone().run(stop.clone()));
         catalog.first_round().await;
-        Self { broker: Broker::new(catalog, options, Metrics::default()), stop }
+        let broker = Broker::new(catalog, options, Metrics::default());
+        #[allow(clippy::disallowed_methods, reason = "ended by the token when the house is dropped")]
+        tokio::spawn(broker.clone().run(stop.clone()));
+        Self { broker, stop }
     }
 }
 

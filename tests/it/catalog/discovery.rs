@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use sidekey::catalog::{Catalog, CatalogOptions, Lookup};
+use sidekey::metrics::Metrics;
 use sidekey::vaults::{Source, VaultInfo};
 
 use super::estate::{
-    Act, Round, Scripted, ScriptedSource, failure, found, held_by, hits, listed, named, outage, pass, round, run,
-    search, skipped, source_name, unanswered, vault_name,
+    Act, Round, Scripted, ScriptedSource, denied, failure, found, held_by, hits, listed, named, outage, pass, round,
+    run, search, skipped, source_name, unanswered, vault_name,
 };
 
 fn catalog(source: &Arc<ScriptedSource>) -> Catalog {
@@ -20,6 +21,18 @@ fn short<const N: usize>(vaults: [&Arc<Scripted>; N]) -> Round {
 
 fn is_there(catalog: &Catalog, vault: &str) -> bool {
     matches!(catalog.vault(&vault_name(vault)), Lookup::Found(_))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_round_is_counted_once_however_many_faults_it_has() {
+    let source =
+        ScriptedSource::new("s", Round { faults: vec![failure(outage()), failure(denied())], ..Round::default() });
+    let metrics = Metrics::default();
+    let catalog = Catalog::counted(vec![source], CatalogOptions::default(), metrics.clone());
+    catalog.discover().await;
+    let told = metrics.encode();
+    let line = "sidekey_upstream_calls_total{operation=\"discover\",outcome=\"connection-failed\"} 1";
+    assert!(told.contains(line) && !told.contains("denied"), "{told}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -105,6 +105,9 @@ async fn a_vault_that_one_source_skips_and_another_asks_is_not_missing() {
     catalog.refresh(None).await;
     assert_eq!(unanswered(&search(&catalog, &[])), [told("lone", "foreign-tenant")]);
     assert_eq!(catalog.holders(&secret_name("x")).skipped.len(), 1);
+    // Whoever asks for the vault through the source that skips it does not get an answer that looks whole.
+    let through_a = search(&catalog, &[("vault", "a:pay")]);
+    assert_eq!((unanswered(&through_a), through_a.vaults), (vec![told("a:pay", "foreign-tenant")], 1));
 }
 
 #[tokio::test(start_paused = true)]

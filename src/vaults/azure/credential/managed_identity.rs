@@ -1,5 +1,10 @@
 //! The machine's own identity: IMDS on virtual machines, App Service's endpoint where its variables are set.
 //!
+//! App Service (and what is built on it) sets `IDENTITY_ENDPOINT` and `IDENTITY_HEADER`. They are the platform's, not
+//! settings: the SDK reads them from the process itself for each sign-in, and they are stronger than a configured IMDS
+//! address. Other platforms' variables (Arc, Service Fabric, Azure ML, Cloud Shell) are not supported by the SDK, which
+//! says so. Neither endpoint is ever looked for at a proxy.
+//!
 //! Off Azure nothing answers at IMDS's address, and the SDK would try for more than a minute; the limit of a call ends
 //! it, and our transport's failures are not retried by the SDK.
 

@@ -58,7 +58,8 @@ impl AzureVault {
     ) -> Result<Self, VaultError> {
         let gate = Arc::new(Gate::default());
         let watch = Watch { gate: Arc::clone(&gate), tokens: Arc::clone(tokens) };
-        let wire = Wire::new(Arc::clone(transport), Peer::Origin(address.url())).watched(Arc::new(watch));
+        let wire = Wire::new(Arc::clone(transport), Peer::Origin(address.url()));
+        let wire = wire.watched(Arc::new(watch)).impatient();
         let options = SecretClientOptions {
             api_version: API_VERSION.to_owned(),
             client_options: ClientOptions {

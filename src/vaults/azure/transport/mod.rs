@@ -4,6 +4,10 @@
 //! only ([`Peer`]): the SDK's bearer policy authorises whatever URL it is given, and links to further pages come from
 //! the wire, so without this check a token could be sent to a foreign host. Redirects are not followed, bodies are
 //! capped after decompression, and retries happen here and nowhere else.
+//!
+//! Proxies are honoured: `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or lower case, as the HTTP client reads them
+//! from the environment when it is built. Two kinds of peers are never looked for at a proxy: hosts that `resolve`
+//! places at an address, and the machine's own identity endpoint, whose header and token are for nobody else.
 
 mod resolve;
 mod retry_after;

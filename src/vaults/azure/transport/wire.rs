@@ -17,8 +17,11 @@ use crate::vaults::{Outage, VaultError, VaultErrorKind};
 
 /// The first wait before another attempt; it doubles.
 const FIRST_WAIT: std::time::Duration = std::time::Duration::from_millis(100);
-/// The longest wait of our own choosing; an upstream may ask for more.
+/// The longest wait of our own choosing, and the longest that a vault may ask for and be waited for: whoever asked it
+/// (a reader, or the catalog with its own loop) knows better than this layer what to do in the meantime.
 const LONGEST_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
+/// The longest that Entra or Resource Manager may ask for and be waited for: there is nobody else to ask.
+const LONGEST_COMMON_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Whom a pipeline may talk to.
 #[derive(Debug, Clone)]
@@ -94,6 +97,8 @@ pub(in crate::vaults::azure) struct Wire {
     transport: Arc<Transport>,
     peer: Peer,
     max_body: usize,
+    /// An upstream that asks to be left alone for longer is not waited for.
+    longest_wait: std::time::Duration,
     watch: Option<Arc<dyn BearerWatch>>,
     judge: Option<Judge>,
 }
@@ -101,7 +106,12 @@ pub(in crate::vaults::azure) struct Wire {
 impl Wire {
     pub(in crate::vaults::azure) fn new(transport: Arc<Transport>, peer: Peer) -> Self {
         let max_body = transport.limits.max_body;
-        Self { transport, peer, max_body, watch: None, judge: None }
+        Self { transport, peer, max_body, longest_wait: LONGEST_COMMON_WAIT, watch: None, judge: None }
+    }
+
+    /// Gives up at once on a throttled peer that wants more than a short pause.
+    pub(in crate::vaults::azure) fn impatient(self) -> Self {
+        Self { longest_wait: LONGEST_WAIT, ..self }
     }
 
     pub(in crate::vaults::azure) fn watched(self, watch: Arc<dyn BearerWatch>) -> Self {
@@ -137,10 +147,11 @@ impl Wire {
             failures += 1;
             let own = pace::growing(failures, FIRST_WAIT, LONGEST_WAIT);
             let wait = asked.unwrap_or_default().max(pace::between(own / 2, own));
-            // A wait that would not leave room for another attempt is not begun: the caller learns of the throttling
-            // or the outage now, not of a time-out later.
+            // A wait that is too long, or would not leave room for another attempt, is not begun: the caller learns of the
+            // throttling or the outage now, not of a time-out later. Nor is it cut short: the upstream would refuse again.
+            let bearable = asked.is_none_or(|asked| asked <= self.longest_wait);
             let fits = Instant::now().checked_add(wait).is_some_and(|then| then < deadline);
-            if failures > limits.retries || !fits {
+            if failures > limits.retries || !bearable || !fits {
                 return outcome;
             }
             tokio::time::sleep(wait).await;
