@@ -4,6 +4,7 @@
 //!
 //! - [`secret`]: names, references, metadata, values. [`clock`]: what ages are counted on. [`metrics`]: what is counted.
 //! - [`vaults`]: where secrets live: the `Vault` and `Source` traits, Azure Key Vault, and the reference in memory.
+//! - [`snapshot`]: what is held, encrypted in a file, for a start in an outage.
 //! - [`flight`]: one running call per key. [`cache`]: values held, each with its age.
 //! - [`catalog`]: what exists, and searching it.
 //! - [`broker`]: the one door: get, resolve, versions. Knows no HTTP.
@@ -29,4 +30,5 @@ pub mod emulator;
 pub mod flight;
 pub mod metrics;
 pub mod secret;
+pub mod snapshot;
 pub mod vaults;

@@ -72,6 +72,7 @@ const EXPOSED: &[(&str, usize)] = &[
     ("api/token.rs", 2),                      // a token: into its header, into its digest
     ("broker/view.rs", 2),                    // a field of a JSON value, a certificate as PEM: into a value again
     ("emulator/key_vault/secrets.rs", 1),     // the fake service gives a made-up value away
+    ("snapshot/document.rs", 1),              // a value held, into the buffer that is then sealed
     ("vaults/azure/credential/issuer.rs", 1), // client secret, certificate password or federated token, to Entra
     ("vaults/memory.rs", 2),                  // a stored version is given out, or kept with other attributes
 ];
