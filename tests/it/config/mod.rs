@@ -82,8 +82,6 @@ fn a_setting_that_a_later_version_will_have_is_a_fault_and_never_ignored() {
 tls = { cert = \"c\", key = \"k\" }
 metrics = \"0.0.0.0:9733\"
 [cache]
-max_stale = \"24h\"
-prefetch = [\"secret://pay-prod/*\"]
 snapshot = { file = \"f\" }
 [limits]
 reads_per_second = 100
@@ -96,12 +94,10 @@ required = true
     for (key, line) in [
         ("listen.tls", 2),
         ("listen.metrics", 3),
-        ("cache.max_stale", 5),
-        ("cache.prefetch", 6),
-        ("cache.snapshot", 7),
-        ("limits.reads_per_second", 9),
-        ("client", 10),
-        ("audit", 12),
+        ("cache.snapshot", 5),
+        ("limits.reads_per_second", 7),
+        ("client", 8),
+        ("audit", 10),
     ] {
         let fault = told.iter().find(|fault| fault.contains(&format!(": {key}: ")));
         let fault = fault.unwrap_or_else(|| panic!("{key} is not told: {told:?}"));
@@ -110,7 +106,7 @@ required = true
             "{fault}"
         );
     }
-    assert_eq!(told.len(), 8, "{told:?}");
+    assert_eq!(told.len(), 6, "{told:?}");
     let by_variable = faults("", &inputs(&[("SIDEKEY_CACHE_SNAPSHOT", "f")]));
     assert_eq!(by_variable, ["SIDEKEY_CACHE_SNAPSHOT: cache.snapshot: is not supported by this version"]);
 }
