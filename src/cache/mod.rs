@@ -46,7 +46,7 @@ pub struct CacheOptions {
     pub max_entries: u64,
     /// The most bytes held: values, with an allowance for what stands around each.
     pub max_bytes: u64,
-    /// What the jitter is drawn from.
+    /// What the jitter is drawn from; another one in each sidecar.
     pub seed: u64,
 }
 
@@ -67,7 +67,7 @@ impl Default for CacheOptions {
 }
 
 /// Whose value: the vault by its unique `source:vault` address, the name, and the version if one was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// `source:vault`, so that vaults of one name in two sources never mix.
     pub vault: VaultName,
@@ -241,7 +241,7 @@ impl Cache {
         trouble.failures = trouble.failures.saturating_add(1);
         trouble.reason = Some(reason);
         // Jittered down, so that what failed together is not tried together.
-        trouble.not_before = now + wait.mul_f64(1.0 - self.draw(&(key, now)) / 2.0);
+        trouble.not_before = now + wait.mul_f64(1.0 - self.draw(&(key, trouble.failures)) / 2.0);
     }
 
     /// Takes in a whole listing of a vault that began at `at`: `shown` tells what it showed of a name. What it proves
@@ -285,7 +285,7 @@ impl Cache {
         }
     }
 
-    /// What is due to be renewed now, and what is over is let go of.
+    /// What is due to be renewed now, in the order of keys, and what is over is let go of.
     #[must_use]
     pub fn due(&self, now: Moment) -> Vec<Key> {
         let mut due = Vec::new();
@@ -299,6 +299,7 @@ impl Cache {
                 due.push(Key::clone(&key));
             }
         }
+        due.sort_unstable();
         due
     }
 

@@ -60,6 +60,8 @@ pub struct CatalogOptions {
     pub listing_interval: Duration,
     /// Vaults listed side by side; 64. A vault that stalls does not count.
     pub listings_at_once: usize,
+    /// What the spread of intervals is drawn from; another one in each sidecar.
+    pub seed: u64,
 }
 
 impl Default for CatalogOptions {
@@ -68,6 +70,7 @@ impl Default for CatalogOptions {
             discovery_interval: Duration::from_secs(600),
             listing_interval: Duration::from_secs(60),
             listings_at_once: 64,
+            seed: 0,
         }
     }
 }

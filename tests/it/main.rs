@@ -11,4 +11,5 @@ mod config;
 mod emulator;
 mod golden;
 mod house;
+mod simulation;
 mod vaults;

@@ -1,0 +1,85 @@
+//! The simulation of the core over many seeds, on all cores: `cargo bench --bench simulation [-- --seeds N] [--from N]`.
+//! `-- --seed N` lives through one seed and tells all that happened. Ends with an error if a rule was broken, or if two
+//! kinds of faults were never active at once.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    missing_docs,
+    unreachable_pub,
+    reason = "a runner prints, and says where it stops"
+)]
+
+#[path = "../tests/it/simulation/mod.rs"]
+mod simulation;
+
+use std::process::ExitCode;
+
+use simulation::fault::Kind;
+use simulation::{runner, simulate};
+use tokio::time::Instant;
+
+fn main() -> ExitCode {
+    if let Some(seed) = number("--seed") {
+        return one(seed);
+    }
+    let (from, seeds) = (number("--from").unwrap_or(0), number("--seeds").unwrap_or(100_000));
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let began = Instant::now();
+    let tally = runner::run(from..from + seeds, threads);
+    let took = began.elapsed().as_secs_f64();
+    let days = tally.lived as f64 / 86_400_000.0;
+    println!(
+        "{} seeds in {took:.1} s on {threads} threads, {:.0} seeds/s: {days:.0} days lived, {} calls, {} readings",
+        tally.seeds,
+        tally.seeds as f64 / took,
+        tally.calls,
+        tally.readings
+    );
+    matrix(&tally);
+    let missing = tally.missing_pairs();
+    for (one, other) in &missing {
+        println!("never at once: {} and {}", one.name(), other.name());
+    }
+    for (_, story, _) in tally.failures.iter().take(3) {
+        println!("\n{story}");
+    }
+    let mut rules: Vec<_> = tally.failures.iter().map(|(seed, _, rule)| (*rule, *seed)).collect();
+    rules.sort_unstable();
+    for (rule, seed) in &rules {
+        println!("broken: {rule}: seed {seed}");
+    }
+    let covered = missing.is_empty() || seeds < 100_000;
+    if rules.is_empty() && covered { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn one(seed: u64) -> ExitCode {
+    let (plan, book, broken) = simulate(seed);
+    let (key, at) = broken.as_ref().map_or((None, u64::MAX), |broken| (broken.key, broken.at));
+    println!("{:?} {:?}\n{}", plan.broker, plan.catalog, book.excerpt(&plan, key, at, usize::MAX));
+    match broken {
+        None => {
+            println!("seed {seed} breaks no rule");
+            ExitCode::SUCCESS
+        }
+        Some(broken) => {
+            println!("seed {seed} breaks {broken:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// In how many worlds each pair of kinds was active at once.
+fn matrix(tally: &runner::Tally) {
+    println!("worlds in which both were active at once, on one vault:");
+    for (row, kind) in Kind::ALL.iter().enumerate() {
+        let cells = (0..row).map(|column| format!("{:>5}", tally.pairs[column][row])).collect::<String>();
+        println!("{row:>3} {:<22}{cells}", kind.name());
+    }
+}
+
+fn number(flag: &str) -> Option<u64> {
+    let mut args = std::env::args().skip_while(|arg| arg != flag);
+    args.next()?;
+    args.next()?.parse().ok()
+}
