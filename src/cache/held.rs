@@ -141,7 +141,7 @@ impl Held {
     #[must_use]
     pub fn freshness(&self, now: Moment, max_stale: Duration) -> Freshness {
         let age = self.age(now);
-        if age < self.life && !self.outdated.load(Ordering::Relaxed) {
+        if age < self.life && !self.is_outdated() {
             return Freshness::Fresh;
         }
         if self.answer.is_err() || age > self.life.max(max_stale) {
@@ -177,7 +177,7 @@ impl Held {
             return false;
         }
         let used = self.used();
-        let changed = self.outdated.load(Ordering::Relaxed) && now - used < reread;
+        let changed = self.is_outdated() && now - used < reread;
         let nearly_over = used >= self.confirmed() && self.age(now) >= self.life.mul_f64(NEARLY);
         let read_long_ago = used >= self.asked && now - self.asked >= reread;
         trouble.denied.is_some() || changed || nearly_over || read_long_ago
@@ -216,6 +216,10 @@ impl Held {
 
     pub(super) fn metadata(&self) -> Option<&Metadata> {
         self.answer.as_ref().ok().map(|secret| &secret.metadata)
+    }
+
+    pub(super) fn is_outdated(&self) -> bool {
+        self.outdated.load(Ordering::Relaxed)
     }
 
     pub(super) fn outdate(&self) {

@@ -173,6 +173,9 @@ impl Cache {
             }
             let listed = sight.filter(|sight| stamp::same(&sight.metadata, stamp));
             first_seen = listed.map_or(first_seen, |sight| first_seen.min(sight.at));
+            // The replica that answered lags behind the one that listed; or it does not, if it sticks to that.
+            let outdated =
+                sight.is_some_and(|sight| stamp::older(stamp, &sight.metadata) && asked < sight.at + LAG);
             let held = Arc::new(Held::new(Birth {
                 answer: Ok(Arc::clone(secret)),
                 asked,
@@ -181,9 +184,14 @@ impl Cache {
                 first_seen,
                 restored: false,
                 used: old.as_ref().map_or(Moment::default(), |old| old.used()),
-                // The replica that answered lags behind the one that listed.
-                outdated: sight.is_some_and(|sight| stamp::older(stamp, &sight.metadata)),
+                outdated,
             }));
+            if outdated {
+                let before = old.as_ref().filter(|old| old.is_outdated()).map(|old| old.trouble().failures);
+                let mut trouble = held.trouble();
+                trouble.failures = before.map_or(0, |failures| failures.saturating_add(1));
+                trouble.not_before = now + self.back_off(&stamp.name, trouble.failures, LONGEST_WAIT);
+            }
             kept = Some(Kept::New(Arc::clone(&held)));
             Op::Put(held)
         });
@@ -237,11 +245,9 @@ impl Cache {
         let now = Moment::now();
         let mut trouble = held.trouble();
         let longest = if trouble.denied.is_some() { LONGEST_DOUBT } else { LONGEST_WAIT };
-        let wait = FIRST_WAIT.saturating_mul(1 << trouble.failures.min(10)).min(longest);
+        trouble.not_before = now + self.back_off(key, trouble.failures, longest);
         trouble.failures = trouble.failures.saturating_add(1);
         trouble.reason = Some(reason);
-        // Jittered down, so that what failed together is not tried together.
-        trouble.not_before = now + wait.mul_f64(1.0 - self.draw(&(key, trouble.failures)) / 2.0);
     }
 
     /// Takes in a whole listing of a vault that began at `at`: `shown` tells what it showed of a name. What it proves
@@ -355,6 +361,13 @@ impl Cache {
     fn life(&self, key: &Key, about: Duration) -> Duration {
         let spread = f64::from(self.options.jitter_percent) / 100.0;
         about.mul_f64(1.0 - spread + 2.0 * spread * self.draw(key))
+    }
+
+    /// How long to wait after so many failures before this one: jittered down, so that what failed together is not tried
+    /// together.
+    fn back_off(&self, whose: &impl Hash, failures: u32, longest: Duration) -> Duration {
+        let wait = FIRST_WAIT.saturating_mul(1 << failures.min(10)).min(longest);
+        wait.mul_f64(1.0 - self.draw(&(whose, failures)) / 2.0)
     }
 
     /// A number in 0..=1, always the same for the same seed and words.

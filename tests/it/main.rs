@@ -11,5 +11,6 @@ mod config;
 mod emulator;
 mod golden;
 mod house;
+mod simulated;
 mod simulation;
 mod vaults;

@@ -28,9 +28,9 @@ pub(super) fn what_is_held_is_served_at_once(case: &Case<'_>) -> Result<(), Brok
             while let Some(call) = ended.next_if(|call| call.end.is_some_and(|end| end < reading.asked)) {
                 match call.told {
                     Told::Value { updated, .. } => {
-                        until = until.max(call.start + max_stale);
                         // An older answer, or one to an older question, changes nothing.
                         if call.start >= latest && updated >= newest {
+                            until = until.max(call.start + max_stale);
                             denied = None;
                         }
                         latest = latest.max(call.start);
@@ -106,8 +106,9 @@ pub(super) fn all_is_fresh_again_soon(case: &Case<'_>) -> Result<(), Broken> {
             }
             let well = match reading.answer {
                 Answer::Secret { number, stale, .. } => {
-                    stale.is_none() && (number == current.number || !truth.is_orderly())
-                        || stale == Some("older-version") && !truth.is_orderly()
+                    let seldom = stale == Some("expired") && !is_busy(case, of, reading.asked);
+                    (stale.is_none() || seldom) && (number == current.number || !truth.is_orderly())
+                        || matches!(stale, Some("older-version" | "changed")) && !truth.is_orderly()
                 }
                 Answer::Failed(_) => false,
                 Answer::WentAway => continue,
@@ -125,6 +126,12 @@ pub(super) fn all_is_fresh_again_soon(case: &Case<'_>) -> Result<(), Broken> {
 fn in_use(of: &Of<'_>, at: Ms) -> bool {
     let asked = |from: Ms, to: Ms| of.readings.iter().any(|reading| from <= reading.asked && reading.asked < to);
     (1..4).all(|n| asked(at.saturating_sub(n * 26 * SECOND), at.saturating_sub((n - 1) * 26 * SECOND)))
+}
+
+/// Whether it was read a while before, within the part of its life in which that leads to a renewal.
+fn is_busy(case: &Case<'_>, of: &Of<'_>, at: Ms) -> bool {
+    let part = case.plan.broker.cache.ttl.as_millis() as Ms / 2;
+    of.readings.iter().any(|reading| reading.asked < at && reading.asked + part >= at)
 }
 
 /// A source that never finished a round in time knows its vaults only when the next one has ended.
