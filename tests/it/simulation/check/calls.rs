@@ -19,7 +19,7 @@ pub(super) fn one_call_at_a_time(case: &Case<'_>) -> Result<(), Broken> {
                 let same = question.name == key.name && question.version == key.version;
                 same && question.insists()
                     && question.view.is_none_or(|view| view == key.view)
-                    && latest <= reading.asked + WAIT
+                    && latest <= reading.asked + WAIT + case.frozen(reading.asked, call.start)
                     && reading.asked <= call.start
             });
             if !insisted {

@@ -37,7 +37,7 @@ pub(super) fn what_is_held_is_served_at_once(case: &Case<'_>) -> Result<(), Brok
                         newest = newest.max(updated);
                     }
                     Told::Word(_) => {
-                        let listed = || first_absence(case, *key, call.start);
+                        let listed = || first_absence(case, *key, call.end.unwrap_or(call.start));
                         let first = denied.or_else(listed).unwrap_or(call.start).min(call.start);
                         denied = Some(first);
                         if call.start >= first + cache.confirm_after.as_millis() as Ms {
