@@ -211,6 +211,7 @@ impl Upstream {
             origin,
             stale,
             incomplete: Vec::new(),
+            told: now,
         })
     }
 

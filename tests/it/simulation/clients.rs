@@ -105,11 +105,7 @@ async fn resolve(world: Arc<World>, broker: Broker, questions: Vec<Question>, de
                 None => continue,
             },
         };
-        let mut answer = answer(&world.plan, &broker, &question, one);
-        // Its age was told when it was read, which may be before all were there.
-        if done > asked && matches!(answer, Answer::Secret { .. }) {
-            answer = Answer::WentAway;
-        }
+        let answer = answer(&world.plan, &broker, &question, one);
         world.history.write().readings.push(Reading { question, asked, done, answer, deed });
     }
 }

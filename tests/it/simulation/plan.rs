@@ -186,7 +186,12 @@ fn faults(plan: &Plan, vaults: usize, dice: &mut Dice) -> Vec<Fault> {
         let vault = dice.chance(70).then(|| dice.below(vaults));
         Fault { kind, vault, from, to, level }
     };
-    (0..how_many).map(draw).collect()
+    let mut faults: Vec<Fault> = (0..how_many).map(draw).collect();
+    let lies = faults.iter().filter(|fault| fault.kind == Kind::DiscoveryLies).count();
+    if lies > 1 {
+        faults.retain(|fault| fault.kind != Kind::DiscoveryLies);
+    }
+    faults
 }
 
 fn life(plan: &Plan, vault: usize, dice: &mut Dice) -> Secret {

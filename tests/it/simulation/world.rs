@@ -201,6 +201,8 @@ async fn pause(long: Ms) {
     }
 }
 
+const LISTING_LIMIT: Ms = 15_000;
+
 /// Notes when a call ends, however it does.
 struct Noted<'a> {
     world: &'a World,
@@ -289,7 +291,8 @@ impl Sweeping<'_> {
             let breaks = plan.is_active(Kind::ListBreaks, vault, now) && self.dice.chance(50);
             let short = plan.is_active(Kind::ListShort, vault, now) && self.dice.chance(40);
             let panics = plan.is_active(Kind::ListPanics, vault, now) && self.dice.chance(40);
-            pause(trouble.as_ref().map_or(latency, |(pause, _)| *pause)).await;
+            // A backend gives a listing up at its own limit.
+            pause(trouble.as_ref().map_or(latency, |(pause, _)| (*pause).min(LISTING_LIMIT))).await;
             if panics {
                 std::panic::panic_any(SCRIPTED);
             }

@@ -50,12 +50,12 @@ pub(super) fn insisting_reaches_the_vault_and_not_too_often(case: &Case<'_>) -> 
                 return Err(broken("6 insisting reaches the vault", reading.done, *key, what));
             }
         }
-        for (n, first) in of.calls.iter().enumerate() {
-            let within = of.calls[n..].iter().take_while(|call| call.start < first.start + SECOND);
+        // Those who wait for their vault's turn come together when it is free.
+        let calls = if case.plan.broker.reads_at_once < 8 { &[][..] } else { &of.calls[..] };
+        for (n, first) in calls.iter().enumerate() {
+            let within = calls[n..].iter().take_while(|call| call.start < first.start + SECOND);
             let calls = within.count();
-            // Other readers, who may have waited for their vault's turn.
-            let from = if case.plan.broker.reads_at_once < 8 { first.start.saturating_sub(WAIT) } else { first.start };
-            let others = if calls <= 2 { 0 } else { plain_askers(case, *key, from, first.start + SECOND) };
+            let others = if calls <= 2 { 0 } else { plain_askers(case, *key, first.start, first.start + SECOND) };
             if calls > 2 + others {
                 let what = format!("{calls} calls within a second, of {others} who did not insist");
                 return Err(broken("6 insisting has a floor", first.start, *key, what));

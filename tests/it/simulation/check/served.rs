@@ -2,7 +2,7 @@
 
 use super::super::fault::Kind;
 use super::super::history::{Answer, Told};
-use super::super::plan::TAIL;
+use super::super::plan::{Deed, TAIL};
 use super::super::truth::{Ms, SECOND};
 use super::{Broken, Case, Key, Of, broken};
 
@@ -37,32 +37,28 @@ pub(super) fn what_is_held_is_served_at_once(case: &Case<'_>) -> Result<(), Brok
                         newest = newest.max(updated);
                     }
                     Told::Word(_) => {
+                        latest = latest.max(call.start);
                         let listed = || first_absence(case, *key, call.end.unwrap_or(call.start));
                         let first = denied.or_else(listed).unwrap_or(call.start).min(call.start);
                         denied = Some(first);
                         if call.start >= first + cache.confirm_after.as_millis() as Ms {
-                            (until, newest, latest) = (0, i64::MIN, 0);
+                            (until, newest) = (0, i64::MIN);
                         }
                     }
                     Told::Outage(_) | Told::Nothing => {}
                 }
             }
             let given = matches!(reading.answer, Answer::Secret { held: true, .. });
-            // Those that are read one after the other are told when all are.
-            let one = reading.done == reading.asked;
-            if reading.asked < until && !(given && one) && !is_of_a_slow_resolve(case, reading, given) {
+            // A resolve is over when its slowest reference is.
+            let resolve = matches!(case.plan.deeds[reading.deed].1, Deed::Resolve(_));
+            let at_once = resolve || reading.done == reading.asked;
+            if reading.asked < until && !(given && at_once) {
                 let what = format!("held until {until}, yet {reading:?}");
                 return Err(broken("4 what is held is served at once", reading.done, *key, what));
             }
         }
     }
     Ok(())
-}
-
-/// A resolve waits for its slowest reference; what came of the others is not kept.
-fn is_of_a_slow_resolve(case: &Case<'_>, reading: &super::Reading, given: bool) -> bool {
-    let resolve = matches!(case.plan.deeds[reading.deed].1, super::super::plan::Deed::Resolve(_));
-    resolve && !given && reading.answer == Answer::WentAway
 }
 
 /// When the first listing began that did not show that name, or showed it disabled, of those that ended by that time.
