@@ -152,11 +152,11 @@ impl Upstream {
         let (asked, outcome) = timeout(self.limits.read_limit, call).await.unwrap_or_else(|_| (began, Err(too_long())));
         self.metrics.upstream("get", outcome.as_ref().map_or_else(VaultError::reason, |_| "ok"));
         self.catalog.note_read(&key.vault, outcome.as_ref().map(drop));
+        let sight = self.catalog.sight(&key.vault, &key.name).filter(|_| key.version.is_none());
+        let sight = sight.map(|(metadata, at)| Sight { metadata, at });
         match outcome {
             Ok(secret) => {
                 debug!(vault = %entry.address, secret = %key.name, "read upstream");
-                let sight = self.catalog.sight(&key.vault, &key.name).filter(|_| key.version.is_none());
-                let sight = sight.map(|(metadata, at)| Sight { metadata, at });
                 match self.cache.learn(key, &Arc::new(secret), asked, sight.as_ref()) {
                     Kept::New(held) | Kept::Old(held) => Ok(held),
                 }
@@ -165,7 +165,7 @@ impl Upstream {
                 tell(asker, &entry, &key, &error);
                 // The vault's own word ends what is held, once it is confirmed; an outage never does.
                 if error.kind().is_authoritative() {
-                    let verdict = self.cache.deny(key.clone(), asked, &error);
+                    let verdict = self.cache.deny(key.clone(), asked, &error, sight.as_ref());
                     if verdict == Verdict::Evicted {
                         info!(vault = %entry.address, secret = %key.name, reason = error.reason(), "a value is no longer served");
                     }

@@ -199,14 +199,17 @@ impl Cache {
     }
 
     /// Takes in a vault's own word, from a read that began at `asked`, that it does not give a secret: remembers it, or
-    /// begins to doubt what is held, or ends it.
-    pub fn deny(&self, key: Key, asked: Moment, word: &VaultError) -> Verdict {
+    /// begins to doubt what is held, or ends it. `sight` is what the last listing showed of it.
+    pub fn deny(&self, key: Key, asked: Moment, word: &VaultError, sight: Option<&Sight>) -> Verdict {
         let now = Moment::now();
+        // A miss that a later listing has overtaken on its way is over already.
+        let overtaken = *word.kind() == VaultErrorKind::NotFound && sight.is_some_and(|sight| sight.at >= asked);
+        let life = if overtaken { Duration::ZERO } else { self.life(&key, self.options.negative_ttl) };
         let refusal = Arc::new(Held::new(Birth {
             answer: Err(word.clone()),
             asked,
             confirmed: asked,
-            life: self.life(&key, self.options.negative_ttl),
+            life,
             first_seen: now,
             restored: false,
             used: Moment::default(),

@@ -187,9 +187,9 @@ fn faults(plan: &Plan, vaults: usize, dice: &mut Dice) -> Vec<Fault> {
         Fault { kind, vault, from, to, level }
     };
     let mut faults: Vec<Fault> = (0..how_many).map(draw).collect();
-    let lies = faults.iter().filter(|fault| fault.kind == Kind::DiscoveryLies).count();
-    if lies > 1 {
-        faults.retain(|fault| fault.kind != Kind::DiscoveryLies);
+    for once in [Kind::DiscoveryLies, Kind::Freeze] {
+        let mut first = true;
+        faults.retain(|fault| fault.kind != once || std::mem::take(&mut first));
     }
     faults
 }

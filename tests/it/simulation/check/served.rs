@@ -96,6 +96,10 @@ pub(super) fn all_is_fresh_again_soon(case: &Case<'_>) -> Result<(), Broken> {
     for (key, of) in case.keys.iter().filter(|(key, _)| key.version.is_none()) {
         let truth = case.plan.truth(key.view, key.name);
         let Some(current) = truth.at(case.plan.end).last() else { continue };
+        // A vault may ask to be left alone for up to five minutes; its listings wait for so long.
+        let throttled = case.plan.faults.iter().filter(|fault| fault.kind == Kind::Throttled);
+        let asked_for = throttled.map(|fault| fault.level.clamp(0, 300) as Ms * SECOND).max().unwrap_or(0);
+        let soon = soon + asked_for;
         for reading in of.readings.iter().filter(|reading| reading.asked > soon && reading.question.is_plain()) {
             if reading.question.view.is_none() || !in_use(of, reading.asked) || !known(case, key.view) {
                 continue;
@@ -127,7 +131,8 @@ fn in_use(of: &Of<'_>, at: Ms) -> bool {
 /// Whether it was read a while before, within the part of its life in which that leads to a renewal.
 fn is_busy(case: &Case<'_>, of: &Of<'_>, at: Ms) -> bool {
     let part = case.plan.broker.cache.ttl.as_millis() as Ms / 2;
-    of.readings.iter().any(|reading| reading.asked < at && reading.asked + part >= at)
+    let fresh = |answer: &Answer| matches!(answer, Answer::Secret { stale: None, .. });
+    of.readings.iter().any(|reading| reading.asked < at && reading.asked + part >= at && fresh(&reading.answer))
 }
 
 /// A source that never finished a round in time knows its vaults only when the next one has ended.
