@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 
 fn one(seed: u64) -> ExitCode {
     let (plan, book, broken) = simulate(seed);
-    let (key, at) = broken.as_ref().map_or((None, u64::MAX), |broken| (broken.key, broken.at));
+    let (key, at) = broken.as_ref().map_or((None, u64::MAX), |broken| (broken.key, broken.at + 3_000));
     println!("{:?} {:?}\n{}", plan.broker, plan.catalog, book.excerpt(&plan, key, at, usize::MAX));
     match broken {
         None => {

@@ -282,13 +282,14 @@ impl Cache {
                         held.confirm(at);
                     }
                 }
-                // A replica that lags behind the one that was read proves nothing.
-                (Some(known), Some(shown)) if stamp::older(&shown, known) => {}
-                (Some(_), Some(shown)) => {
+                (Some(known), Some(shown)) => {
                     if !shown.enabled {
                         held.trouble().denied.get_or_insert(at);
                     }
-                    held.outdate();
+                    // A replica that lags behind the one that was read proves nothing of the value.
+                    if !stamp::older(&shown, known) {
+                        held.outdate();
+                    }
                 }
             }
         }

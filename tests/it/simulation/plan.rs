@@ -80,10 +80,10 @@ pub const TAIL: Ms = 150 * SECOND;
 impl Plan {
     pub fn draw(seed: u64) -> Self {
         let mut dice = Dice::of(seed, &[1]);
-        let busy = match dice.below(400) {
+        let busy = match dice.below(2_000) {
             0 => 12 * 60 * MINUTE,
-            1..20 => dice.within(30 * MINUTE, 60 * MINUTE),
-            _ => dice.within(3 * MINUTE, 12 * MINUTE),
+            1..20 => dice.within(15 * MINUTE, 60 * MINUTE),
+            _ => dice.within(MINUTE, 6 * MINUTE),
         };
         let (vaults, names) = (1 + dice.below(3), 1 + dice.below(3));
         let (broker, catalog) = options(seed, &mut dice);

@@ -132,7 +132,7 @@ fn in_use(of: &Of<'_>, at: Ms) -> bool {
 fn is_busy(case: &Case<'_>, of: &Of<'_>, at: Ms) -> bool {
     let part = case.plan.broker.cache.ttl.as_millis() as Ms / 2;
     let fresh = |answer: &Answer| matches!(answer, Answer::Secret { stale: None, .. });
-    of.readings.iter().any(|reading| reading.asked < at && reading.asked + part >= at && fresh(&reading.answer))
+    of.readings.iter().any(|reading| reading.done < at && reading.asked + part >= at && fresh(&reading.answer))
 }
 
 /// A source that never finished a round in time knows its vaults only when the next one has ended.
