@@ -1,6 +1,7 @@
 //! Whether the vault is asked as seldom as it may be, and as often as it must.
 
 use super::super::history::{Answer, Told};
+use super::super::plan::Question;
 use super::super::truth::{Ms, SECOND};
 use super::{Broken, Case, broken};
 
@@ -19,7 +20,7 @@ pub(super) fn one_call_at_a_time(case: &Case<'_>) -> Result<(), Broken> {
                 let same = question.name == key.name && question.version == key.version;
                 same && question.insists()
                     && question.view.is_none_or(|view| view == key.view)
-                    && latest <= reading.asked + WAIT + case.frozen(reading.asked, call.start)
+                    && latest <= reading.asked + waits(&question) + case.frozen(reading.asked, call.start)
                     && reading.asked <= call.start
             });
             if !insisted {
@@ -33,6 +34,11 @@ pub(super) fn one_call_at_a_time(case: &Case<'_>) -> Result<(), Broken> {
 
 /// How long a reader that insists may have waited for its floor, or for its vault's turn, before its call began.
 const WAIT: Ms = 16 * SECOND;
+
+/// A read of any vault may have come to this one after others.
+fn waits(question: &Question) -> Ms {
+    if question.view.is_none() { 4 * WAIT } else { WAIT }
+}
 
 /// 6. A reader that insists is answered by a call that began after it asked; and insisting makes one call a second, no
 ///    more: of calls that began within a second, all but one are other readers' or renewals: one that was due, one for
@@ -91,11 +97,10 @@ pub(super) fn renewals_are_few_and_nothing_is_left(case: &Case<'_>) -> Result<()
             let calls = of.calls[n..].iter().take_while(|call| call.start < minute).count();
             let waited = case.book.readings.iter().filter(|reading| {
                 let question = reading.question;
-                let slack = if question.view.is_none() { 60 * SECOND } else { WAIT };
                 question.name == key.name
                     && question.version == key.version
                     && question.view.is_none_or(|view| view == key.view)
-                    && reading.asked + slack >= first.start
+                    && reading.asked + waits(&question) >= first.start
                     && reading.asked < minute
                     && !matches!(reading.answer, Answer::Secret { held: true, .. })
             });

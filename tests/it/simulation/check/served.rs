@@ -4,7 +4,7 @@ use super::super::fault::Kind;
 use super::super::history::{Answer, Told};
 use super::super::plan::{Deed, TAIL};
 use super::super::truth::{Ms, SECOND};
-use super::{Broken, Case, Key, Of, broken};
+use super::{Broken, Case, Key, Of, Reading, broken};
 
 /// 4. A plain read of what is held takes no time and gives it: from the end of the read that brought it, until
 ///    `max_stale` after that read began, whatever goes wrong. Only the vault's own word ends it earlier, told twice, the
@@ -106,7 +106,7 @@ pub(super) fn all_is_fresh_again_soon(case: &Case<'_>) -> Result<(), Broken> {
             }
             let well = match reading.answer {
                 Answer::Secret { number, stale, .. } => {
-                    let seldom = stale == Some("expired") && !is_busy(case, of, reading.asked);
+                    let seldom = stale == Some("expired") && !is_busy(case, of, reading);
                     (stale.is_none() || seldom) && (number == current.number || !truth.is_orderly())
                         || matches!(stale, Some("older-version" | "changed")) && !truth.is_orderly()
                 }
@@ -128,11 +128,15 @@ fn in_use(of: &Of<'_>, at: Ms) -> bool {
     (1..4).all(|n| asked(at.saturating_sub(n * 26 * SECOND), at.saturating_sub((n - 1) * 26 * SECOND)))
 }
 
-/// Whether it was read a while before, within the part of its life in which that leads to a renewal.
-fn is_busy(case: &Case<'_>, of: &Of<'_>, at: Ms) -> bool {
+/// Whether what was read had been read before, in the part of its life in which that leads to a renewal.
+fn is_busy(case: &Case<'_>, of: &Of<'_>, read: &Reading) -> bool {
     let part = case.plan.broker.cache.ttl.as_millis() as Ms / 2;
-    let fresh = |answer: &Answer| matches!(answer, Answer::Secret { stale: None, .. });
-    of.readings.iter().any(|reading| reading.done < at && reading.asked + part >= at && fresh(&reading.answer))
+    let since = |reading: &Reading| match reading.answer {
+        Answer::Secret { age, .. } => Some((reading.done.saturating_sub(age), age)),
+        Answer::Failed(_) | Answer::WentAway => None,
+    };
+    let of_this = since(read).map(|(since, _)| since);
+    of.readings.iter().filter_map(|reading| since(reading)).any(|(since, age)| Some(since) == of_this && age <= part)
 }
 
 /// A source that never finished a round in time knows its vaults only when the next one has ended.
