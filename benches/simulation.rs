@@ -1,5 +1,5 @@
 //! The simulation of the core over many seeds, on all cores: `cargo bench --bench simulation [-- --seeds N] [--from N]`.
-//! `-- --seed N` lives through one seed and tells all that happened. Ends with an error if a rule was broken, or if two
+//! `-- --first` stops at the first failure. `-- --seed N` lives through one seed and tells all that happened. Ends with an error if a rule was broken, or if two
 //! kinds of faults were never active at once.
 
 #![allow(
@@ -26,7 +26,12 @@ fn main() -> ExitCode {
     let (from, seeds) = (number("--from").unwrap_or(0), number("--seeds").unwrap_or(100_000));
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let began = Instant::now();
-    let tally = runner::run(from..from + seeds, threads);
+    let first = std::env::args().any(|arg| arg == "--first");
+    let tally = runner::run(from..from + seeds, threads, if first { 1 } else { 20 });
+    if let (true, Some((seed, _, rule))) = (first, tally.failures.first()) {
+        println!("first: \"{rule}\" at seed {seed}, after {} seeds", tally.seeds);
+        return ExitCode::FAILURE;
+    }
     let took = began.elapsed().as_secs_f64();
     let days = tally.lived as f64 / 86_400_000.0;
     println!(

@@ -12,6 +12,6 @@ fn the_same_seed_is_the_same_history() {
 
 #[test]
 fn no_rule_is_broken_in_any_of_many_worlds() {
-    let tally = runner::run(0..300, 2);
+    let tally = runner::run(0..300, 2, 1);
     assert!(tally.failures.is_empty(), "{}", tally.failures[0].1);
 }

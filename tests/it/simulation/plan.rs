@@ -75,7 +75,7 @@ impl Question {
 /// Wall time at the beginning, in seconds.
 const WALL: i64 = 1_790_000_000;
 /// How long all is well in the end, beside the interval of listings.
-pub const TAIL: Ms = 150 * SECOND;
+pub const TAIL: Ms = 110 * SECOND;
 
 impl Plan {
     pub fn draw(seed: u64) -> Self {
@@ -83,7 +83,7 @@ impl Plan {
         let busy = match dice.below(2_000) {
             0 => 12 * 60 * MINUTE,
             1..20 => dice.within(15 * MINUTE, 60 * MINUTE),
-            _ => dice.within(MINUTE, 6 * MINUTE),
+            _ => dice.within(MINUTE, 5 * MINUTE),
         };
         let (vaults, names) = (1 + dice.below(3), 1 + dice.below(3));
         let (broker, catalog) = options(seed, &mut dice);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::fault::Kind;
 use super::plan::Plan;
@@ -23,12 +23,10 @@ pub struct Tally {
     pub failures: Vec<(u64, String, &'static str)>,
 }
 
-/// After so many the others are not looked for.
-const ENOUGH: usize = 20;
-
-/// Runs these seeds on that many threads.
-pub fn run(seeds: Range<u64>, threads: usize) -> Tally {
+/// Runs these seeds on that many threads, until one of them has met `enough` failures.
+pub fn run(seeds: Range<u64>, threads: usize, enough: usize) -> Tally {
     let next = AtomicU64::new(seeds.start);
+    let failed = AtomicUsize::new(0);
     let whole = Mutex::new(Tally::default());
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -36,10 +34,11 @@ pub fn run(seeds: Range<u64>, threads: usize) -> Tally {
                 let mut own = Tally { pairs: vec![vec![0; Kind::ALL.len()]; Kind::ALL.len()], ..Tally::default() };
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end || own.failures.len() >= ENOUGH {
+                    if seed >= seeds.end || failed.load(Ordering::Relaxed) >= enough {
                         break;
                     }
                     own.take(seed);
+                    failed.fetch_max(own.failures.len(), Ordering::Relaxed);
                 }
                 whole.lock().unwrap().add(own);
             });

@@ -91,7 +91,7 @@ pub(super) fn nothing_is_served_past_its_time(case: &Case<'_>) -> Result<(), Bro
 ///    own; its stamps telling versions apart.
 pub(super) fn all_is_fresh_again_soon(case: &Case<'_>) -> Result<(), Broken> {
     let interval = case.plan.catalog.listing_interval.as_millis() as Ms;
-    let soon = case.plan.healed + 60 * SECOND + interval + 30 * SECOND;
+    let soon = case.plan.healed + 60 * SECOND + interval + 15 * SECOND;
     debug_assert!(soon < case.plan.healed + TAIL + interval);
     for (key, of) in case.keys.iter().filter(|(key, _)| key.version.is_none()) {
         let truth = case.plan.truth(key.view, key.name);
