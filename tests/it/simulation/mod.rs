@@ -12,9 +12,11 @@ pub mod check;
 pub mod clients;
 pub mod dice;
 pub mod fault;
+pub mod fleet;
 pub mod history;
 pub mod plan;
 pub mod runner;
+pub mod scenarios;
 pub mod truth;
 pub mod world;
 
