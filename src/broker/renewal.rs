@@ -19,6 +19,7 @@ pub(super) async fn run(upstream: Upstream, shutdown: CancellationToken) {
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             _ = looks.tick() => renew_due(&upstream),
         }

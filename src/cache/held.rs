@@ -169,9 +169,11 @@ impl Held {
     }
 
     /// Whether asking the vault again is due, ahead of any reader: a denial waits to be confirmed; or it is in use and a
-    /// listing showed something newer, or its time is nearly over, or its value was read longer ago than `reread`.
+    /// listing showed something newer, or its time is nearly over, or its value was read longer ago than `lives` lives.
     #[must_use]
-    pub fn is_due(&self, now: Moment, reread: Duration) -> bool {
+    pub fn is_due(&self, now: Moment, lives: f64) -> bool {
+        // In lives, as those are jittered: what was read together is not read again together.
+        let reread = self.life.mul_f64(lives);
         let trouble = self.trouble();
         if now < trouble.not_before || self.answer.is_err() {
             return false;
@@ -200,7 +202,8 @@ impl Held {
         let mut trouble = self.trouble();
         // A denied read is not undone by a listing: one may be allowed without the other.
         if trouble.denied.is_none() {
-            *trouble = Trouble::default();
+            // The wait stays: what failed together would else be read again together, the moment its vault is back.
+            *trouble = Trouble { not_before: trouble.not_before, ..Trouble::default() };
         }
         self.outdated.store(false, Ordering::Relaxed);
     }

@@ -38,7 +38,7 @@ pub struct CacheOptions {
     pub jitter_percent: u8,
     /// How long a value is served while its vault cannot confirm it.
     pub max_stale: Duration,
-    /// The most that lies between two reads of a value that is in use, whatever listings prove of it.
+    /// The most that lies between two reads of a value that is in use, whatever listings prove of it; before jitter.
     pub reread: Duration,
     /// A denial must be met again at least that much later; 5 s.
     pub confirm_after: Duration,
@@ -174,8 +174,7 @@ impl Cache {
             let listed = sight.filter(|sight| stamp::same(&sight.metadata, stamp));
             first_seen = listed.map_or(first_seen, |sight| first_seen.min(sight.at));
             // The replica that answered lags behind the one that listed; or it does not, if it sticks to that.
-            let outdated =
-                sight.is_some_and(|sight| stamp::older(stamp, &sight.metadata) && asked < sight.at + LAG);
+            let outdated = sight.is_some_and(|sight| stamp::older(stamp, &sight.metadata) && asked < sight.at + LAG);
             let held = Arc::new(Held::new(Birth {
                 answer: Ok(Arc::clone(secret)),
                 asked,
@@ -299,13 +298,14 @@ impl Cache {
     #[must_use]
     pub fn due(&self, now: Moment) -> Vec<Key> {
         let mut due = Vec::new();
+        let lives = self.options.reread.as_secs_f64() / self.options.ttl.as_secs_f64().max(0.001);
         for (key, held) in self.held.iter() {
             if self.freshness(&held, now) == Freshness::Gone {
                 self.held.entry(Key::clone(&key)).and_compute_with(|entry| match entry {
                     Some(entry) if Arc::ptr_eq(entry.value(), &held) => Op::Remove,
                     Some(_) | None => Op::Nop,
                 });
-            } else if held.is_due(now, self.options.reread) {
+            } else if held.is_due(now, lives) {
                 due.push(Key::clone(&key));
             }
         }

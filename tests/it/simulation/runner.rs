@@ -23,6 +23,9 @@ pub struct Tally {
     pub failures: Vec<(u64, String, &'static str)>,
 }
 
+/// One seed in so many is lived through twice, to see that it is the same history.
+const TWICE: u64 = 50;
+
 /// Runs these seeds on that many threads, until one of them has met `enough` failures.
 pub fn run(seeds: Range<u64>, threads: usize, enough: usize) -> Tally {
     let next = AtomicU64::new(seeds.start);
@@ -63,6 +66,14 @@ impl Tally {
         self.lived += plan.end;
         for (one, other) in pairs(&plan) {
             self.pairs[one][other] += 1;
+        }
+        let again_the_same = !seed.is_multiple_of(TWICE) || simulate(seed).1.print() == book.print();
+        if !again_the_same {
+            self.failures.push((
+                seed,
+                format!("seed {seed} is another history each time"),
+                "0 the same seed is the same history",
+            ));
         }
         if let Some(broken) = broken {
             let story = book.excerpt(&plan, broken.key, broken.at, 40);

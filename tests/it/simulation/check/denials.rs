@@ -19,7 +19,8 @@ pub(super) fn denials_end_within_a_minute(case: &Case<'_>) -> Result<(), Broken>
             if at < MINUTE {
                 continue;
             }
-            let last_given = of.calls.iter().filter(|call| call.is_value() && call.start <= at).map(|call| call.start).max();
+            let last_given =
+                of.calls.iter().filter(|call| call.is_value() && call.start <= at).map(|call| call.start).max();
             let Some(last_given) = last_given else { continue };
             let calls = || of.calls.iter().filter(|call| call.start > last_given && call.start <= at);
             let by_read = calls().filter(|call| call.is_word()).filter_map(|call| call.end).min();
@@ -35,7 +36,10 @@ pub(super) fn denials_end_within_a_minute(case: &Case<'_>) -> Result<(), Broken>
                 continue;
             }
             let answers = calls().filter(|call| call.start >= first).all(|call| call.is_word());
-            let pending = of.calls.iter().any(|call| call.start <= at && call.end.is_none_or(|end| end > first) && !call.is_word());
+            let pending = of
+                .calls
+                .iter()
+                .any(|call| call.start <= at && call.end.is_none_or(|end| end > first) && !call.is_word());
             if answers && !pending {
                 let what = format!("denied at {first}, and {reading:?}");
                 return Err(broken("5 denials end within a minute", at, *key, what));
@@ -69,7 +73,9 @@ pub(super) fn refusals_are_the_vaults_own_and_young(case: &Case<'_>) -> Result<(
                 return Err(broken("9 refusals are the vault's own", reading.done, *key, what));
             };
             let shown = case.sweeps[key.view].iter().rev().find(|sweep| {
-                sweep.start >= latest && sweep.end.is_some_and(|end| end < reading.asked) && sweep.row(key.name).is_some()
+                sweep.start >= latest
+                    && sweep.end.is_some_and(|end| end < reading.asked)
+                    && sweep.row(key.name).is_some()
             });
             if let Some(sweep) = shown.filter(|_| reason == "secret-not-found" && key.version.is_none()) {
                 let what = format!("a listing at {} showed it: {reading:?}", sweep.start);

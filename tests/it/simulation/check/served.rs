@@ -142,9 +142,13 @@ fn is_busy(case: &Case<'_>, of: &Of<'_>, read: &Reading) -> bool {
 /// A source that never finished a round in time knows its vaults only when the next one has ended.
 fn known(case: &Case<'_>, view: usize) -> bool {
     let vault = case.plan.views[view].vault;
-    ![Kind::DiscoveryFails, Kind::DiscoveryLies, Kind::DiscoveryHangs].iter().any(|kind| {
-        case.plan.faults.iter().any(|fault| fault.kind == *kind)
-    }) || case.keys.keys().any(|key| key.view == view && case.plan.views[key.view].vault == vault && has_calls(case, *key))
+    ![Kind::DiscoveryFails, Kind::DiscoveryLies, Kind::DiscoveryHangs]
+        .iter()
+        .any(|kind| case.plan.faults.iter().any(|fault| fault.kind == *kind))
+        || case
+            .keys
+            .keys()
+            .any(|key| key.view == view && case.plan.views[key.view].vault == vault && has_calls(case, *key))
 }
 
 fn has_calls(case: &Case<'_>, key: Key) -> bool {

@@ -61,7 +61,9 @@ pub(super) fn ages_restart_on_proof_alone(case: &Case<'_>) -> Result<(), Broken>
             let shown_as = |row: (u32, i64, u32, bool)| {
                 of.calls.iter().filter(gave).any(|call| {
                     let Told::Value { updated, tag, enabled, .. } = call.told else { return false };
-                    call.start <= since && call.ended_by(reading.done) && (updated, tag, enabled) == (row.1, row.2, row.3)
+                    call.start <= since
+                        && call.ended_by(reading.done)
+                        && (updated, tag, enabled) == (row.1, row.2, row.3)
                 })
             };
             let proved = || {
@@ -117,9 +119,10 @@ pub(super) fn versions_never_go_back(case: &Case<'_>) -> Result<(), Broken> {
             if *number >= best {
                 continue;
             }
-            let word = of.calls.iter().any(|call| {
-                call.is_word() && call.end.is_some_and(|end| end >= since) && call.start <= reading.done
-            });
+            let word = of
+                .calls
+                .iter()
+                .any(|call| call.is_word() && call.end.is_some_and(|end| end >= since) && call.start <= reading.done);
             let outlived = reading.done >= since + max_stale;
             if word || outlived {
                 newest = None;
