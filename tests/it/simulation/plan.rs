@@ -187,6 +187,10 @@ fn faults(plan: &Plan, vaults: usize, dice: &mut Dice) -> Vec<Fault> {
         Fault { kind, vault, from, to, level }
     };
     let mut faults: Vec<Fault> = (0..how_many).map(draw).collect();
+    if let Some(twins) = faults.iter().find(|fault| fault.kind == Kind::Twins && fault.from % 3 == 0).copied() {
+        // Listings that take their time meanwhile.
+        faults.push(Fault { kind: Kind::Slow, from: twins.from.saturating_sub(20 * SECOND), ..twins });
+    }
     for once in [Kind::DiscoveryLies, Kind::Freeze] {
         let mut first = true;
         faults.retain(|fault| fault.kind != once || std::mem::take(&mut first));
@@ -278,6 +282,21 @@ fn deeds(plan: &Plan, names: usize, dice: &mut Dice) -> Vec<(Ms, Deed)> {
             let steer = Steer { no_cache: true, ..Steer::default() };
             read(at, Question { steer, ..Question::of(view, name) });
             at += dice.within(0, 700);
+        }
+    }
+    // Between two writes of one second: nothing but a later read tells them apart.
+    for view in 0..views {
+        for name in 0..names {
+            let states = &plan.truth(view, name).states;
+            for pair in states.windows(2) {
+                let second = |state: &(Ms, Vec<_>)| (!state.1.is_empty()).then_some(state.0 / SECOND);
+                if second(&pair[0]).is_some() && second(&pair[0]) == second(&pair[1]) && dice.chance(60) {
+                    let steer = Steer { no_cache: true, ..Steer::default() };
+                    let steer = dice.pick(&[steer, Steer::default()]);
+                    let at = dice.within(pair[0].0.saturating_sub(100), pair[1].0);
+                    read(at, Question { steer, ..Question::of(view, name) });
+                }
+            }
         }
     }
     for fault in &plan.faults {
