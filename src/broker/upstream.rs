@@ -153,7 +153,7 @@ impl Upstream {
         self.metrics.upstream("get", outcome.as_ref().map_or_else(VaultError::reason, |_| "ok"));
         self.catalog.note_read(&key.vault, outcome.as_ref().map(drop));
         let sight = self.catalog.sight(&key.vault, &key.name).filter(|_| key.version.is_none());
-        let sight = sight.map(|(metadata, at)| Sight { metadata, at });
+        let sight = sight.map(|(metadata, at, ended)| Sight { metadata, at, ended });
         match outcome {
             Ok(secret) => {
                 debug!(vault = %entry.address, secret = %key.name, "read upstream");

@@ -77,13 +77,15 @@ pub struct Key {
     pub version: Option<Version>,
 }
 
-/// What a listing showed of a secret, and when the listing began.
+/// What a listing showed of a secret, and when.
 #[derive(Debug, Clone)]
 pub struct Sight {
     /// As it was listed.
     pub metadata: Metadata,
     /// When the listing began.
     pub at: Moment,
+    /// When it ended.
+    pub ended: Moment,
 }
 
 /// What became of an answer that was to be kept.
@@ -172,7 +174,8 @@ impl Cache {
                 first_seen = first_seen.min(old.first_seen());
             }
             let listed = sight.filter(|sight| stamp::same(&sight.metadata, stamp));
-            first_seen = listed.map_or(first_seen, |sight| first_seen.min(sight.at));
+            // It was seen at some time of that listing, which may have been long; what is sure is its end.
+            first_seen = listed.map_or(first_seen, |sight| first_seen.min(sight.ended));
             // The replica that answered lags behind the one that listed; or it does not, if it sticks to that.
             let outdated = sight.is_some_and(|sight| stamp::older(stamp, &sight.metadata) && asked < sight.at + LAG);
             let held = Arc::new(Held::new(Birth {
@@ -439,6 +442,24 @@ mod tests {
         small.tidy();
         assert!(few.len() <= 10, "{}", few.len());
         assert!((1..=10).contains(&small.len()), "{}", small.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stamp_counts_as_seen_when_the_listing_that_shows_it_has_ended() {
+        let cache = Cache::new(CacheOptions::default());
+        let metadata =
+            Metadata { updated: Some(time::OffsetDateTime::UNIX_EPOCH), ..Metadata::new("n".parse().unwrap()) };
+        let at = Moment::now();
+        let sight = Sight { metadata: metadata.clone(), at, ended: at + Duration::from_secs(10) };
+        for (asked, settled) in [(11, false), (13, true)] {
+            let secret = Arc::new(Secret { metadata: metadata.clone(), value: SecretValue::new("one") });
+            let key = Key { vault: format!("s:v{asked}").parse().unwrap(), ..key("n") };
+            tokio::time::advance(Duration::from_secs(20)).await;
+            let Kept::New(held) = cache.learn(key, &secret, at + Duration::from_secs(asked), Some(&sight)) else {
+                panic!("nothing was held");
+            };
+            assert_eq!(cache.is_settled(&held), settled, "asked {asked} s after the listing began");
+        }
     }
 
     #[test]

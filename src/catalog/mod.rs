@@ -189,13 +189,13 @@ impl Catalog {
         Some(segment.metadata(segment.find(name.as_str())?))
     }
 
-    /// The same, with the moment at which that listing began; only a whole one counts.
+    /// The same, with the moments at which that listing began and ended; only a whole one counts.
     #[must_use]
-    pub fn sight(&self, vault: &VaultName, name: &SecretName) -> Option<(Metadata, Moment)> {
+    pub fn sight(&self, vault: &VaultName, name: &SecretName) -> Option<(Metadata, Moment, Moment)> {
         let directory = self.shared.directory.load();
         let standing = directory.find(vault)?.record.standing();
         let known = standing.known.as_ref().filter(|known| known.whole)?;
-        Some((known.segment.metadata(known.segment.find(name.as_str())?), known.at))
+        Some((known.segment.metadata(known.segment.find(name.as_str())?), known.at, known.ended))
     }
 
     /// Which vaults hold a secret of that name, and which might.

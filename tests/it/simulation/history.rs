@@ -148,7 +148,7 @@ impl Book {
         lines.sort_by_key(|(when, _)| *when);
         let mut text = String::new();
         for fault in &plan.faults {
-            let _ = writeln!(text, "  {:?}", fault);
+            let _ = writeln!(text, "  {fault:?}");
         }
         for (when, line) in &lines[lines.len().saturating_sub(last)..] {
             let _ = writeln!(text, "  {} {line}", seconds(*when));

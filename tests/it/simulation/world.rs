@@ -373,9 +373,10 @@ impl Source for Finder {
         }
         let missing = |vault: usize| plan.is_active(Kind::DiscoveryLies, vault, now);
         for vault in &self.vaults {
-            if !missing(vault.vault()) && !(failing && dice.chance(60)) {
-                found.vaults.push(Arc::<Simulated>::clone(vault));
+            if missing(vault.vault()) || failing && dice.chance(60) {
+                continue;
             }
+            found.vaults.push(Arc::<Simulated>::clone(vault));
         }
         found
     }

@@ -21,10 +21,12 @@ pub struct Broken {
     pub what: String,
 }
 
+type Rule = fn(&Case<'_>) -> Result<(), Broken>;
+
 /// The first broken rule, if any.
 pub fn check(plan: &Plan, book: &Book) -> Option<Broken> {
     let case = Case::new(plan, book);
-    let rules: [fn(&Case<'_>) -> Result<(), Broken>; 12] = [
+    let rules: [Rule; 12] = [
         truth::values_are_the_vaults_own,
         truth::ages_are_true,
         truth::ages_restart_on_proof_alone,
