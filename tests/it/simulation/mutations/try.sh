@@ -10,11 +10,13 @@ shift || true
 seeds=${SEEDS:-20000}
 
 mkdir -p "$copy"
+rm -rf "$copy/src" "$copy/tests" "$copy/benches"
+# With the time of now, or cargo would take what it built before for the newer one.
+tar -C "$tree" --exclude=./target --exclude=./.git -cf - . | tar -C "$copy" -mxf -
 escaped=0
 for patch in "$here"/*.patch; do
     name=$(basename "$patch" .patch)
     if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi
-    tar -C "$tree" --exclude=./target --exclude=./.git -cf - . | tar -C "$copy" --keep-newer-files -xf - 2>/dev/null || true
     patch --quiet --directory "$copy" --strip 1 < "$patch"
     if (cd "$copy" && cargo bench --quiet --locked --profile simulation --no-run --bench simulation 2> build.log); then
         told=$(cd "$copy" && cargo bench --quiet --locked --profile simulation --bench simulation -- --seeds "$seeds" --first 2> /dev/null | grep '^first' || true)
