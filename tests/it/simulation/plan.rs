@@ -18,6 +18,8 @@ pub struct Plan {
     pub seed: u64,
     pub broker: BrokerOptions,
     pub catalog: CatalogOptions,
+    /// What its sources may ask of a vault, where they stand behind a budget.
+    pub budget: Option<Budget>,
     /// By vault, then by name.
     pub vaults: Vec<Vec<Secret>>,
     pub views: Vec<View>,
@@ -27,6 +29,13 @@ pub struct Plan {
     /// All is well from then on, and nothing is written.
     pub healed: Ms,
     pub end: Ms,
+}
+
+/// Calls that a vault may see in ten seconds, and how many more at once after a quiet time.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    pub per_window: usize,
+    pub burst: usize,
 }
 
 /// A vault as one source sees it: what a key belongs to.
@@ -93,6 +102,7 @@ impl Plan {
             seed,
             broker,
             catalog,
+            budget: None,
             vaults: Vec::new(),
             views: (0..vaults).map(|vault| View { source: 0, vault }).collect(),
             faults: Vec::new(),

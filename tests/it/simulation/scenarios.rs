@@ -21,6 +21,7 @@ fn quiet(names: usize, end: Ms) -> Plan {
         seed: 0,
         broker: BrokerOptions::default(),
         catalog: CatalogOptions::default(),
+        budget: None,
         vaults: vec![(0..names).map(old).collect()],
         views: vec![View { source: 0, vault: 0 }],
         faults: Vec::new(),

@@ -1,6 +1,7 @@
 //! The rules that every history must keep, each in words beside its code. A rule says exactly where it does not apply;
 //! what a world cannot make false is not excepted.
 
+mod budget;
 mod calls;
 mod denials;
 mod served;
@@ -26,7 +27,7 @@ type Rule = fn(&Case<'_>) -> Result<(), Broken>;
 /// The first broken rule, if any.
 pub fn check(plan: &Plan, book: &Book) -> Option<Broken> {
     let case = Case::new(plan, book);
-    let rules: [Rule; 12] = [
+    let rules: [Rule; 13] = [
         truth::values_are_the_vaults_own,
         truth::ages_are_true,
         truth::ages_restart_on_proof_alone,
@@ -39,6 +40,7 @@ pub fn check(plan: &Plan, book: &Book) -> Option<Broken> {
         calls::one_call_at_a_time,
         calls::insisting_reaches_the_vault_and_not_too_often,
         calls::renewals_are_few_and_nothing_is_left,
+        budget::budgets_are_kept,
     ];
     rules.iter().find_map(|rule| rule(&case).err())
 }
