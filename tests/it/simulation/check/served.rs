@@ -108,7 +108,7 @@ pub(super) fn all_is_fresh_again_soon(case: &Case<'_>) -> Result<(), Broken> {
                 Answer::Secret { number, stale, .. } => {
                     let seldom = stale == Some("expired") && !is_busy(case, of, reading);
                     (stale.is_none() || seldom) && (number == current.number || !truth.is_orderly())
-                        || matches!(stale, Some("older-version" | "changed")) && !truth.is_orderly()
+                        || matches!(stale, Some("older-version" | "changed" | "denied-once")) && !truth.is_orderly()
                 }
                 Answer::Failed(_) => false,
                 Answer::WentAway => continue,
