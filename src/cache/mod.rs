@@ -167,11 +167,15 @@ impl Cache {
                 return Op::Nop;
             }
             let stamp = &secret.metadata;
-            let mut first_seen = now;
+            let (mut first_seen, mut confirmed) = (now, asked);
             if let Some(old) = &old
-                && old.metadata().is_some_and(|known| stamp::same(known, stamp))
+                && let Some(known) = old.metadata().filter(|known| stamp::same(known, stamp))
             {
                 first_seen = first_seen.min(old.first_seen());
+                if known.version == stamp.version {
+                    // A listing may have proved this very version meanwhile.
+                    confirmed = confirmed.max(old.confirmed());
+                }
             }
             let listed = sight.filter(|sight| stamp::same(&sight.metadata, stamp));
             // It was seen at some time of that listing, which may have been long; what is sure is its end.
@@ -181,7 +185,7 @@ impl Cache {
             let held = Arc::new(Held::new(Birth {
                 answer: Ok(Arc::clone(secret)),
                 asked,
-                confirmed: asked,
+                confirmed,
                 life,
                 first_seen,
                 restored: false,

@@ -27,11 +27,12 @@ type Rule = fn(&Case<'_>) -> Result<(), Broken>;
 /// The first broken rule, if any.
 pub fn check(plan: &Plan, book: &Book) -> Option<Broken> {
     let case = Case::new(plan, book);
-    let rules: [Rule; 13] = [
+    let rules: [Rule; 14] = [
         truth::values_are_the_vaults_own,
         truth::ages_are_true,
         truth::ages_restart_on_proof_alone,
         truth::versions_never_go_back,
+        truth::knowledge_never_goes_back,
         served::what_is_held_is_served_at_once,
         served::nothing_is_served_past_its_time,
         served::all_is_fresh_again_soon,

@@ -134,3 +134,28 @@ pub(super) fn versions_never_go_back(case: &Case<'_>) -> Result<(), Broken> {
     }
     Ok(())
 }
+
+/// 3. Of two readings of one key, the second asked after the first was answered, the second knows no less: what it tells
+///    was known to be true no earlier.
+pub(super) fn knowledge_never_goes_back(case: &Case<'_>) -> Result<(), Broken> {
+    for (key, of) in &case.keys {
+        let since = |reading: &super::Reading| match reading.answer {
+            Answer::Secret { age, .. } => Some(reading.done.saturating_sub(age)),
+            Answer::Failed(_) | Answer::WentAway => None,
+        };
+        let by_end: Vec<_> = of.readings.iter().filter_map(|reading| Some((*reading, since(reading)?))).collect();
+        let mut by_start = by_end.clone();
+        by_start.sort_by_key(|(reading, _)| reading.asked);
+        let (mut ended, mut known) = (by_end.iter().peekable(), 0);
+        for (reading, since) in &by_start {
+            while let Some((_, earlier)) = ended.next_if(|(earlier, _)| earlier.done < reading.asked) {
+                known = known.max(*earlier);
+            }
+            if *since < known {
+                let what = format!("it was known to be true at {known} before, now {reading:?}");
+                return Err(broken("3 knowledge never goes back", reading.done, *key, what));
+            }
+        }
+    }
+    Ok(())
+}
