@@ -169,11 +169,13 @@ impl Cache {
             let stamp = &secret.metadata;
             let (mut first_seen, mut confirmed) = (now, asked);
             if let Some(old) = &old
-                && let Some(known) = old.metadata().filter(|known| stamp::same(known, stamp))
+                && let Some(known) = old.metadata()
             {
-                first_seen = first_seen.min(old.first_seen());
-                if known.version == stamp.version {
-                    // A listing may have proved this very version meanwhile.
+                if stamp::same(known, stamp) {
+                    first_seen = first_seen.min(old.first_seen());
+                }
+                // A listing may have proved this very version meanwhile.
+                if known.version.is_some() && known.version == stamp.version {
                     confirmed = confirmed.max(old.confirmed());
                 }
             }

@@ -42,7 +42,7 @@ pub(super) fn what_is_held_is_served_at_once(case: &Case<'_>) -> Result<(), Brok
                         let first = denied.or_else(listed).unwrap_or(call.start).min(call.start);
                         denied = Some(first);
                         if call.start >= first + cache.confirm_after.as_millis() as Ms {
-                            (until, newest) = (0, i64::MIN);
+                            until = 0;
                         }
                     }
                     Told::Outage(_) | Told::Nothing => {}
@@ -79,7 +79,9 @@ pub(super) fn nothing_is_served_past_its_time(case: &Case<'_>) -> Result<(), Bro
     for (key, of) in &case.keys {
         for reading in &of.readings {
             let Answer::Secret { age, .. } = reading.answer else { continue };
-            if age > most {
+            // What is told together with others is told when all are there.
+            let waited = reading.done - reading.asked;
+            if age > most + waited {
                 return Err(broken("4 nothing is served past its time", reading.done, *key, format!("{reading:?}")));
             }
         }

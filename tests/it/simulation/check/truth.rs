@@ -1,5 +1,7 @@
 //! Whether what was served was true.
 
+use std::collections::BTreeMap;
+
 use super::super::fault::Kind;
 use super::super::history::{Answer, Told};
 use super::super::truth::SECOND;
@@ -22,12 +24,14 @@ pub(super) fn values_are_the_vaults_own(case: &Case<'_>) -> Result<(), Broken> {
 
 /// 2. What was served was the truth at the time that its age tells, or later; earlier by what replicas lagged then.
 ///
-/// Not where two versions have one stamp and replicas lag by more than they may: no listing can tell them apart.
+/// Not where two versions have one stamp and replicas lag by more than they may, or the vault's clock was set back so that
+/// it told the same second twice: no listing can tell them apart.
 pub(super) fn ages_are_true(case: &Case<'_>) -> Result<(), Broken> {
     for (key, of) in &case.keys {
         let truth = case.plan.truth(key.view, key.name);
         let vault = case.vault(*key);
-        if case.plan.ever(Kind::Lag, vault) && !truth.is_orderly() {
+        let blind = case.plan.ever(Kind::Lag, vault) || case.plan.ever(Kind::ClockStep, vault);
+        if blind && !truth.is_orderly() {
             continue;
         }
         for reading in &of.readings {
@@ -135,24 +139,26 @@ pub(super) fn versions_never_go_back(case: &Case<'_>) -> Result<(), Broken> {
     Ok(())
 }
 
-/// 3. Of two readings of one key, the second asked after the first was answered, the second knows no less: what it tells
-///    was known to be true no earlier.
+/// 3. Of two readings of one key and version, the second asked after the first was answered, the second knows no less: what
+///    it tells was known to be true no earlier.
 pub(super) fn knowledge_never_goes_back(case: &Case<'_>) -> Result<(), Broken> {
     for (key, of) in &case.keys {
-        let since = |reading: &super::Reading| match reading.answer {
-            Answer::Secret { age, .. } => Some(reading.done.saturating_sub(age)),
+        let told = |reading: &super::Reading| match reading.answer {
+            Answer::Secret { number, age, .. } => Some((number, reading.done.saturating_sub(age))),
             Answer::Failed(_) | Answer::WentAway => None,
         };
-        let by_end: Vec<_> = of.readings.iter().filter_map(|reading| Some((*reading, since(reading)?))).collect();
+        let by_end: Vec<_> = of.readings.iter().filter_map(|reading| Some((*reading, told(reading)?))).collect();
         let mut by_start = by_end.clone();
         by_start.sort_by_key(|(reading, _)| reading.asked);
-        let (mut ended, mut known) = (by_end.iter().peekable(), 0);
-        for (reading, since) in &by_start {
-            while let Some((_, earlier)) = ended.next_if(|(earlier, _)| earlier.done < reading.asked) {
-                known = known.max(*earlier);
+        let mut ended = by_end.iter().peekable();
+        let mut known: BTreeMap<u32, u64> = BTreeMap::new();
+        for (reading, (number, since)) in &by_start {
+            while let Some((_, (number, since))) = ended.next_if(|(earlier, _)| earlier.done < reading.asked) {
+                let latest = known.entry(*number).or_default();
+                *latest = (*latest).max(*since);
             }
-            if *since < known {
-                let what = format!("it was known to be true at {known} before, now {reading:?}");
+            if let Some(before) = known.get(number).filter(|before| since < *before) {
+                let what = format!("it was known to be true at {before} before, now {reading:?}");
                 return Err(broken("3 knowledge never goes back", reading.done, *key, what));
             }
         }
