@@ -56,7 +56,7 @@ pub(super) async fn read(
             None => copy.read(upstream, ask).await,
         };
         match told {
-            Ok(reading) => return Ok(Reading { incomplete: unanswered, ..reading }),
+            Ok(reading) => return Ok(Reading { incomplete: unanswered, ..reading.aged() }),
             Err(Error::SecretNotFound { .. } | Error::VersionNotFound { .. }) => {}
             Err(error) => return Err(error),
         }

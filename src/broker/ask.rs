@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::catalog::Unanswered;
+use crate::clock::Moment;
 use crate::secret::{Reference, Secret, SecretName, VaultName, Version};
 
 /// What a reader asks for: an address, and how fresh the answer must be.
@@ -57,6 +58,8 @@ pub struct Reading {
     pub stale: Option<&'static str>,
     /// Vaults that could not be asked whether they hold the name too; only in an any-vault read.
     pub incomplete: Vec<Unanswered>,
+    /// When `age` and `ttl` were told.
+    pub(super) told: Moment,
 }
 
 /// Where a reading came from.
@@ -82,6 +85,14 @@ pub enum Forward {
 }
 
 impl Reading {
+    /// As old as it is now: what had to wait for other answers has aged meanwhile.
+    pub(super) fn aged(self) -> Self {
+        let now = Moment::now();
+        let waited = now - self.told;
+        let seconds = i64::try_from(waited.as_millis().div_ceil(1000)).unwrap_or(i64::MAX);
+        Self { age: self.age + waited, ttl: self.ttl.saturating_sub(seconds), told: now, ..self }
+    }
+
     /// The address that leads to this very secret, without its version.
     #[must_use]
     pub fn reference(&self) -> Reference {

@@ -172,7 +172,7 @@ impl Broker {
         let (mut resolved, mut failed) = (BTreeMap::new(), BTreeMap::new());
         for (key, one) in all {
             match one {
-                Ok(one) => drop(resolved.insert(key, one)),
+                Ok(one) => drop(resolved.insert(key, Resolved { reading: one.reading.aged(), ..one })),
                 Err(error) => drop(failed.insert(key, error)),
             }
         }

@@ -20,6 +20,7 @@ pub(super) async fn run(upstream: &Upstream, prefetch: &Prefetch, shutdown: Canc
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             _ = looks.tick() => {
                 renew_due(upstream);

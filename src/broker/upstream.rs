@@ -4,10 +4,11 @@
 //! that began before a reader insisted on a new one.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::TryStreamExt;
+use futures::{FutureExt, TryStreamExt};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
@@ -92,12 +93,16 @@ impl Upstream {
         match landed.result {
             Some(Ok(held)) => {
                 let now = Moment::now();
+                // The process stood still while it was on its way: what it tells is too old to be served.
+                if held.answer().is_ok() && self.cache.freshness(&held, now) == Freshness::Gone {
+                    return Err(self.refused(entry, ask, &too_long()));
+                }
                 held.touch(now);
                 let stale = self.stale(&held, now);
                 self.reading(entry, ask, &held, origin, stale)
             }
             Some(Err(error)) => Err(self.refused(entry, ask, &error)),
-            None => Err(self.refused(entry, ask, &VaultError::new(INTERNAL, "reading it failed; see the log"))),
+            None => Err(self.refused(entry, ask, &VaultError::new(INTERNAL, OUR_FAULT))),
         }
     }
 
@@ -139,17 +144,19 @@ impl Upstream {
             let _turn = self.turn(&key.vault).await;
             // The age counts from here: what changes while the vault answers must not look seen.
             let asked = Moment::now();
-            (asked, entry.vault.get(&key.name, key.version.as_ref()).await)
+            // A fault of our own is a failure like any other: it is not to be met again at once.
+            let get = AssertUnwindSafe(entry.vault.get(&key.name, key.version.as_ref())).catch_unwind();
+            (asked, get.await.unwrap_or_else(|_| Err(VaultError::new(INTERNAL, OUR_FAULT))))
         };
         let began = Moment::now();
         let (asked, outcome) = timeout(self.limits.read_limit, call).await.unwrap_or_else(|_| (began, Err(too_long())));
         self.metrics.upstream("get", outcome.as_ref().map_or_else(VaultError::reason, |_| "ok"));
         self.catalog.note_read(&key.vault, outcome.as_ref().map(drop));
+        let sight = self.catalog.sight(&key.vault, &key.name).filter(|_| key.version.is_none());
+        let sight = sight.map(|(metadata, at, ended)| Sight { metadata, at, ended });
         match outcome {
             Ok(secret) => {
                 debug!(vault = %entry.address, secret = %key.name, "read upstream");
-                let sight = self.catalog.sight(&key.vault, &key.name).filter(|_| key.version.is_none());
-                let sight = sight.map(|(metadata, at)| Sight { metadata, at });
                 match self.cache.learn(key, &Arc::new(secret), asked, sight.as_ref()) {
                     Kept::New(held) | Kept::Old(held) => Ok(held),
                 }
@@ -158,7 +165,7 @@ impl Upstream {
                 tell(asker, &entry, &key, &error);
                 // The vault's own word ends what is held, once it is confirmed; an outage never does.
                 if error.kind().is_authoritative() {
-                    let verdict = self.cache.deny(key.clone(), asked, &error);
+                    let verdict = self.cache.deny(key.clone(), asked, &error, sight.as_ref());
                     if verdict == Verdict::Evicted {
                         info!(vault = %entry.address, secret = %key.name, reason = error.reason(), "a value is no longer served");
                     }
@@ -204,6 +211,7 @@ impl Upstream {
             origin,
             stale,
             incomplete: Vec::new(),
+            told: now,
         })
     }
 
@@ -240,6 +248,7 @@ impl Upstream {
 }
 
 const INTERNAL: VaultErrorKind = VaultErrorKind::Unavailable(Outage::Internal);
+const OUR_FAULT: &str = "reading it failed; see the log";
 
 fn too_long() -> VaultError {
     VaultError::new(VaultErrorKind::TimedOut, "the vault did not answer within the time that one read may take")

@@ -141,7 +141,7 @@ impl Held {
     #[must_use]
     pub fn freshness(&self, now: Moment, max_stale: Duration) -> Freshness {
         let age = self.age(now);
-        if age < self.life && !self.outdated.load(Ordering::Relaxed) {
+        if age < self.life && !self.is_outdated() {
             return Freshness::Fresh;
         }
         if self.answer.is_err() || age > self.life.max(max_stale) {
@@ -169,15 +169,17 @@ impl Held {
     }
 
     /// Whether asking the vault again is due, ahead of any reader: a denial waits to be confirmed; or it is in use and a
-    /// listing showed something newer, or its time is nearly over, or its value was read longer ago than `reread`.
+    /// listing showed something newer, or its time is nearly over, or its value was read longer ago than `lives` lives.
     #[must_use]
-    pub fn is_due(&self, now: Moment, reread: Duration) -> bool {
+    pub fn is_due(&self, now: Moment, lives: f64) -> bool {
+        // In lives, as those are jittered: what was read together is not read again together.
+        let reread = self.life.mul_f64(lives);
         let trouble = self.trouble();
         if now < trouble.not_before || self.answer.is_err() {
             return false;
         }
         let used = self.used();
-        let changed = self.outdated.load(Ordering::Relaxed) && now - used < reread;
+        let changed = self.is_outdated() && now - used < reread;
         let nearly_over = used >= self.confirmed() && self.age(now) >= self.life.mul_f64(NEARLY);
         let read_long_ago = used >= self.asked && now - self.asked >= reread;
         trouble.denied.is_some() || changed || nearly_over || read_long_ago
@@ -200,7 +202,8 @@ impl Held {
         let mut trouble = self.trouble();
         // A denied read is not undone by a listing: one may be allowed without the other.
         if trouble.denied.is_none() {
-            *trouble = Trouble::default();
+            // The wait stays: what failed together would else be read again together, the moment its vault is back.
+            *trouble = Trouble { not_before: trouble.not_before, ..Trouble::default() };
         }
         self.outdated.store(false, Ordering::Relaxed);
     }
@@ -216,6 +219,10 @@ impl Held {
 
     pub(super) fn metadata(&self) -> Option<&Metadata> {
         self.answer.as_ref().ok().map(|secret| &secret.metadata)
+    }
+
+    pub(super) fn is_outdated(&self) -> bool {
+        self.outdated.load(Ordering::Relaxed)
     }
 
     pub(super) fn outdate(&self) {

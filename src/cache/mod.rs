@@ -38,7 +38,7 @@ pub struct CacheOptions {
     pub jitter_percent: u8,
     /// How long a value is served while its vault cannot confirm it.
     pub max_stale: Duration,
-    /// The most that lies between two reads of a value that is in use, whatever listings prove of it.
+    /// The most that lies between two reads of a value that is in use, whatever listings prove of it; before jitter.
     pub reread: Duration,
     /// A denial must be met again at least that much later; 5 s.
     pub confirm_after: Duration,
@@ -67,7 +67,7 @@ impl Default for CacheOptions {
 }
 
 /// Whose value: the vault by its unique `source:vault` address, the name, and the version if one was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// `source:vault`, so that vaults of one name in two sources never mix.
     pub vault: VaultName,
@@ -77,13 +77,15 @@ pub struct Key {
     pub version: Option<Version>,
 }
 
-/// What a listing showed of a secret, and when the listing began.
+/// What a listing showed of a secret, and when.
 #[derive(Debug, Clone)]
 pub struct Sight {
     /// As it was listed.
     pub metadata: Metadata,
     /// When the listing began.
     pub at: Moment,
+    /// When it ended.
+    pub ended: Moment,
 }
 
 /// What became of an answer that was to be kept.
@@ -165,25 +167,39 @@ impl Cache {
                 return Op::Nop;
             }
             let stamp = &secret.metadata;
-            let mut first_seen = now;
+            let (mut first_seen, mut confirmed) = (now, asked);
             if let Some(old) = &old
-                && old.metadata().is_some_and(|known| stamp::same(known, stamp))
+                && let Some(known) = old.metadata()
             {
-                first_seen = first_seen.min(old.first_seen());
+                if stamp::same(known, stamp) {
+                    first_seen = first_seen.min(old.first_seen());
+                }
+                // A listing may have proved this very version meanwhile.
+                if known.version.is_some() && known.version == stamp.version {
+                    confirmed = confirmed.max(old.confirmed());
+                }
             }
             let listed = sight.filter(|sight| stamp::same(&sight.metadata, stamp));
-            first_seen = listed.map_or(first_seen, |sight| first_seen.min(sight.at));
+            // It was seen at some time of that listing, which may have been long; what is sure is its end.
+            first_seen = listed.map_or(first_seen, |sight| first_seen.min(sight.ended));
+            // The replica that answered lags behind the one that listed; or it does not, if it sticks to that.
+            let outdated = sight.is_some_and(|sight| stamp::older(stamp, &sight.metadata) && asked < sight.at + LAG);
             let held = Arc::new(Held::new(Birth {
                 answer: Ok(Arc::clone(secret)),
                 asked,
-                confirmed: asked,
+                confirmed,
                 life,
                 first_seen,
                 restored: false,
                 used: old.as_ref().map_or(Moment::default(), |old| old.used()),
-                // The replica that answered lags behind the one that listed.
-                outdated: sight.is_some_and(|sight| stamp::older(stamp, &sight.metadata)),
+                outdated,
             }));
+            if outdated {
+                let before = old.as_ref().filter(|old| old.is_outdated()).map(|old| old.trouble().failures);
+                let mut trouble = held.trouble();
+                trouble.failures = before.map_or(0, |failures| failures.saturating_add(1));
+                trouble.not_before = now + self.back_off(&stamp.name, trouble.failures, LONGEST_WAIT);
+            }
             kept = Some(Kept::New(Arc::clone(&held)));
             Op::Put(held)
         });
@@ -191,14 +207,17 @@ impl Cache {
     }
 
     /// Takes in a vault's own word, from a read that began at `asked`, that it does not give a secret: remembers it, or
-    /// begins to doubt what is held, or ends it.
-    pub fn deny(&self, key: Key, asked: Moment, word: &VaultError) -> Verdict {
+    /// begins to doubt what is held, or ends it. `sight` is what the last listing showed of it.
+    pub fn deny(&self, key: Key, asked: Moment, word: &VaultError, sight: Option<&Sight>) -> Verdict {
         let now = Moment::now();
+        // A miss that a later listing has overtaken on its way is over already.
+        let overtaken = *word.kind() == VaultErrorKind::NotFound && sight.is_some_and(|sight| sight.at >= asked);
+        let life = if overtaken { Duration::ZERO } else { self.life(&key, self.options.negative_ttl) };
         let refusal = Arc::new(Held::new(Birth {
             answer: Err(word.clone()),
             asked,
             confirmed: asked,
-            life: self.life(&key, self.options.negative_ttl),
+            life,
             first_seen: now,
             restored: false,
             used: Moment::default(),
@@ -237,11 +256,9 @@ impl Cache {
         let now = Moment::now();
         let mut trouble = held.trouble();
         let longest = if trouble.denied.is_some() { LONGEST_DOUBT } else { LONGEST_WAIT };
-        let wait = FIRST_WAIT.saturating_mul(1 << trouble.failures.min(10)).min(longest);
+        trouble.not_before = now + self.back_off(key, trouble.failures, longest);
         trouble.failures = trouble.failures.saturating_add(1);
         trouble.reason = Some(reason);
-        // Jittered down, so that what failed together is not tried together.
-        trouble.not_before = now + wait.mul_f64(1.0 - self.draw(&(key, now)) / 2.0);
     }
 
     /// Takes in a whole listing of a vault that began at `at`: `shown` tells what it showed of a name. What it proves
@@ -273,32 +290,35 @@ impl Cache {
                         held.confirm(at);
                     }
                 }
-                // A replica that lags behind the one that was read proves nothing.
-                (Some(known), Some(shown)) if stamp::older(&shown, known) => {}
-                (Some(_), Some(shown)) => {
+                (Some(known), Some(shown)) => {
                     if !shown.enabled {
                         held.trouble().denied.get_or_insert(at);
                     }
-                    held.outdate();
+                    // A replica that lags behind the one that was read proves nothing of the value.
+                    if !stamp::older(&shown, known) {
+                        held.outdate();
+                    }
                 }
             }
         }
     }
 
-    /// What is due to be renewed now, and what is over is let go of.
+    /// What is due to be renewed now, in the order of keys, and what is over is let go of.
     #[must_use]
     pub fn due(&self, now: Moment) -> Vec<Key> {
         let mut due = Vec::new();
+        let lives = self.options.reread.as_secs_f64() / self.options.ttl.as_secs_f64().max(0.001);
         for (key, held) in self.held.iter() {
             if self.freshness(&held, now) == Freshness::Gone {
                 self.held.entry(Key::clone(&key)).and_compute_with(|entry| match entry {
                     Some(entry) if Arc::ptr_eq(entry.value(), &held) => Op::Remove,
                     Some(_) | None => Op::Nop,
                 });
-            } else if held.is_due(now, self.options.reread) {
+            } else if held.is_due(now, lives) {
                 due.push(Key::clone(&key));
             }
         }
+        due.sort_unstable();
         due
     }
 
@@ -354,6 +374,13 @@ impl Cache {
     fn life(&self, key: &Key, about: Duration) -> Duration {
         let spread = f64::from(self.options.jitter_percent) / 100.0;
         about.mul_f64(1.0 - spread + 2.0 * spread * self.draw(key))
+    }
+
+    /// How long to wait after so many failures before this one: jittered down, so that what failed together is not tried
+    /// together.
+    fn back_off(&self, whose: &impl Hash, failures: u32, longest: Duration) -> Duration {
+        let wait = FIRST_WAIT.saturating_mul(1 << failures.min(10)).min(longest);
+        wait.mul_f64(1.0 - self.draw(&(whose, failures)) / 2.0)
     }
 
     /// A number in 0..=1, always the same for the same seed and words: what jitter is drawn from.
@@ -421,6 +448,24 @@ mod tests {
         small.tidy();
         assert!(few.len() <= 10, "{}", few.len());
         assert!((1..=10).contains(&small.len()), "{}", small.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stamp_counts_as_seen_when_the_listing_that_shows_it_has_ended() {
+        let cache = Cache::new(CacheOptions::default());
+        let metadata =
+            Metadata { updated: Some(time::OffsetDateTime::UNIX_EPOCH), ..Metadata::new("n".parse().unwrap()) };
+        let at = Moment::now();
+        let sight = Sight { metadata: metadata.clone(), at, ended: at + Duration::from_secs(10) };
+        for (asked, settled) in [(11, false), (13, true)] {
+            let secret = Arc::new(Secret { metadata: metadata.clone(), value: SecretValue::new("one") });
+            let key = Key { vault: format!("s:v{asked}").parse().unwrap(), ..key("n") };
+            tokio::time::advance(Duration::from_secs(20)).await;
+            let Kept::New(held) = cache.learn(key, &secret, at + Duration::from_secs(asked), Some(&sight)) else {
+                panic!("nothing was held");
+            };
+            assert_eq!(cache.is_settled(&held), settled, "asked {asked} s after the listing began");
+        }
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub struct CatalogOptions {
     pub listing_interval: Duration,
     /// Vaults listed side by side; 64. A vault that stalls does not count.
     pub listings_at_once: usize,
+    /// What the spread of intervals is drawn from; another one in each sidecar.
+    pub seed: u64,
 }
 
 impl Default for CatalogOptions {
@@ -71,6 +73,7 @@ impl Default for CatalogOptions {
             discovery_interval: Duration::from_secs(600),
             listing_interval: Duration::from_secs(60),
             listings_at_once: 64,
+            seed: 0,
         }
     }
 }
@@ -200,13 +203,13 @@ impl Catalog {
         Some(segment.metadata(segment.find(name.as_str())?))
     }
 
-    /// The same, with the moment at which that listing began; only a whole one counts.
+    /// The same, with the moments at which that listing began and ended; only a whole one counts.
     #[must_use]
-    pub fn sight(&self, vault: &VaultName, name: &SecretName) -> Option<(Metadata, Moment)> {
+    pub fn sight(&self, vault: &VaultName, name: &SecretName) -> Option<(Metadata, Moment, Moment)> {
         let directory = self.shared.directory.load();
         let standing = directory.find(vault)?.record.standing();
         let known = standing.known.as_ref().filter(|known| known.whole)?;
-        Some((known.segment.metadata(known.segment.find(name.as_str())?), known.at))
+        Some((known.segment.metadata(known.segment.find(name.as_str())?), known.at, known.ended))
     }
 
     /// Which vaults hold a secret of that name, and which might.
@@ -262,8 +265,14 @@ impl Catalog {
                 let source = self.shared.sources.iter().position(|source| *source.name() == info.source);
                 let Some(source) = source else { continue };
                 let Some(vault) = self.shared.sources[source].recall(&info) else { continue };
-                let known =
-                    listed.map(|at| record::Known { segment: Arc::new(Segment::pack(secrets)), at, whole: true });
+                // When it ended was not carried; it had by now.
+                let ended = Moment::now();
+                let known = listed.map(|at| record::Known {
+                    segment: Arc::new(Segment::pack(secrets)),
+                    at,
+                    ended,
+                    whole: true,
+                });
                 taken += usize::from(rounds.recall(source, vault, Standing { known, ..Standing::default() }));
             }
             self.shared.directory.store(Arc::new(rounds.directory()));

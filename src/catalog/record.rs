@@ -51,6 +51,8 @@ pub(super) struct Known {
     pub(super) segment: Arc<Segment>,
     /// When the listing began.
     pub(super) at: Moment,
+    /// When it ended: what it showed was seen by then, and not before it began.
+    pub(super) ended: Moment,
     /// False: the listing broke off, and there was never a whole one.
     pub(super) whole: bool,
 }
@@ -125,7 +127,7 @@ impl Standing {
             old => {
                 let same = old.as_ref().filter(|known| known.segment == *segment);
                 let segment = same.map_or_else(|| Arc::clone(segment), |known| Arc::clone(&known.segment));
-                Some(Known { segment, at: began, whole: failure.is_none() })
+                Some(Known { segment, at: began, ended: Moment::now(), whole: failure.is_none() })
             }
         };
         Self { known, failure, read: self.read.clone() }

@@ -3,7 +3,7 @@
 //! Every loop stands alone, so that one that hangs holds up no other. All of them belong to [`Catalog::run`] and end
 //! with it.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -44,6 +44,7 @@ impl Catalog {
                 }
             }
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => break,
                 () = changed => {}
                 Some(_) = listers.join_next() => {}
@@ -77,6 +78,7 @@ impl Catalog {
     async fn keep_discovering(self, source: usize) {
         let interval = self.shared.options.discovery_interval;
         let mut retry = FIRST_RETRY;
+        let mut round: u64 = 0;
         loop {
             let pause = if self.discover_one(source).await {
                 retry = FIRST_RETRY;
@@ -86,7 +88,8 @@ impl Catalog {
                 retry = (retry * 2).min(interval);
                 pause
             };
-            sleep(spread(pause)).await;
+            round += 1;
+            sleep(self.spread(pause, &(source, round))).await;
         }
     }
 
@@ -102,6 +105,7 @@ impl Catalog {
             }
         };
         tokio::select! {
+            biased;
             () = gone.cancelled() => {}
             () = forever => {}
         }
@@ -120,7 +124,8 @@ impl Catalog {
 
     /// Until the next listing: the interval, or longer where the vault asked for it.
     fn pause(&self, record: &Record) -> Duration {
-        let interval = spread(self.shared.options.listing_interval);
+        let listings = record.begun.load(Ordering::Acquire);
+        let interval = self.spread(self.shared.options.listing_interval, &(record.id.as_str(), listings));
         let standing = record.standing();
         if let Some(VaultErrorKind::Throttled { retry_after: Some(wish) }) =
             standing.failure.as_ref().map(VaultError::kind)
@@ -128,6 +133,15 @@ impl Catalog {
             return interval.max((*wish).min(LONGEST_PAUSE));
         }
         interval
+    }
+
+    /// The interval give or take a tenth, so that vaults that were found together are not listed together for ever, nor
+    /// one vault by many sidecars. Drawn from the seed and what it is for.
+    fn spread(&self, interval: Duration, what: &impl Hash) -> Duration {
+        let mut hasher = DefaultHasher::new();
+        self.shared.options.seed.hash(&mut hasher);
+        what.hash(&mut hasher);
+        interval.mul_f64(0.9 + (hasher.finish() % 2001) as f64 / 10_000.0)
     }
 
     /// One round of one source. True if it saw everything.
@@ -160,10 +174,4 @@ impl Catalog {
 
 fn failed(kind: VaultErrorKind, detail: &str) -> Discovery {
     Discovery { faults: vec![VaultError::new(kind, detail)], ..Discovery::default() }
-}
-
-/// The interval give or take a tenth, so that vaults that were found together are not listed together for ever.
-fn spread(interval: Duration) -> Duration {
-    let random = RandomState::new().build_hasher().finish() % 2001;
-    interval.mul_f64(0.9 + random as f64 / 10_000.0)
 }

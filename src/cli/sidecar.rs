@@ -3,7 +3,7 @@
 //! `docker run … get VAULT NAME` must not list every vault of a company to read one value.
 
 use std::fmt;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,7 +20,7 @@ use super::terminal::stderr_is_terminal;
 use super::{Context, Exit, Failure};
 use crate::api::State;
 use crate::broker::Broker;
-use crate::catalog::{Catalog, Lookup, Reach};
+use crate::catalog::{Catalog, CatalogOptions, Lookup, Reach};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::secret::VaultName;
@@ -66,11 +66,13 @@ impl Sidecar {
 
     fn idle(config: &Config) -> Result<Self, Failure> {
         let metrics = Metrics::default();
-        let catalog = Catalog::counted(sources(config)?, config.catalog.clone(), metrics.clone());
-        let mut options = config.broker.clone();
-        // Different in every sidecar of a fleet.
-        options.cache.seed = RandomState::new().hash_one("jitter");
-        let broker = Broker::new(catalog.clone(), options, metrics.clone());
+        // Sidecars of a fleet start in the same second; what they do at an interval must not fall together.
+        let seed = RandomState::new().build_hasher().finish();
+        let catalog_options = CatalogOptions { seed, ..config.catalog.clone() };
+        let mut broker_options = config.broker.clone();
+        broker_options.cache.seed = seed;
+        let catalog = Catalog::counted(sources(config)?, catalog_options, metrics.clone());
+        let broker = Broker::new(catalog.clone(), broker_options, metrics.clone());
         let router = crate::api::router(State::new(broker.clone(), metrics.clone()));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();

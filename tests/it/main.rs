@@ -11,5 +11,7 @@ mod config;
 mod emulator;
 mod golden;
 mod house;
+mod simulated;
+mod simulation;
 mod snapshot;
 mod vaults;

@@ -1,0 +1,158 @@
+//! Whether what is held is served, for as long as it may be, and becomes fresh again.
+
+use super::super::fault::Kind;
+use super::super::history::{Answer, Told};
+use super::super::plan::{Deed, TAIL};
+use super::super::truth::{Ms, SECOND};
+use super::{Broken, Case, Key, Of, Reading, broken};
+
+/// 4. A plain read of what is held takes no time and gives it: from the end of the read that brought it, until
+///    `max_stale` after that read began, whatever goes wrong. Only the vault's own word ends it earlier, told twice, the
+///    second time at least `confirm_after` later.
+pub(super) fn what_is_held_is_served_at_once(case: &Case<'_>) -> Result<(), Broken> {
+    let cache = &case.plan.broker.cache;
+    let max_stale = cache.max_stale.as_millis() as Ms;
+    for (key, of) in &case.keys {
+        let mut by_end: Vec<_> = of.calls.iter().filter(|call| call.end.is_some()).collect();
+        by_end.sort_by_key(|call| call.end);
+        let mut ended = by_end.into_iter().peekable();
+        // Until when it must be served, and when it was first denied since it was read.
+        let (mut until, mut denied): (Ms, Option<Ms>) = (0, None);
+        let (mut latest, mut newest) = (0, i64::MIN);
+        let mut readings: Vec<_> = of.readings.iter().filter(|reading| reading.question.is_plain()).collect();
+        readings.sort_by_key(|reading| reading.asked);
+        for reading in readings {
+            if reading.question.view.is_none() {
+                continue;
+            }
+            while let Some(call) = ended.next_if(|call| call.end.is_some_and(|end| end < reading.asked)) {
+                match call.told {
+                    Told::Value { updated, .. } => {
+                        // An older answer, or one to an older question, changes nothing.
+                        if call.start >= latest && updated >= newest {
+                            until = until.max(call.start + max_stale);
+                            denied = None;
+                        }
+                        latest = latest.max(call.start);
+                        newest = newest.max(updated);
+                    }
+                    Told::Word(_) => {
+                        latest = latest.max(call.start);
+                        let listed = || first_absence(case, *key, call.end.unwrap_or(call.start));
+                        let first = denied.or_else(listed).unwrap_or(call.start).min(call.start);
+                        denied = Some(first);
+                        if call.start >= first + cache.confirm_after.as_millis() as Ms {
+                            until = 0;
+                        }
+                    }
+                    Told::Outage(_) | Told::Nothing => {}
+                }
+            }
+            let given = matches!(reading.answer, Answer::Secret { held: true, .. });
+            // A resolve is over when its slowest reference is.
+            let resolve = matches!(case.plan.deeds[reading.deed].1, Deed::Resolve(_));
+            let at_once = resolve || reading.done == reading.asked;
+            if reading.asked < until && !(given && at_once) {
+                let what = format!("held until {until}, yet {reading:?}");
+                return Err(broken("4 what is held is served at once", reading.done, *key, what));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// When the first listing began that did not show that name, or showed it disabled, of those that ended by that time.
+/// It may have been shown again since; that takes nothing back before it is read.
+fn first_absence(case: &Case<'_>, key: Key, by: Ms) -> Option<Ms> {
+    let absent = |sweep: &&&super::Sweep| match sweep.row(key.name) {
+        None => true,
+        Some((.., enabled)) => !enabled && key.version.is_none(),
+    };
+    let ended = case.sweeps[key.view].iter().filter(|sweep| sweep.end.is_some_and(|end| end <= by));
+    ended.filter(absent).map(|sweep| sweep.start).min()
+}
+
+/// 4. Nothing is served past `max_stale`, nor past its life where that is longer.
+pub(super) fn nothing_is_served_past_its_time(case: &Case<'_>) -> Result<(), Broken> {
+    let cache = &case.plan.broker.cache;
+    let most = cache.max_stale.max(cache.ttl.mul_f64(1.2)).as_millis() as Ms;
+    for (key, of) in &case.keys {
+        for reading in &of.readings {
+            let Answer::Secret { age, .. } = reading.answer else { continue };
+            // What is told together with others is told when all are there.
+            let waited = reading.done - reading.asked;
+            if age > most + waited {
+                return Err(broken("4 nothing is served past its time", reading.done, *key, format!("{reading:?}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// 8. Within one back-off cap and one interval of listings after all is well, every value in use is fresh and the vault's
+///    own; its stamps telling versions apart.
+pub(super) fn all_is_fresh_again_soon(case: &Case<'_>) -> Result<(), Broken> {
+    let interval = case.plan.catalog.listing_interval.as_millis() as Ms;
+    let soon = case.plan.healed + 60 * SECOND + interval + 15 * SECOND;
+    debug_assert!(soon < case.plan.healed + TAIL + interval);
+    for (key, of) in case.keys.iter().filter(|(key, _)| key.version.is_none()) {
+        let truth = case.plan.truth(key.view, key.name);
+        let Some(current) = truth.at(case.plan.end).last() else { continue };
+        // A vault may ask to be left alone for up to five minutes; its listings wait for so long.
+        let throttled = case.plan.faults.iter().filter(|fault| fault.kind == Kind::Throttled);
+        let asked_for = throttled.map(|fault| fault.level.clamp(0, 300) as Ms * SECOND).max().unwrap_or(0);
+        let soon = soon + asked_for;
+        for reading in of.readings.iter().filter(|reading| reading.asked > soon && reading.question.is_plain()) {
+            if reading.question.view.is_none() || !in_use(of, reading.asked) || !known(case, key.view) {
+                continue;
+            }
+            let well = match reading.answer {
+                Answer::Secret { number, stale, .. } => {
+                    let seldom = stale == Some("expired") && !is_busy(case, of, reading);
+                    (stale.is_none() || seldom) && (number == current.number || !truth.is_orderly())
+                        || matches!(stale, Some("older-version" | "changed" | "denied-once")) && !truth.is_orderly()
+                }
+                Answer::Failed(_) => false,
+                Answer::WentAway => continue,
+            };
+            if !well {
+                let what = format!("all is well since {}, yet {reading:?}", case.plan.healed);
+                return Err(broken("8 all is fresh again soon", reading.done, *key, what));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether it was read at least every 25 s for a while: renewals run ahead of such readers.
+fn in_use(of: &Of<'_>, at: Ms) -> bool {
+    let asked = |from: Ms, to: Ms| of.readings.iter().any(|reading| from <= reading.asked && reading.asked < to);
+    (1..4).all(|n| asked(at.saturating_sub(n * 26 * SECOND), at.saturating_sub((n - 1) * 26 * SECOND)))
+}
+
+/// Whether what was read had been read before, in the part of its life in which that leads to a renewal.
+fn is_busy(case: &Case<'_>, of: &Of<'_>, read: &Reading) -> bool {
+    let part = case.plan.broker.cache.ttl.as_millis() as Ms / 2;
+    let since = |reading: &Reading| match reading.answer {
+        Answer::Secret { age, .. } => Some((reading.done.saturating_sub(age), age)),
+        Answer::Failed(_) | Answer::WentAway => None,
+    };
+    let of_this = since(read).map(|(since, _)| since);
+    of.readings.iter().filter_map(|reading| since(reading)).any(|(since, age)| Some(since) == of_this && age <= part)
+}
+
+/// A source that never finished a round in time knows its vaults only when the next one has ended.
+fn known(case: &Case<'_>, view: usize) -> bool {
+    let vault = case.plan.views[view].vault;
+    ![Kind::DiscoveryFails, Kind::DiscoveryLies, Kind::DiscoveryHangs]
+        .iter()
+        .any(|kind| case.plan.faults.iter().any(|fault| fault.kind == *kind))
+        || case
+            .keys
+            .keys()
+            .any(|key| key.view == view && case.plan.views[key.view].vault == vault && has_calls(case, *key))
+}
+
+fn has_calls(case: &Case<'_>, key: Key) -> bool {
+    case.keys[&key].calls.iter().any(|call| call.start < case.plan.healed)
+}
