@@ -65,7 +65,7 @@ impl Sidecar {
 
     fn idle(config: &Config) -> Result<Self, Failure> {
         let metrics = Metrics::default();
-        let catalog = Catalog::counted(sources(config)?, config.catalog.clone(), metrics.clone());
+        let catalog = Catalog::counted(sources(config, &metrics)?, config.catalog.clone(), metrics.clone());
         let broker = Broker::new(catalog.clone(), config.broker.clone(), metrics.clone());
         let router = crate::api::router(State::new(broker.clone(), metrics.clone()));
         let stop = CancellationToken::new();
@@ -163,17 +163,17 @@ impl fmt::Debug for Sidecar {
 }
 
 /// The configured sources, ready to be asked.
-pub(super) fn sources(config: &Config) -> Result<Vec<Arc<dyn Source>>, Failure> {
+pub(super) fn sources(config: &Config, metrics: &Metrics) -> Result<Vec<Arc<dyn Source>>, Failure> {
     let mut sources: Vec<Arc<dyn Source>> = Vec::new();
     for settings in &config.sources {
-        sources.push(Arc::new(azure(settings)?));
+        sources.push(Arc::new(azure(settings, metrics)?));
     }
     Ok(sources)
 }
 
 /// One source of Azure.
-pub(super) fn azure(settings: &crate::vaults::azure::AzureSettings) -> Result<AzureSource, Failure> {
-    AzureSource::new(settings.clone())
+pub(super) fn azure(settings: &crate::vaults::azure::AzureSettings, metrics: &Metrics) -> Result<AzureSource, Failure> {
+    AzureSource::counted(settings.clone(), metrics.clone())
         .map_err(|error| Failure::new(Exit::Config, format!("source {}: {error}", settings.name)))
 }
 
