@@ -26,7 +26,7 @@ struct Azure {
     secrets: Mutex<VecDeque<String>>,
     tokens: AtomicU64,
     signed_in: watch::Sender<String>,
-    refused: AtomicU64,
+    refused: watch::Sender<u64>,
 }
 
 /// A token's life, counted in tokens that were made after it: whoever goes on with an old one is refused.
@@ -38,7 +38,7 @@ impl Azure {
             secrets: Mutex::new([first.to_owned()].into()),
             tokens: AtomicU64::new(0),
             signed_in: watch::Sender::new(String::new()),
-            refused: AtomicU64::new(0),
+            refused: watch::Sender::new(0),
         })
     }
 
@@ -54,7 +54,7 @@ impl Azure {
         if asked.host.starts_with("login.") {
             let secret = asked.field("client_secret").unwrap();
             if !self.secrets.lock().unwrap().contains(&secret) {
-                self.refused.fetch_add(1, Ordering::Relaxed);
+                self.refused.send_modify(|refused| *refused += 1);
                 let body = serde_json::json!({ "error": "invalid_client", "error_description": "AADSTS7000215: no" });
                 return Reply::json(401, &body);
             }
@@ -75,50 +75,71 @@ impl Azure {
     }
 }
 
-/// One way of replacing a file, in steps; between them readers go on.
-type Step = Box<dyn FnOnce(&Path) + Send>;
+/// One way of replacing a file, in steps; what happens after each before the next.
+type Step = (Box<dyn FnOnce(&Path) + Send>, Until);
+
+enum Until {
+    /// Nothing: the next step follows at once, or there is none.
+    AtOnce,
+    /// So many reads that what stands there now is met.
+    Read,
+    /// Entra has refused what stands there now.
+    Refused,
+}
+
+fn step(change: impl FnOnce(&Path) + Send + 'static, until: Until) -> Step {
+    (Box::new(change), until)
+}
 
 fn way(number: u64, content: &str) -> Vec<Step> {
     let whole = content.to_owned();
+    let write = move |file: &Path| fs::write(file, whole).unwrap();
     match number % 5 {
-        0 => vec![Box::new(move |file| {
-            let beside = file.with_extension("new");
-            fs::write(&beside, whole).unwrap();
-            fs::rename(beside, file).unwrap();
-        })],
+        0 => vec![step(
+            move |file| {
+                let beside = file.with_extension("new");
+                write(&beside);
+                fs::rename(beside, file).unwrap();
+            },
+            Until::AtOnce,
+        )],
         // As Kubernetes does: the file is a link through `..data`, which is moved.
-        1 => vec![Box::new(move |file| {
-            let folder = file.parent().unwrap();
-            let version = folder.join(format!("..{number}"));
-            fs::create_dir(&version).unwrap();
-            fs::write(version.join("secret"), whole).unwrap();
-            symlink(&version, folder.join("..tmp")).unwrap();
-            fs::rename(folder.join("..tmp"), folder.join("..data")).unwrap();
-            if !file.is_symlink() {
-                symlink("..data/secret", folder.join("..link")).unwrap();
-                fs::rename(folder.join("..link"), file).unwrap();
-            }
-        })],
+        1 => vec![step(
+            move |file| {
+                let folder = file.parent().unwrap();
+                let version = folder.join(format!("..{number}"));
+                fs::create_dir(&version).unwrap();
+                write(&version.join("secret"));
+                symlink(&version, folder.join("..tmp")).unwrap();
+                fs::rename(folder.join("..tmp"), folder.join("..data")).unwrap();
+                if !file.is_symlink() {
+                    symlink("..data/secret", folder.join("..link")).unwrap();
+                    fs::rename(folder.join("..link"), file).unwrap();
+                }
+            },
+            Until::AtOnce,
+        )],
         // Cut to nothing, then half of it, then the rest.
         2 => {
             let (half, rest) = content.split_at(content.len() / 2);
             let (half, rest) = (half.to_owned(), rest.to_owned());
-            let append = |text: String| -> Step {
-                Box::new(move |file| {
-                    OpenOptions::new().append(true).open(file).unwrap().write_all(text.as_bytes()).unwrap()
-                })
-            };
-            vec![Box::new(|file| fs::write(file, "").unwrap()), append(half), append(rest)]
+            vec![
+                step(|file| fs::write(file, "").unwrap(), Until::Read),
+                step(move |file| append(file, &half), Until::Refused),
+                step(move |file| append(file, &rest), Until::AtOnce),
+            ]
         }
-        3 => {
-            vec![Box::new(|file| fs::remove_file(file).unwrap()), Box::new(move |file| fs::write(file, whole).unwrap())]
-        }
+        3 => vec![step(|file| fs::remove_file(file).unwrap(), Until::Read), step(write, Until::AtOnce)],
         // Something else by mistake, put right later.
         _ => vec![
-            Box::new(|file| fs::write(file, "the secret's id, not its value").unwrap()),
-            Box::new(move |file| fs::write(file, whole).unwrap()),
+            step(|file| fs::write(file, "the secret's id, not its value").unwrap(), Until::Refused),
+            step(write, Until::AtOnce),
         ],
     }
+}
+
+fn append(file: &Path, text: &str) {
+    OpenOptions::new().append(true).open(file).unwrap().write_all(text.as_bytes()).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -142,16 +163,17 @@ async fn a_thousand_rotations_under_load_fail_no_read() {
         readers.spawn(read(Arc::clone(&vault), reader, Arc::clone(&reads), Arc::clone(&over)));
     }
     let (mut signed_in, mut seen) = (azure.signed_in.subscribe(), reads.subscribe());
+    let mut refused = azure.refused.subscribe();
     for number in 1..=ROTATIONS {
         let content = format!("secret-{number}");
         azure.add(&content);
-        let mut steps = way(number, &content).into_iter().peekable();
-        while let Some(step) = steps.next() {
-            step(&file);
-            if steps.peek().is_some() {
-                // Long enough for what stands there now to be met.
-                let until = *seen.borrow_and_update() + 2 * READERS;
-                seen.wait_for(|reads| *reads >= until).await.unwrap();
+        for (change, until) in way(number, &content) {
+            let (read, sent) = (*seen.borrow(), *refused.borrow());
+            change(&file);
+            match until {
+                Until::AtOnce => {}
+                Until::Read => drop(seen.wait_for(|reads| *reads >= read + 2 * READERS).await.unwrap()),
+                Until::Refused => drop(refused.wait_for(|refused| *refused > sent).await.unwrap()),
             }
         }
         signed_in.wait_for(|secret| *secret == content).await.unwrap();
@@ -160,14 +182,14 @@ async fn a_thousand_rotations_under_load_fail_no_read() {
     over.store(true, Ordering::Relaxed);
     let failures: Vec<_> = readers.join_all().await.into_iter().flatten().collect();
     let (reads, tokens) = (*reads.borrow(), azure.tokens.load(Ordering::Relaxed));
-    let refused = azure.refused.load(Ordering::Relaxed);
+    let refused = *refused.borrow();
     println!(
         "{ROTATIONS} rotations, {reads} reads, {} failed, {tokens} tokens, {refused} sign-ins refused",
         failures.len()
     );
     assert_eq!(failures, [""; 0]);
     assert!(tokens > ROTATIONS, "every rotation was taken over");
-    assert!(refused >= ROTATIONS / 5, "what was wrong was tried: {refused}");
+    assert!(refused >= ROTATIONS / 5 * 2, "what was wrong was tried: {refused}");
 }
 
 /// Reads until it is over; what failed.

@@ -222,3 +222,12 @@ async fn only_this_clouds_resources_get_a_token_and_slashes_do_not_make_a_second
     secret(&tokens, "https://vault.azure.net//.default").await;
     assert_eq!(lock(&issuer.asked).as_slice(), [VAULT]);
 }
+
+#[test]
+fn a_clock_that_is_wrong_makes_no_token_useless_and_none_eternal() {
+    let life = |offset: time::Duration| Issued::new(AccessToken::new("t", OffsetDateTime::now_utc() + offset), 0).life;
+    let hour = life(time::Duration::HOUR).as_secs();
+    assert!((3599..=3600).contains(&hour), "{hour}");
+    assert_eq!(life(time::Duration::days(-3650)), Duration::from_secs(60), "it is tried, and not asked for in a loop");
+    assert_eq!(life(time::Duration::days(3650)), Duration::from_secs(28 * 3600));
+}
