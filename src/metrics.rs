@@ -2,13 +2,14 @@
 //!
 //! No label ever holds a secret's name, a caller's words or anything else that an outsider could make many of.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{Atomic, Gauge};
 use prometheus_client::registry::Registry;
 
 /// The counters of one sidecar. A cheap handle.
@@ -20,6 +21,8 @@ struct Inner {
     reads: Family<ReadLabels, Counter>,
     upstream: Family<UpstreamLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
+    sign_ins: Family<SignInLabels, Counter>,
+    tokens: [Family<TokenLabels, Gauge<i64, Told>>; 2],
     gauges: [Gauge; GAUGES.len()],
 }
 
@@ -60,6 +63,27 @@ struct RequestLabels {
     status: u16,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SignInLabels {
+    source: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    source: String,
+    audience: String,
+}
+
+/// Where a token is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenTimes {
+    /// Since it came.
+    pub age: Duration,
+    /// While it is still used; zero when it has expired.
+    pub left: Duration,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::default();
@@ -73,12 +97,23 @@ impl Default for Metrics {
         );
         let requests = Family::default();
         registry.register("sidekey_http_requests", "HTTP requests by route and status", requests.clone());
+        let sign_ins = Family::default();
+        registry.register("sidekey_sign_ins", "Tokens that a source asked for, by outcome", sign_ins.clone());
+        let tokens = [
+            ("sidekey_token_age_seconds", "Since a source's token came; 0 if there is none"),
+            ("sidekey_token_left_seconds", "While a source's token is still used; 0 if there is none"),
+        ];
+        let tokens = tokens.map(|(name, help)| {
+            let family = Family::default();
+            registry.register(name, help, family.clone());
+            family
+        });
         let gauges = GAUGES.map(|(_, name, help)| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
             gauge
         });
-        Self(Arc::new(Inner { registry, reads, upstream, requests, gauges }))
+        Self(Arc::new(Inner { registry, reads, upstream, requests, sign_ins, tokens, gauges }))
     }
 }
 
@@ -99,6 +134,24 @@ impl Metrics {
         self.0.requests.get_or_create(&RequestLabels { route, status }).inc();
     }
 
+    /// A source asked for a token: `ok`, or the reason why there is none. `source` is a configured name.
+    pub fn sign_in(&self, source: &str, outcome: &'static str) {
+        self.0.sign_ins.get_or_create(&SignInLabels { source: source.to_owned(), outcome }).inc();
+    }
+
+    /// From now on, `times` is asked whenever the metrics are, for that source's token for that audience. Both are
+    /// configured names.
+    pub fn token(&self, source: &str, audience: &str, times: impl Fn() -> Option<TokenTimes> + Send + Sync + 'static) {
+        let (labels, times) =
+            (TokenLabels { source: source.to_owned(), audience: audience.to_owned() }, Arc::new(times));
+        let parts: [fn(TokenTimes) -> Duration; 2] = [|times| times.age, |times| times.left];
+        for (family, part) in self.0.tokens.iter().zip(parts) {
+            let times = Arc::clone(&times);
+            let seconds = move || times().map_or(0, |times| i64::try_from(part(times).as_secs()).unwrap_or(i64::MAX));
+            family.get_or_create(&labels).inner().by(Box::new(seconds));
+        }
+    }
+
     /// Tells a level as it is now.
     pub fn set(&self, level: Level, value: u64) {
         let at = GAUGES.iter().position(|(gauge, ..)| *gauge == level).expect("every level has a gauge");
@@ -114,6 +167,49 @@ impl Metrics {
     }
 }
 
+/// A number that somebody tells when it is asked for.
+#[derive(Default)]
+struct Told(Mutex<Option<Box<dyn Fn() -> i64 + Send + Sync>>>);
+
+impl Told {
+    fn by(&self, teller: Box<dyn Fn() -> i64 + Send + Sync>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(teller);
+    }
+}
+
+impl Atomic<i64> for Told {
+    fn get(&self) -> i64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, |teller| teller())
+    }
+
+    // Nobody counts here.
+    fn inc(&self) -> i64 {
+        self.get()
+    }
+
+    fn inc_by(&self, _: i64) -> i64 {
+        self.get()
+    }
+
+    fn dec(&self) -> i64 {
+        self.get()
+    }
+
+    fn dec_by(&self, _: i64) -> i64 {
+        self.get()
+    }
+
+    fn set(&self, _: i64) -> i64 {
+        self.get()
+    }
+}
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Told")
+    }
+}
+
 impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
@@ -122,6 +218,8 @@ impl std::fmt::Debug for Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     #[test]
@@ -132,12 +230,24 @@ mod tests {
         metrics.upstream("get", "throttled");
         metrics.request("/v1/secrets/{name}", 200);
         metrics.set(Level::Secrets, 7);
+        metrics.sign_in("prod", "sign-in-failed");
+        let left = Arc::new(AtomicU64::new(0));
+        let asked = Arc::clone(&left);
+        let times = move || {
+            let left = Duration::from_secs(asked.load(Ordering::Relaxed));
+            Some(TokenTimes { age: Duration::from_secs(5), left })
+        };
+        metrics.token("prod", "vault.azure.net", times);
+        left.store(60, Ordering::Relaxed);
         let text = metrics.encode();
         for line in [
             "sidekey_reads_total{outcome=\"hit\"} 2",
             "sidekey_upstream_calls_total{operation=\"get\",outcome=\"throttled\"} 1",
             "sidekey_http_requests_total{route=\"/v1/secrets/{name}\",status=\"200\"} 1",
             "sidekey_catalog_secrets 7",
+            "sidekey_sign_ins_total{source=\"prod\",outcome=\"sign-in-failed\"} 1",
+            "sidekey_token_age_seconds{source=\"prod\",audience=\"vault.azure.net\"} 5",
+            "sidekey_token_left_seconds{source=\"prod\",audience=\"vault.azure.net\"} 60",
         ] {
             assert!(text.lines().any(|told| told == line), "{line} is missing in:\n{text}");
         }

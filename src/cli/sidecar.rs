@@ -71,7 +71,7 @@ impl Sidecar {
         let catalog_options = CatalogOptions { seed, ..config.catalog.clone() };
         let mut broker_options = config.broker.clone();
         broker_options.cache.seed = seed;
-        let catalog = Catalog::counted(sources(config)?, catalog_options, metrics.clone());
+        let catalog = Catalog::counted(sources(config, &metrics)?, catalog_options, metrics.clone());
         let broker = Broker::new(catalog.clone(), broker_options, metrics.clone());
         let router = crate::api::router(State::new(broker.clone(), metrics.clone()));
         let stop = CancellationToken::new();
@@ -169,17 +169,17 @@ impl fmt::Debug for Sidecar {
 }
 
 /// The configured sources, ready to be asked.
-pub(super) fn sources(config: &Config) -> Result<Vec<Arc<dyn Source>>, Failure> {
+pub(super) fn sources(config: &Config, metrics: &Metrics) -> Result<Vec<Arc<dyn Source>>, Failure> {
     let mut sources: Vec<Arc<dyn Source>> = Vec::new();
     for settings in &config.sources {
-        sources.push(Arc::new(azure(settings)?));
+        sources.push(Arc::new(azure(settings, metrics)?));
     }
     Ok(sources)
 }
 
 /// One source of Azure.
-pub(super) fn azure(settings: &crate::vaults::azure::AzureSettings) -> Result<AzureSource, Failure> {
-    AzureSource::new(settings.clone())
+pub(super) fn azure(settings: &crate::vaults::azure::AzureSettings, metrics: &Metrics) -> Result<AzureSource, Failure> {
+    AzureSource::counted(settings.clone(), metrics.clone())
         .map_err(|error| Failure::new(Exit::Config, format!("source {}: {error}", settings.name)))
 }
 

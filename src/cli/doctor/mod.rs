@@ -47,7 +47,7 @@ pub(super) async fn run(_: &Doctor, context: &Context) -> Result<(), Failure> {
 /// Examines one source and prints what it found as it finds it.
 async fn source(settings: &AzureSettings, coloured: bool) -> Result<Exit, Failure> {
     say(&format!("source {}: {}", settings.name, identity(&settings.identity)))?;
-    let source = azure(settings)?;
+    let source = azure(settings, &crate::metrics::Metrics::default())?;
     let mut remedies = Remedies::new(settings);
     let signed_in = match source.sign_in(Audience::Vaults).await {
         Ok(signed_in) => signed_in,

@@ -61,7 +61,7 @@ pub enum Identity {
         tenant: String,
         /// The application's id.
         client: String,
-        /// Re-read whenever a token is asked for.
+        /// Re-read while it is used.
         file: PathBuf,
     },
     /// The machine's own identity (IMDS, or App Service's endpoint).
@@ -78,7 +78,8 @@ pub enum Identity {
     },
 }
 
-/// A credential in memory, or a file that is read each time it is needed, so that a rotation is seen.
+/// A credential in memory, or a file that is read again while it is used, so that a rotation is seen. What signed in last
+/// is used until something newer does.
 #[derive(Clone)]
 pub enum Credential {
     /// From a variable.
@@ -157,6 +158,8 @@ pub struct WireLimits {
     pub retries: u32,
     /// The most bytes an answer may have, uncompressed.
     pub max_body: usize,
+    /// Between two looks at the files of a credential, while tokens are asked for.
+    pub credential_look: Duration,
 }
 
 impl Default for WireLimits {
@@ -167,6 +170,7 @@ impl Default for WireLimits {
             call: Duration::from_secs(10),
             retries: 2,
             max_body: 1024 * 1024,
+            credential_look: Duration::from_secs(2),
         }
     }
 }

@@ -8,11 +8,12 @@ use time::OffsetDateTime;
 use url::Url;
 
 use super::address::{VaultAddress, claimed_host};
-use super::credential::{Claims, Scopes, Tokens, issuer, scope};
+use super::credential::{Claims, Limits, Scopes, Tokens, issuer, scope};
 use super::discovery::{self, Arm, Described, DiscoveryReport, Filter};
 use super::settings::{AzureSettings, Cloud, ConfiguredVault, Identity};
 use super::transport::{Overrides, Transport};
 use super::{AzureVault, SetupError};
+use crate::metrics::Metrics;
 use crate::secret::{SourceName, VaultName};
 use crate::vaults::{Discovery, SkipReason, Skipped, Source, Vault, VaultError, VaultErrorKind, VaultInfo};
 
@@ -58,6 +59,14 @@ impl AzureSource {
     /// # Errors
     /// [`SetupError`] names the setting at fault.
     pub fn new(settings: AzureSettings) -> Result<Self, SetupError> {
+        Self::counted(settings, Metrics::default())
+    }
+
+    /// As [`AzureSource::new`]; sign-ins and tokens are counted there.
+    ///
+    /// # Errors
+    /// As [`AzureSource::new`].
+    pub fn counted(settings: AzureSettings, metrics: Metrics) -> Result<Self, SetupError> {
         check(&settings.cloud)?;
         let suffixes = &settings.cloud.vault_suffixes;
         let configured = settings.vaults.iter().map(|vault| address(vault, suffixes)).collect::<Result<_, _>>()?;
@@ -67,7 +76,8 @@ impl AzureSource {
         let issuer = issuer(&settings.identity, &settings.cloud.authority_host, &transport)?;
         let resources = suffixes.iter().map(|suffix| vault_resource(suffix));
         let scopes = Scopes::of(resources.chain([settings.cloud.resource_manager.clone()]));
-        let tokens = Tokens::new(issuer, scopes, settings.wire.call);
+        let limits = Limits { call: settings.wire.call, look_every: settings.wire.credential_look };
+        let tokens = Tokens::new(issuer, scopes, limits, (metrics, settings.name.to_string()));
         let arm = Arm::new(&settings.cloud.resource_manager, &transport, &tokens);
         Ok(Self { settings, transport, tokens, arm, filter, configured, known: Mutex::default() })
     }

@@ -169,6 +169,59 @@ async fn revoked_tokens_are_repaired_by_one_sign_in_and_no_read_fails() {
     assert_eq!(control.calls().endpoint(Endpoint::Token), 1);
 }
 
+/// A source whose client secret is in a file that is looked at with every read.
+fn with_file(lab: &Lab, file: &std::path::Path) -> AzureSource {
+    lab.source_with(|settings| {
+        let secret = Credential::File(file.to_owned());
+        settings.identity = Identity::ClientSecret { tenant: TENANT.into(), client: READER.into(), secret };
+        settings.wire.credential_look = std::time::Duration::ZERO;
+    })
+}
+
+#[tokio::test]
+async fn what_signed_in_last_is_used_on_whatever_is_written_into_the_file() {
+    let lab = Lab::of(ESTATE);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "right\n").unwrap();
+    let vault = named(&with_file(&lab, file.path()), "alpha").await;
+    let name = "db-password".parse().unwrap();
+    vault.get(&name, None).await.unwrap();
+    let control = lab.emulator.control();
+    // Unknown to Entra, expired there, cut to nothing, and gone.
+    for content in [Some("wrong"), Some("old"), Some(""), None] {
+        match content {
+            Some(content) => std::fs::write(file.path(), content).unwrap(),
+            None => std::fs::remove_file(file.path()).unwrap(),
+        }
+        for read in futures::future::join_all((0..50).map(|_| vault.get(&name, None))).await {
+            assert_eq!(read.unwrap().value.expose(), b"new", "{content:?}");
+        }
+    }
+    // Now a token is needed, and what the file held last does not give one.
+    control.change(Change::RevokeTokens { app: None }).unwrap();
+    for read in futures::future::join_all((0..50).map(|_| vault.get(&name, None))).await {
+        assert_eq!(read.unwrap().value.expose(), b"new");
+    }
+}
+
+#[tokio::test]
+async fn while_entra_is_out_reads_go_on() {
+    let lab = Lab::of(ESTATE);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "right").unwrap();
+    let vault = named(&with_file(&lab, file.path()), "alpha").await;
+    let name = "db-password".parse().unwrap();
+    vault.get(&name, None).await.unwrap();
+    let control = lab.emulator.control();
+    control.fault(Fault::new(Effect::Respond(Respond::status(503))).on(Endpoint::Token));
+    std::fs::write(file.path(), "other").unwrap();
+    for _ in 0..10 {
+        for read in futures::future::join_all((0..20).map(|_| vault.get(&name, None))).await {
+            assert_eq!(read.unwrap().value.expose(), b"new");
+        }
+    }
+}
+
 #[tokio::test]
 async fn one_token_serves_many_reads_of_many_vaults() {
     let lab = Lab::of(&format!("{ESTATE}{CONTRACT}"));

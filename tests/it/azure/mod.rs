@@ -7,5 +7,6 @@ mod environment;
 mod key_vault;
 mod limits;
 mod recorded;
+mod rotation;
 mod sign_in;
 mod stage;

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use azure_core::credentials::{AccessToken, TokenCredential};
+use azure_core::credentials::TokenCredential;
 use azure_core::error::ErrorKind;
 use azure_identity::{AzureCliCredential, AzureCliCredentialOptions, Executor};
 
-use super::issuer::{Issuer, refused};
+use super::issuer::{Issued, Issuer, refused};
 use crate::vaults::azure::errors::aadsts_code;
 use crate::vaults::{VaultError, VaultErrorKind};
 
@@ -26,14 +26,15 @@ impl AzureCli {
 
 #[async_trait]
 impl Issuer for AzureCli {
-    async fn issue(&self, scope: &str) -> Result<AccessToken, VaultError> {
+    async fn issue(&self, scope: &str) -> Result<Issued, VaultError> {
         let options = AzureCliCredentialOptions {
             tenant_id: self.tenant.clone(),
             executor: self.executor.clone(),
             ..AzureCliCredentialOptions::default()
         };
         let credential = AzureCliCredential::new(Some(options)).map_err(|error| refused(&error))?;
-        credential.get_token(&[scope], None).await.map_err(|error| told_by_cli(&error))
+        let token = credential.get_token(&[scope], None).await.map_err(|error| told_by_cli(&error))?;
+        Ok(Issued::new(token, 0))
     }
 }
 
@@ -79,7 +80,7 @@ mod tests {
         }
     }
 
-    async fn issue(code: i32, stdout: &str, stderr: &'static str) -> Result<AccessToken, VaultError> {
+    async fn issue(code: i32, stdout: &str, stderr: &'static str) -> Result<Issued, VaultError> {
         let executor = Arc::new(Scripted { code, stdout: stdout.to_owned(), stderr });
         AzureCli::new(Some("t-1".into()), Some(executor)).issue("https://vault.azure.net/.default").await
     }
@@ -88,7 +89,7 @@ mod tests {
     async fn the_clis_token_is_taken_and_its_failures_say_what_to_do() {
         let token =
             issue(0, r#"{"accessToken":"tok","expires_on":4000000000,"tokenType":"Bearer"}"#, "").await.unwrap();
-        assert_eq!(token.token.secret(), "tok");
+        assert_eq!(token.token.token.secret(), "tok");
 
         let error = issue(1, "", "ERROR: AADSTS700082: The refresh token has expired\r\n").await.unwrap_err();
         assert_eq!(error.kind(), &VaultErrorKind::Unauthenticated { code: Some("AADSTS700082".into()) });

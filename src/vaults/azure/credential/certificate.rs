@@ -1,7 +1,6 @@
 //! A service principal with a certificate: Entra takes a short-lived assertion signed with the private key. By ring,
 //! because the SDK's own way needs OpenSSL and takes PFX alone.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -18,43 +17,29 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
 
 use super::federated::exchange;
-use super::issuer::{Entra, Issuer, read, read_file, unusable_file};
-use crate::vaults::azure::settings::Credential;
+use super::issuer::Entra;
+use super::proof::Proof;
+use super::rotation::Exchange;
 use crate::vaults::{Outage, VaultError, VaultErrorKind};
 
 /// How long an assertion is good: long enough for clocks that differ, short enough to be of no use to a thief.
 const ASSERTION_LIFE: Duration = Duration::from_secs(300);
 
 #[derive(Debug)]
-pub(super) struct Certificate {
-    entra: Entra,
-    file: PathBuf,
-    password: Option<Credential>,
-}
-
-impl Certificate {
-    pub(super) fn new(entra: Entra, file: PathBuf, password: Option<Credential>) -> Self {
-        Self { entra, file, password }
-    }
-}
+pub(super) struct Certificate(pub(super) Entra);
 
 #[async_trait]
-impl Issuer for Certificate {
-    async fn issue(&self, scope: &str) -> Result<AccessToken, VaultError> {
-        let bytes = zeroize::Zeroizing::new(read_file(&self.file, "certificate").await?);
-        let password = match &self.password {
-            Some(password) => Some(read(password, "certificate's password").await?),
-            None => None,
-        };
-        let password = password.as_ref().map(|password| password.secret());
-        let pair = Pair::parse(&bytes, password).map_err(|reason| unusable(&self.file, reason))?;
-        let assertion = pair.assertion(&self.entra.client, &self.entra.token_endpoint())?;
-        exchange(&self.entra, assertion, scope).await
+impl Exchange for Certificate {
+    fn check(&self, proof: &Proof) -> Result<(), &'static str> {
+        Pair::of(proof).map(drop)
     }
-}
 
-fn unusable(path: &Path, reason: &'static str) -> VaultError {
-    unusable_file("certificate", path, reason)
+    async fn exchange(&self, proof: &Proof, scope: &str) -> Result<AccessToken, VaultError> {
+        let failed = |reason| VaultError::new(VaultErrorKind::Unauthenticated { code: None }, reason);
+        let Self(entra) = self;
+        let assertion = Pair::of(proof).map_err(failed)?.assertion(&entra.client, &entra.token_endpoint())?;
+        exchange(entra, assertion, scope).await
+    }
 }
 
 /// A private key and the certificate that belongs to it.
@@ -64,6 +49,11 @@ struct Pair {
 }
 
 impl Pair {
+    /// Of a file, and the password to it if the proof has a second part.
+    fn of(proof: &Proof) -> Result<Self, &'static str> {
+        Self::parse(proof.bytes(0), (proof.len() > 1).then(|| proof.line(1)))
+    }
+
     /// PEM if it looks like it, else PFX.
     fn parse(bytes: &[u8], password: Option<&str>) -> Result<Self, &'static str> {
         let pem = memchr::memmem::find(bytes, b"-----BEGIN ").is_some();

@@ -1,33 +1,26 @@
 //! A service principal with a client secret.
 
 use async_trait::async_trait;
-use azure_core::credentials::{AccessToken, TokenCredential};
+use azure_core::credentials::{AccessToken, Secret, TokenCredential};
 use azure_identity::{ClientSecretCredential, ClientSecretCredentialOptions};
 
-use super::issuer::{Entra, Issuer, read, refused};
+use super::issuer::{Entra, refused};
+use super::proof::Proof;
+use super::rotation::Exchange;
 use crate::vaults::VaultError;
-use crate::vaults::azure::settings::Credential;
 
 #[derive(Debug)]
-pub(super) struct ClientSecret {
-    entra: Entra,
-    secret: Credential,
-}
-
-impl ClientSecret {
-    pub(super) fn new(entra: Entra, secret: Credential) -> Self {
-        Self { entra, secret }
-    }
-}
+pub(super) struct ClientSecret(pub(super) Entra);
 
 #[async_trait]
-impl Issuer for ClientSecret {
-    async fn issue(&self, scope: &str) -> Result<AccessToken, VaultError> {
-        let secret = read(&self.secret, "client secret").await?;
-        let options = ClientSecretCredentialOptions { client_options: self.entra.options() };
-        let credential =
-            ClientSecretCredential::new(&self.entra.tenant, self.entra.client.clone(), secret, Some(options))
-                .map_err(|error| refused(&error))?;
+impl Exchange for ClientSecret {
+    async fn exchange(&self, proof: &Proof, scope: &str) -> Result<AccessToken, VaultError> {
+        let Self(entra) = self;
+        // The SDK's own type; its bytes are not wiped when dropped.
+        let secret = Secret::new(proof.line(0).to_owned());
+        let options = ClientSecretCredentialOptions { client_options: entra.options() };
+        let credential = ClientSecretCredential::new(&entra.tenant, entra.client.clone(), secret, Some(options))
+            .map_err(|error| refused(&error))?;
         credential.get_token(&[scope], None).await.map_err(|error| refused(&error))
     }
 }

@@ -1,33 +1,22 @@
 //! Workload identity: the platform writes a token file and rotates it; Entra takes that token as proof.
 
-use std::path::PathBuf;
-
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential};
 use azure_core::http::ClientMethodOptions;
 use azure_identity::{ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions};
 
-use super::issuer::{Entra, Issuer, read, refused};
+use super::issuer::{Entra, refused};
+use super::proof::Proof;
+use super::rotation::Exchange;
 use crate::vaults::VaultError;
-use crate::vaults::azure::settings::Credential;
 
 #[derive(Debug)]
-pub(super) struct FederatedToken {
-    entra: Entra,
-    file: Credential,
-}
-
-impl FederatedToken {
-    pub(super) fn new(entra: Entra, file: PathBuf) -> Self {
-        Self { entra, file: Credential::File(file) }
-    }
-}
+pub(super) struct FederatedToken(pub(super) Entra);
 
 #[async_trait]
-impl Issuer for FederatedToken {
-    async fn issue(&self, scope: &str) -> Result<AccessToken, VaultError> {
-        let assertion = read(&self.file, "federated token").await?;
-        exchange(&self.entra, assertion.secret().trim().to_owned(), scope).await
+impl Exchange for FederatedToken {
+    async fn exchange(&self, proof: &Proof, scope: &str) -> Result<AccessToken, VaultError> {
+        exchange(&self.0, proof.line(0).trim().to_owned(), scope).await
     }
 }
 

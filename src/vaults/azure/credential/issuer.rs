@@ -1,25 +1,72 @@
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
-use azure_core::credentials::{AccessToken, Secret};
+use azure_core::credentials::AccessToken;
 use azure_core::http::{ClientOptions, RetryOptions};
+use time::OffsetDateTime;
 use url::Url;
 
+use super::proof::{Form, Part};
+use super::rotation::Rotating;
 use super::{azure_cli, certificate, client_secret, federated, managed_identity};
-use crate::secret::SecretValue;
+use crate::vaults::VaultError;
 use crate::vaults::azure::settings::{Credential, Identity};
 use crate::vaults::azure::transport::{Peer, Transport, Wire};
 use crate::vaults::azure::{SetupError, errors};
-use crate::vaults::{VaultError, VaultErrorKind};
 
 /// Makes tokens. Nothing is cached: each call is a sign-in.
 #[async_trait]
 pub(in crate::vaults::azure) trait Issuer: fmt::Debug + Send + Sync {
-    /// A new token for one scope.
-    async fn issue(&self, scope: &str) -> Result<AccessToken, VaultError>;
+    /// A new token for one scope, by whatever means work.
+    async fn issue(&self, scope: &str) -> Result<Issued, VaultError>;
+
+    /// Whether what it signs in with may change while it is used.
+    fn rotates(&self) -> bool {
+        false
+    }
+
+    /// Takes note of such a change.
+    async fn look(&self) {}
+
+    /// The edition of what would be signed in with now; `None` while that is known not to work.
+    fn untried(&self) -> Option<u64> {
+        None
+    }
+
+    /// As [`Issuer::issue`], with that edition and no other.
+    async fn issue_newest(&self, scope: &str) -> Result<Issued, VaultError> {
+        self.issue(scope).await
+    }
+}
+
+/// A token as it came.
+#[derive(Debug, Clone)]
+pub(in crate::vaults::azure) struct Issued {
+    pub(super) token: AccessToken,
+    /// How long it was good when it came.
+    pub(super) life: Duration,
+    /// Of what it was made, where that changes.
+    pub(super) edition: u64,
+}
+
+/// No service issues tokens for longer, but for what Entra keeps revocable (28 h).
+const LONGEST_LIFE: Duration = Duration::from_secs(28 * 3600);
+/// What is made of a token that comes expired: nobody issues such, so this machine's clock is ahead. The service that it
+/// is for will tell.
+const LIFE_UNKNOWN: Duration = Duration::from_secs(60);
+
+impl Issued {
+    /// To be called as soon as the token is there: the SDK has made a wall clock's time of the `expires_in` that came with
+    /// it, and only at that moment does the difference give it back whatever the wall clock shows. From then on the life
+    /// is counted on a clock that does not jump.
+    pub(super) fn new(token: AccessToken, edition: u64) -> Self {
+        let life = Duration::try_from(token.expires_on - OffsetDateTime::now_utc()).unwrap_or_default();
+        let life = if life.is_zero() { LIFE_UNKNOWN } else { life.min(LONGEST_LIFE) };
+        Self { token, life, edition }
+    }
 }
 
 /// The issuer of an identity.
@@ -31,13 +78,18 @@ pub(in crate::vaults::azure) fn issuer(
     let entra = |tenant: &str, client: &str| Entra::new(tenant, client, authority, transport);
     Ok(match identity {
         Identity::ClientSecret { tenant, client, secret } => {
-            Arc::new(client_secret::ClientSecret::new(entra(tenant, client)?, secret.clone()))
+            let part = Part { what: "client secret", from: secret.clone(), form: Form::Line };
+            Arc::new(Rotating::new(client_secret::ClientSecret(entra(tenant, client)?), part, None))
         }
         Identity::Certificate { tenant, client, file, password } => {
-            Arc::new(certificate::Certificate::new(entra(tenant, client)?, file.clone(), password.clone()))
+            let part = Part { what: "certificate", from: Credential::File(file.clone()), form: Form::Bytes };
+            let password = password.clone();
+            let password = password.map(|from| Part { what: "certificate's password", from, form: Form::Line });
+            Arc::new(Rotating::new(certificate::Certificate(entra(tenant, client)?), part, password))
         }
         Identity::FederatedToken { tenant, client, file } => {
-            Arc::new(federated::FederatedToken::new(entra(tenant, client)?, file.clone()))
+            let part = Part { what: "federated token", from: Credential::File(file.clone()), form: Form::Line };
+            Arc::new(Rotating::new(federated::FederatedToken(entra(tenant, client)?), part, None))
         }
         Identity::ManagedIdentity { client, endpoint } => {
             Arc::new(managed_identity::ManagedIdentity::new(client.clone(), endpoint.clone(), Arc::clone(transport)))
@@ -106,47 +158,4 @@ fn check(key: &'static str, id: &str) -> Result<(), SetupError> {
 /// What the SDK's credentials said; an error of ours that went through them comes back as it was.
 pub(super) fn refused(error: &azure_core::Error) -> VaultError {
     errors::classify(errors::Service::ResourceManager, error)
-}
-
-/// The credential itself; files are read each time, and one newline at their end is not part of them.
-pub(super) async fn read(credential: &Credential, what: &'static str) -> Result<Secret, VaultError> {
-    let unusable = |path: &Path, reason: &str| unusable_file(what, path, reason);
-    match credential {
-        Credential::Inline(value) => text(value).ok_or_else(|| {
-            VaultError::new(VaultErrorKind::Unauthenticated { code: None }, format!("the {what} is not UTF-8 text"))
-        }),
-        Credential::File(path) => {
-            let mut bytes = read_file(path, what).await?;
-            if bytes.ends_with(b"\n") {
-                bytes.pop();
-                if bytes.ends_with(b"\r") {
-                    bytes.pop();
-                }
-            }
-            if bytes.is_empty() {
-                return Err(unusable(path, "is empty"));
-            }
-            text(&SecretValue::new(bytes)).ok_or_else(|| unusable(path, "is not UTF-8 text"))
-        }
-    }
-}
-
-/// The bytes of a credential's file, read now.
-pub(super) async fn read_file(path: &Path, what: &'static str) -> Result<Vec<u8>, VaultError> {
-    tokio::fs::read(path)
-        .await
-        .map_err(|error| unusable_file(what, path, &format!("cannot be read: {}", error.kind())).with_source(error))
-}
-
-/// A sign-in that failed for what is, or is not, in a file.
-pub(super) fn unusable_file(what: &str, path: &Path, reason: &str) -> VaultError {
-    VaultError::new(
-        VaultErrorKind::Unauthenticated { code: None },
-        format!("the {what} file {} {reason}", path.display()),
-    )
-}
-
-/// The SDK's own type; its bytes are not wiped when dropped.
-fn text(value: &SecretValue) -> Option<Secret> {
-    std::str::from_utf8(value.expose()).ok().map(|text| Secret::new(text.to_owned()))
 }

@@ -11,12 +11,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use azure_core::credentials::{AccessToken, TokenCredential};
+use azure_core::credentials::TokenCredential;
 use azure_core::http::{ClientOptions, RetryOptions};
 use azure_identity::{ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId};
 use url::Url;
 
-use super::issuer::{Issuer, refused};
+use super::issuer::{Issued, Issuer, refused};
 use crate::vaults::VaultError;
 use crate::vaults::azure::errors;
 use crate::vaults::azure::transport::{Peer, Transport, Wire};
@@ -36,7 +36,7 @@ impl ManagedIdentity {
 
 #[async_trait]
 impl Issuer for ManagedIdentity {
-    async fn issue(&self, scope: &str) -> Result<AccessToken, VaultError> {
+    async fn issue(&self, scope: &str) -> Result<Issued, VaultError> {
         let peer = Peer::Platform { reroute: self.endpoint.clone() };
         let wire = Wire::new(Arc::clone(&self.transport), peer).judged(errors::identity_service_refusal);
         let options = ManagedIdentityCredentialOptions {
@@ -48,6 +48,7 @@ impl Issuer for ManagedIdentity {
             },
         };
         let credential = ManagedIdentityCredential::new(Some(options)).map_err(|error| refused(&error))?;
-        credential.get_token(&[scope], None).await.map_err(|error| refused(&error))
+        let token = credential.get_token(&[scope], None).await.map_err(|error| refused(&error))?;
+        Ok(Issued::new(token, 0))
     }
 }

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -7,14 +8,15 @@ use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind;
 use futures::FutureExt;
-use futures::future::{BoxFuture, Shared};
+use futures::future::{BoxFuture, Shared as SharedFuture};
 use time::OffsetDateTime;
-use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use super::issuer::Issuer;
+use super::issuer::{Issued, Issuer};
+use crate::clock::Moment;
+use crate::metrics::{Metrics, TokenTimes};
 use crate::vaults::azure::{errors, pace};
 use crate::vaults::{Outage, VaultError, VaultErrorKind};
 
@@ -60,15 +62,40 @@ pub(in crate::vaults::azure) fn scope(resource: &Url) -> String {
 ///
 /// A token is renewed in the background when between half and three quarters of its life have passed; a renewal that
 /// fails keeps the old token until it expires. However many callers ask at once, and whether they wait to the end or
-/// not, there is one sign-in per scope at a time, and scopes do not wait for one another.
+/// not, there is one sign-in per scope at a time, and scopes do not wait for one another. Where the identity's files have
+/// changed, tokens are made anew of what they hold now, and those held are used meanwhile.
+///
+/// Lives are counted on [`Moment`]: they go on while the machine is suspended, and no wall clock moves them.
 pub(in crate::vaults::azure) struct Tokens {
+    shared: Arc<Shared>,
+    _end: DropGuard,
+}
+
+/// How long, and how often.
+#[derive(Debug, Clone)]
+pub(in crate::vaults::azure) struct Limits {
+    /// One sign-in.
+    pub(in crate::vaults::azure) call: Duration,
+    /// Between two looks at the files.
+    pub(in crate::vaults::azure) look_every: Duration,
+}
+
+struct Shared {
     issuer: Arc<dyn Issuer>,
     allowed: Scopes,
     held: Mutex<HashMap<String, Arc<Mutex<State>>>>,
-    limit: Duration,
+    looking: Mutex<Looking>,
+    limits: Limits,
+    /// Where to count, under which source's name.
+    tally: (Metrics, String),
     tasks: TaskTracker,
     ended: CancellationToken,
-    _end: DropGuard,
+}
+
+#[derive(Default)]
+struct Looking {
+    last: Option<Moment>,
+    under_way: bool,
 }
 
 /// What is held for one scope. Its lock is never held across an await.
@@ -78,47 +105,52 @@ struct State {
     flight: Option<Flight>,
     failure: Option<Failure>,
     /// When a service's refusal last made a renewal.
-    forced: Option<Instant>,
+    forced: Option<Moment>,
 }
 
 struct Held {
     token: AccessToken,
-    renew_at: Instant,
-    expires_at: Instant,
+    /// What it was made of.
+    edition: u64,
+    came_at: Moment,
+    renew_at: Moment,
+    expires_at: Moment,
     /// A service refused it: to be replaced before it is used again, if that can be done.
     refused: bool,
 }
 
 struct Failure {
     error: VaultError,
-    at: Instant,
+    at: Moment,
     in_a_row: u32,
 }
 
-type Flight = Shared<BoxFuture<'static, Result<AccessToken, VaultError>>>;
+type Flight = SharedFuture<BoxFuture<'static, Result<AccessToken, VaultError>>>;
 
 impl Tokens {
     /// Tokens made by an issuer, each sign-in within a time limit.
-    pub(in crate::vaults::azure) fn new(issuer: Arc<dyn Issuer>, allowed: Scopes, limit: Duration) -> Arc<Self> {
+    pub(in crate::vaults::azure) fn new(
+        issuer: Arc<dyn Issuer>,
+        allowed: Scopes,
+        limits: Limits,
+        tally: (Metrics, String),
+    ) -> Arc<Self> {
         let ended = CancellationToken::new();
-        Arc::new(Self {
-            issuer,
-            allowed,
-            held: Mutex::default(),
-            limit,
-            tasks: TaskTracker::new(),
-            _end: ended.clone().drop_guard(),
-            ended,
-        })
+        let end = ended.clone().drop_guard();
+        let (held, looking, tasks) = (Mutex::default(), Mutex::default(), TaskTracker::new());
+        let shared = Shared { issuer, allowed, held, looking, limits, tally, tasks, ended };
+        Arc::new(Self { shared: Arc::new(shared), _end: end })
     }
 
     /// A token that is good now. Waits for a sign-in only if none is held.
     pub(in crate::vaults::azure) async fn get(&self, scope: &str) -> Result<AccessToken, VaultError> {
-        let Some(scope) = self.allowed.canonical(scope) else {
+        let shared = &self.shared;
+        let Some(scope) = shared.allowed.canonical(scope) else {
             return Err(errors::malformed("a service asked for a token of a resource that is not this cloud's"));
         };
-        let state = Arc::clone(lock(&self.held).entry(scope.to_owned()).or_default());
-        let now = Instant::now();
+        let now = Moment::now();
+        shared.look_if_due(now);
+        let state = shared.state(scope);
         let (flight, spare) = {
             let mut held = lock(&state);
             let good = held.token.as_ref().filter(|token| now < token.expires_at);
@@ -126,7 +158,7 @@ impl Tokens {
             let (token, refused) = (good.map(|token| token.token.clone()), good.is_some_and(|token| token.refused));
             let paused = held.pause(now, token.is_some());
             if wanted && held.flight.is_none() && paused.is_none() {
-                held.flight = Some(self.launch(scope, &state));
+                held.flight = Some(shared.launch(scope, &state));
             }
             match (token, &held.flight) {
                 (Some(token), _) if !refused => return Ok(token),
@@ -151,8 +183,8 @@ impl Tokens {
         if code == Some("AKV10032") {
             return;
         }
-        let now = Instant::now();
-        for state in lock(&self.held).values() {
+        let now = Moment::now();
+        for state in lock(&self.shared.held).values() {
             let mut state = lock(state);
             let recently = state.forced.is_some_and(|forced| now < forced + FORCED_RENEWAL_GAP);
             let Some(held) = state.token.as_mut().filter(|held| held.token.token.secret() == bearer) else { continue };
@@ -164,31 +196,118 @@ impl Tokens {
             }
         }
     }
+}
+
+impl Shared {
+    fn state(&self, scope: &str) -> Arc<Mutex<State>> {
+        let mut held = lock(&self.held);
+        if let Some(state) = held.get(scope) {
+            return Arc::clone(state);
+        }
+        let state = Arc::<Mutex<State>>::default();
+        held.insert(scope.to_owned(), Arc::clone(&state));
+        let watched = Arc::downgrade(&state);
+        let audience = scope.trim_start_matches("https://").trim_end_matches("/.default");
+        self.tally.0.token(&self.tally.1, audience, move || watched.upgrade().and_then(|state| lock(&state).times()));
+        state
+    }
 
     /// Signs in, in a task of its own, so that a caller that goes away does not take the others' sign-in with it.
-    fn launch(&self, scope: &str, state: &Arc<Mutex<State>>) -> Flight {
-        let (issuer, scope, limit) = (Arc::clone(&self.issuer), scope.to_owned(), self.limit);
-        let (landing, ended) = (Landing(Arc::clone(state)), self.ended.clone());
+    fn launch(self: &Arc<Self>, scope: &str, state: &Arc<Mutex<State>>) -> Flight {
+        let (shared, scope, landing) = (Arc::clone(self), scope.to_owned(), Landing(Arc::clone(state)));
         let task = self.tasks.spawn(async move {
-            let outcome = tokio::select! {
-                outcome = tokio::time::timeout(limit, issuer.issue(&scope)) => {
-                    outcome.unwrap_or_else(|_elapsed| Err(errors::timed_out()))
-                }
-                () = ended.cancelled() => Err(internal()),
-            };
-            landing.settle(&outcome);
-            outcome
+            let outcome = shared.within_limits(shared.issuer.issue(&scope)).await;
+            match &outcome {
+                Ok(issued) => landing.arrived(issued),
+                Err(error) => landing.failed(error),
+            }
+            outcome.map(|issued| issued.token)
         });
         task.map(|joined| joined.unwrap_or_else(|_panicked| Err(internal()))).boxed().shared()
+    }
+
+    async fn within_limits(
+        &self,
+        sign_in: impl Future<Output = Result<Issued, VaultError>>,
+    ) -> Result<Issued, VaultError> {
+        let outcome = tokio::select! {
+            outcome = tokio::time::timeout(self.limits.call, sign_in) => {
+                outcome.unwrap_or_else(|_elapsed| Err(errors::timed_out()))
+            }
+            () = self.ended.cancelled() => Err(internal()),
+        };
+        let (metrics, source) = &self.tally;
+        metrics.sign_in(source, outcome.as_ref().map_or_else(VaultError::reason, |_| "ok"));
+        outcome
+    }
+
+    /// Looks at the identity's files, behind the callers, and not too often.
+    fn look_if_due(self: &Arc<Self>, now: Moment) {
+        if !self.issuer.rotates() {
+            return;
+        }
+        let mut looking = lock(&self.looking);
+        let due = looking.last.is_none_or(|last| now - last >= self.limits.look_every);
+        if due && !looking.under_way {
+            *looking = Looking { last: Some(now), under_way: true };
+            let over = LookOver(Arc::clone(self));
+            self.tasks.spawn(async move {
+                tokio::select! {
+                    () = over.0.rotate() => {}
+                    () = over.0.ended.cancelled() => {}
+                }
+            });
+        }
+    }
+
+    /// Makes the tokens anew that were made of what the files no longer hold. One after the other: what one scope is
+    /// refused with, the next would be too.
+    async fn rotate(&self) {
+        self.issuer.look().await;
+        let all: Vec<_> = lock(&self.held).iter().map(|(scope, state)| (scope.clone(), Arc::clone(state))).collect();
+        for (scope, state) in all {
+            let Some(edition) = self.issuer.untried() else { return };
+            let outdated = {
+                let state = lock(&state);
+                // A sign-in under way reads the files itself; without a token, the next caller starts one.
+                state.flight.is_none() && state.token.as_ref().is_some_and(|held| held.edition != edition)
+            };
+            if outdated {
+                match self.within_limits(self.issuer.issue_newest(&scope)).await {
+                    Ok(issued) => lock(&state).keep(&issued),
+                    Err(error) => return tracing::debug!(%error, "the token held is used on"),
+                }
+            }
+        }
     }
 }
 
 impl State {
     /// The last failure, while nobody is to sign in again because of it.
-    fn pause(&self, now: Instant, has_token: bool) -> Option<VaultError> {
+    fn pause(&self, now: Moment, has_token: bool) -> Option<VaultError> {
         let failure = self.failure.as_ref()?;
         let most = if has_token { LONGEST_PAUSE } else { LONGEST_PAUSE_WITHOUT_TOKEN };
         (now < failure.at + pace::growing(failure.in_a_row, FIRST_PAUSE, most)).then(|| failure.error.clone())
+    }
+
+    fn keep(&mut self, issued: &Issued) {
+        let (now, life) = (Moment::now(), issued.life);
+        // A token that expires on its way to the vault would be refused.
+        let margin = (life / 10).min(Duration::from_secs(5));
+        self.token = Some(Held {
+            token: issued.token.clone(),
+            edition: issued.edition,
+            came_at: now,
+            renew_at: now + pace::between(life.mul_f64(0.5), life.mul_f64(0.75)),
+            expires_at: now + (life - margin),
+            refused: false,
+        });
+        self.failure = None;
+    }
+
+    fn times(&self) -> Option<TokenTimes> {
+        let (held, now) = (self.token.as_ref()?, Moment::now());
+        Some(TokenTimes { age: now - held.came_at, left: held.expires_at - now })
     }
 }
 
@@ -196,34 +315,30 @@ impl State {
 struct Landing(Arc<Mutex<State>>);
 
 impl Landing {
-    fn settle(&self, outcome: &Result<AccessToken, VaultError>) {
-        let now = Instant::now();
+    fn arrived(&self, issued: &Issued) {
+        lock(&self.0).keep(issued);
+    }
+
+    fn failed(&self, error: &VaultError) {
         let mut state = lock(&self.0);
-        match outcome {
-            Ok(token) => {
-                let life = Duration::try_from(token.expires_on - OffsetDateTime::now_utc()).unwrap_or_default();
-                // A token that expires on its way to the vault would be refused.
-                let margin = (life / 10).min(Duration::from_secs(5));
-                state.token = Some(Held {
-                    token: token.clone(),
-                    renew_at: now + pace::between(life.mul_f64(0.5), life.mul_f64(0.75)),
-                    expires_at: now + life - margin,
-                    refused: false,
-                });
-                state.failure = None;
-            }
-            Err(error) => {
-                let in_a_row = state.failure.as_ref().map_or(0, |failure| failure.in_a_row).saturating_add(1);
-                tracing::warn!(%error, reason = error.reason(), in_a_row, "signing in failed");
-                state.failure = Some(Failure { error: error.clone(), at: now, in_a_row });
-            }
-        }
+        let in_a_row = state.failure.as_ref().map_or(0, |failure| failure.in_a_row).saturating_add(1);
+        tracing::warn!(%error, reason = error.reason(), in_a_row, "signing in failed");
+        state.failure = Some(Failure { error: error.clone(), at: Moment::now(), in_a_row });
     }
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
         lock(&self.0).flight = None;
+    }
+}
+
+/// Ends a look, even one that panicked.
+struct LookOver(Arc<Shared>);
+
+impl Drop for LookOver {
+    fn drop(&mut self) {
+        lock(&self.0.looking).under_way = false;
     }
 }
 
@@ -238,13 +353,18 @@ impl TokenCredential for Tokens {
             [scope] => self.get(scope).await,
             _ => Err(errors::malformed("a token is for exactly one resource")),
         };
-        outcome.map_err(|error| azure_core::Error::new(ErrorKind::Credential, error))
+        // The SDK's pipelines keep a token until five minutes before its end, by the wall clock: each would go on with its
+        // own after it was renewed here, and after the clock was set back. One that has always expired they ask for anew
+        // each time, which costs no more than a lock, and use all the same.
+        let passing = |token: AccessToken| AccessToken::new(token.token, OffsetDateTime::UNIX_EPOCH);
+        outcome.map(passing).map_err(|error| azure_core::Error::new(ErrorKind::Credential, error))
     }
 }
 
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tokens").field("issuer", &self.issuer).field("allowed", &self.allowed).finish_non_exhaustive()
+        let (issuer, allowed) = (&self.shared.issuer, &self.shared.allowed);
+        f.debug_struct("Tokens").field("issuer", issuer).field("allowed", allowed).finish_non_exhaustive()
     }
 }
 
@@ -260,3 +380,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 #[path = "tokens_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "rotated_tests.rs"]
+mod rotated_tests;

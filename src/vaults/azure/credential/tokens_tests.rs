@@ -24,7 +24,7 @@ impl Scripted {
 
 #[async_trait]
 impl Issuer for Scripted {
-    async fn issue(&self, scope: &str) -> Result<AccessToken, VaultError> {
+    async fn issue(&self, scope: &str) -> Result<Issued, VaultError> {
         let number = {
             let mut asked = lock(&self.asked);
             asked.push(scope.to_owned());
@@ -38,7 +38,7 @@ impl Issuer for Scripted {
         let answer = lock(&self.answers).pop_front().unwrap_or(Ok(3600));
         let life = answer.map_err(|kind| VaultError::new(kind, "scripted"))?;
         let expires = OffsetDateTime::now_utc() + Duration::from_secs(life);
-        Ok(AccessToken::new(format!("token-{number}"), expires))
+        Ok(Issued::new(AccessToken::new(format!("token-{number}"), expires), 0))
     }
 }
 
@@ -48,8 +48,13 @@ fn tokens(answers: impl IntoIterator<Item = Result<u64, VaultErrorKind>>) -> (Ar
 
 fn with(issuer: Scripted) -> (Arc<Scripted>, Arc<Tokens>) {
     let issuer = Arc::new(issuer);
+    (Arc::clone(&issuer), tokens_of(issuer))
+}
+
+pub(super) fn tokens_of(issuer: Arc<dyn Issuer>) -> Arc<Tokens> {
     let resources = ["https://vault.azure.net", "https://management.azure.com"].map(|url| Url::parse(url).unwrap());
-    (Arc::clone(&issuer), Tokens::new(issuer, Scopes::of(resources), Duration::from_secs(10)))
+    let limits = Limits { call: Duration::from_secs(10), look_every: Duration::from_secs(2) };
+    Tokens::new(issuer, Scopes::of(resources), limits, (Metrics::default(), "prod".into()))
 }
 
 async fn secret(tokens: &Tokens, scope: &str) -> String {
@@ -216,4 +221,13 @@ async fn only_this_clouds_resources_get_a_token_and_slashes_do_not_make_a_second
     secret(&tokens, VAULT).await;
     secret(&tokens, "https://vault.azure.net//.default").await;
     assert_eq!(lock(&issuer.asked).as_slice(), [VAULT]);
+}
+
+#[test]
+fn a_clock_that_is_wrong_makes_no_token_useless_and_none_eternal() {
+    let life = |offset: time::Duration| Issued::new(AccessToken::new("t", OffsetDateTime::now_utc() + offset), 0).life;
+    let hour = life(time::Duration::HOUR).as_secs();
+    assert!((3599..=3600).contains(&hour), "{hour}");
+    assert_eq!(life(time::Duration::days(-3650)), Duration::from_secs(60), "it is tried, and not asked for in a loop");
+    assert_eq!(life(time::Duration::days(3650)), Duration::from_secs(28 * 3600));
 }

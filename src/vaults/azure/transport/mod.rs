@@ -9,6 +9,7 @@
 //! from the environment when it is built. Two kinds of peers are never looked for at a proxy: hosts that `resolve`
 //! places at an address, and the machine's own identity endpoint, whose header and token are for nobody else.
 
+mod last_good;
 mod resolve;
 mod retry_after;
 mod tls;
@@ -24,6 +25,8 @@ use url::Url;
 pub(super) use resolve::{Overrides, Unresolved};
 pub(super) use retry_after::retry_after;
 pub(super) use wire::{Answer, BearerWatch, Deadline, Peer, Wire};
+
+use last_good::{LastGood, System};
 
 use super::{SetupError, WireLimits};
 
@@ -52,10 +55,12 @@ impl Transport {
     ) -> Result<Arc<Self>, SetupError> {
         let tls = tls::client_config(extra_ca)?;
         let overrides = Arc::new(overrides);
+        let names = LastGood::new(Arc::new(System));
         let builder = || {
+            let resolver = resolve::Resolver { overrides: Arc::clone(&overrides), names: names.clone() };
             reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
-                .dns_resolver(resolve::Resolver(Arc::clone(&overrides)))
+                .dns_resolver(resolver)
                 .redirect(redirect::Policy::none())
                 .http1_only()
                 .connect_timeout(limits.connect)

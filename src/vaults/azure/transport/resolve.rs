@@ -1,5 +1,5 @@
-//! Names to addresses: the configured overrides first, then the system. Certificates are checked against the name
-//! either way.
+//! Names to addresses: the configured overrides first, then the system, then what the system said last. Certificates are
+//! checked against the name whichever it was, so that an old address can lead nowhere but to a failure.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use super::last_good::LastGood;
 use crate::vaults::azure::SetupError;
 
 /// Where configured names are, instead of where the system says. An exact name is stronger than a pattern, a longer
@@ -53,16 +54,20 @@ impl Overrides {
 pub(in crate::vaults::azure) struct Unresolved(#[source] pub(in crate::vaults::azure) std::io::Error);
 
 /// As reqwest asks for addresses.
-pub(super) struct Resolver(pub(super) Arc<Overrides>);
+pub(super) struct Resolver {
+    pub(super) overrides: Arc<Overrides>,
+    pub(super) names: LastGood,
+}
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        if let Some(address) = self.0.find(&name.as_str().to_ascii_lowercase()) {
+        let host = name.as_str().to_ascii_lowercase();
+        if let Some(address) = self.overrides.find(&host) {
             return Box::pin(async move { Ok(Box::new(std::iter::once(address)) as Addrs) });
         }
+        let names = self.names.clone();
         Box::pin(async move {
-            // Port 0 stands for the scheme's own.
-            let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(Unresolved)?.collect();
+            let found = names.find(host).await?;
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
@@ -70,7 +75,7 @@ impl Resolve for Resolver {
 
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.overrides.fmt(f)
     }
 }
 
