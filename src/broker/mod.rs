@@ -11,6 +11,7 @@
 mod anywhere;
 mod ask;
 mod error;
+mod keeper;
 mod prefetch;
 mod renewal;
 mod unanswered;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use ask::{Ask, Forward, Origin, Reading, Steer};
 pub use error::Error;
+pub use keeper::Keeper;
 pub use prefetch::Missing;
 pub use view::ViewError;
 
