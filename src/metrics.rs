@@ -36,19 +36,34 @@ pub enum Level {
     VaultsUnreachable,
     /// Secrets in the catalog.
     Secrets,
-    /// Values in the cache.
-    CacheEntries,
+    /// Values held.
+    CacheValues,
+    /// Of them, those that are stale.
+    CacheStale,
+    /// The age of the oldest, in seconds.
+    CacheOldest,
+    /// Vaults' own words, held, that they do not give a secret.
+    CacheRefusals,
+    /// Since the vault that was listed the longest ago was, in seconds; vaults that never were do not count.
+    ListingOldest,
+    /// Declared secrets that are not held.
+    DeclaredMissing,
     /// Bytes of the snapshot that this process wrote last.
     SnapshotBytes,
     /// When that was, in seconds since 1970.
     SnapshotWritten,
 }
 
-const GAUGES: [(Level, &str, &str); 6] = [
+const GAUGES: [(Level, &str, &str); 11] = [
     (Level::Vaults, "sidekey_vaults", "Vaults in the catalog"),
     (Level::VaultsUnreachable, "sidekey_vaults_unreachable", "Vaults whose last listing failed, or never listed"),
     (Level::Secrets, "sidekey_catalog_secrets", "Secrets in the catalog"),
-    (Level::CacheEntries, "sidekey_cache_entries", "Answers in the cache"),
+    (Level::CacheValues, "sidekey_cache_values", "Values held"),
+    (Level::CacheStale, "sidekey_cache_stale_values", "Values held that are stale"),
+    (Level::CacheOldest, "sidekey_cache_oldest_seconds", "Since the value that was confirmed the longest ago was"),
+    (Level::CacheRefusals, "sidekey_cache_refusals", "Secrets held to be missing, disabled or denied"),
+    (Level::ListingOldest, "sidekey_catalog_oldest_seconds", "Since the vault that was listed the longest ago was"),
+    (Level::DeclaredMissing, "sidekey_declared_missing", "Declared secrets that are not held"),
     (Level::SnapshotBytes, "sidekey_snapshot_bytes", "Size of the snapshot written last; 0 if none was"),
     (Level::SnapshotWritten, "sidekey_snapshot_written_timestamp_seconds", "When it was written; 0 if none was"),
 ];
@@ -127,7 +142,8 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A read ended: `hit`, `miss`, `collapsed`, or the reason why it failed.
+    /// A read ended: `hit` (held and fresh), `stale` (held), `miss` (a call was made for it), `collapsed` (it joined a call
+    /// under way), or the reason why it failed.
     pub fn read(&self, outcome: &'static str) {
         self.0.reads.get_or_create(&ReadLabels { outcome }).inc();
     }

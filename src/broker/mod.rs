@@ -149,7 +149,8 @@ impl Broker {
             None => anywhere::read(&self.0.catalog, &self.0.upstream, &self.0.order, ask).await,
         };
         self.0.metrics.read(match &reading {
-            Ok(Reading { origin: Origin::Held, .. }) => "hit",
+            Ok(Reading { origin: Origin::Held, stale: None, .. }) => "hit",
+            Ok(Reading { origin: Origin::Held, stale: Some(_), .. }) => "stale",
             Ok(Reading { origin: Origin::Read(_), .. }) => "miss",
             Ok(Reading { origin: Origin::Collapsed(_), .. }) => "collapsed",
             Err(error) => error.reason(),

@@ -108,6 +108,19 @@ pub enum Verdict {
     Evicted,
 }
 
+/// What is held, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Census {
+    /// Values that may be served.
+    pub values: u64,
+    /// Of them, those that are stale.
+    pub stale: u64,
+    /// Vaults' words that they do not give a secret.
+    pub refusals: u64,
+    /// The age of the value that was confirmed the longest ago.
+    pub oldest: Duration,
+}
+
 /// A vault must stick to an older version for that long before it replaces a newer one.
 const LAG: Duration = Duration::from_secs(90);
 /// The first wait after a renewal failed; it doubles.
@@ -351,6 +364,25 @@ impl Cache {
     /// Everything that is held: to be carried over a restart.
     pub fn iter(&self) -> impl Iterator<Item = (Arc<Key>, Arc<Held>)> + '_ {
         self.held.iter()
+    }
+
+    /// Counts what may be served now.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        let now = Moment::now();
+        let mut census = Census::default();
+        for (_, held) in self.held.iter() {
+            match (self.freshness(&held, now), held.answer()) {
+                (Freshness::Gone, _) => continue,
+                (_, Err(_)) => census.refusals += 1,
+                (freshness, Ok(_)) => {
+                    census.values += 1;
+                    census.stale += u64::from(freshness != Freshness::Fresh);
+                    census.oldest = census.oldest.max(held.age(now));
+                }
+            }
+        }
+        census
     }
 
     /// How many answers are held, about.

@@ -122,6 +122,7 @@ async fn a_start_while_no_vault_answers_serves_what_was_held_with_its_true_age_a
         assert_eq!(reading.stale, Some("snapshot"), "{address}");
         assert!(reading.age >= Duration::from_secs(4), "{address}: {:?}", reading.age);
     }
+    assert!(second.tells("sidekey_reads_total{outcome=\"stale\"} 3"));
     assert!(second.value("pay/b").await.is_none(), "it was never read");
     assert!(second.broker.catalog().progress().borrow().recalled);
     // The vault says why it cannot confirm it.
