@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Broker;
 use crate::cache::Key;
-use crate::catalog;
+use crate::catalog::{self, Lookup};
 use crate::clock::Moment;
 use crate::metrics::{Level, Metrics};
 use crate::snapshot::{Bounds, Contents, KnownValue, KnownVault, ReadError, Restored, Snapshot, WriteError};
@@ -85,6 +85,10 @@ impl Keeper {
         });
         let vaults = self.broker.catalog().recall(vaults.collect());
         for value in &restored.contents.values {
+            // A vault that is not to be asked any more is not served either.
+            if !matches!(self.broker.catalog().vault(&value.vault), Lookup::Found(_)) {
+                continue;
+            }
             let key = Key { vault: value.vault.clone(), name: value.name.clone(), version: value.version.clone() };
             self.broker.cache().restore(key, Arc::clone(&value.secret), since(value.confirmed), false);
         }
