@@ -22,6 +22,8 @@ struct Inner {
     upstream: Family<UpstreamLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     sign_ins: Family<SignInLabels, Counter>,
+    restarts: Family<TaskLabels, Counter>,
+    reloads: Family<ReloadLabels, Counter>,
     tokens: [Family<TokenLabels, Gauge<i64, Told>>; 2],
     gauges: [Gauge; GAUGES.len()],
 }
@@ -75,6 +77,16 @@ struct TokenLabels {
     audience: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TaskLabels {
+    task: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    outcome: &'static str,
+}
+
 /// Where a token is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenTimes {
@@ -99,6 +111,11 @@ impl Default for Metrics {
         registry.register("sidekey_http_requests", "HTTP requests by route and status", requests.clone());
         let sign_ins = Family::default();
         registry.register("sidekey_sign_ins", "Tokens that a source asked for, by outcome", sign_ins.clone());
+        let restarts = Family::default();
+        let help = "Background tasks that failed by a fault of sidekey's own and were begun again";
+        registry.register("sidekey_task_restarts", help, restarts.clone());
+        let reloads = Family::default();
+        registry.register("sidekey_reloads", "Reloads of the configuration by what became of them", reloads.clone());
         let tokens = [
             ("sidekey_token_age_seconds", "Since a source's token came; 0 if there is none"),
             ("sidekey_token_left_seconds", "While a source's token is still used; 0 if there is none"),
@@ -113,7 +130,7 @@ impl Default for Metrics {
             registry.register(name, help, gauge.clone());
             gauge
         });
-        Self(Arc::new(Inner { registry, reads, upstream, requests, sign_ins, tokens, gauges }))
+        Self(Arc::new(Inner { registry, reads, upstream, requests, sign_ins, restarts, reloads, tokens, gauges }))
     }
 }
 
@@ -137,6 +154,16 @@ impl Metrics {
     /// A source asked for a token: `ok`, or the reason why there is none. `source` is a configured name.
     pub fn sign_in(&self, source: &str, outcome: &'static str) {
         self.0.sign_ins.get_or_create(&SignInLabels { source: source.to_owned(), outcome }).inc();
+    }
+
+    /// A background task of that name panicked and is begun again.
+    pub fn task_restarted(&self, task: &'static str) {
+        self.0.restarts.get_or_create(&TaskLabels { task }).inc();
+    }
+
+    /// The configuration was read again: `ok`, or `refused` where the old one stays.
+    pub fn reloaded(&self, outcome: &'static str) {
+        self.0.reloads.get_or_create(&ReloadLabels { outcome }).inc();
     }
 
     /// From now on, `times` is asked whenever the metrics are, for that source's token for that audience. Both are

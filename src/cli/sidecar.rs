@@ -3,6 +3,7 @@
 //! `docker run … get VAULT NAME` must not list every vault of a company to read one value.
 
 use std::fmt;
+use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +25,7 @@ use crate::catalog::{Catalog, CatalogOptions, Lookup, Reach};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::secret::VaultName;
+use crate::tasks::keep;
 use crate::vaults::Source;
 use crate::vaults::azure::AzureSource;
 
@@ -83,9 +85,20 @@ impl Sidecar {
     /// Keeps everything current from now on.
     fn run(&self) {
         if !self.runs.swap(true, Ordering::AcqRel) {
-            self.tasks.spawn(self.catalog.clone().run(self.stop.clone()));
-            self.tasks.spawn(self.broker.clone().run(self.stop.clone()));
+            let (catalog, broker, stop) = (self.catalog.clone(), self.broker.clone(), self.stop.clone());
+            self.keep("catalog", move || catalog.clone().run(stop.clone()));
+            let stop = self.stop.clone();
+            self.keep("renewal", move || broker.clone().run(stop.clone()));
         }
+    }
+
+    /// Runs it beside the others, and gets it up again when it falls.
+    fn keep<F>(&self, task: &'static str, begin: impl FnMut() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let metrics = self.metrics.clone();
+        self.tasks.spawn(async move { keep(task, &metrics, begin).await });
     }
 
     /// Ends what runs for it, and waits for that.
