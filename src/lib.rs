@@ -3,6 +3,7 @@
 //! The modules, lowest first; imports point down only, and `tests/it/house.rs` holds that:
 //!
 //! - [`secret`]: names, references, metadata, values. [`clock`]: what ages are counted on. [`metrics`]: what is counted.
+//!   [`tasks`]: what runs in the background and gets up again when it falls.
 //! - [`vaults`]: where secrets live: the `Vault` and `Source` traits, Azure Key Vault, and the reference in memory.
 //! - [`snapshot`]: what is held, encrypted in a file, for a start in an outage.
 //! - [`flight`]: one running call per key. [`cache`]: values held, each with its age.
@@ -31,4 +32,5 @@ pub mod flight;
 pub mod metrics;
 pub mod secret;
 pub mod snapshot;
+pub mod tasks;
 pub mod vaults;

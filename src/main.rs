@@ -95,8 +95,13 @@ impl Signals {
     }
 }
 
-/// A panic's message may hold anything, a value too. Its place holds nothing.
+/// A panic's message may hold anything, a value too. Its place holds nothing. Told like everything else that the command
+/// tells, so that a log of JSON stays one.
 fn tell_place_only(info: &PanicHookInfo<'_>) {
     let place = info.location().map(ToString::to_string).unwrap_or_default();
-    tell(&format!("sidekey: a fault of our own at {place}; please report it"));
+    if tracing::dispatcher::has_been_set() {
+        tracing::error!(place, "a fault of our own; please report it");
+    } else {
+        tell(&format!("sidekey: a fault of our own at {place}; please report it"));
+    }
 }

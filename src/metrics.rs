@@ -23,6 +23,8 @@ struct Inner {
     requests: Family<RequestLabels, Counter>,
     sign_ins: Family<SignInLabels, Counter>,
     snapshots: Family<OperationLabels, Counter>,
+    restarts: Family<TaskLabels, Counter>,
+    reloads: Family<ReloadLabels, Counter>,
     tokens: [Family<TokenLabels, Gauge<i64, Told>>; 2],
     gauges: [Gauge; GAUGES.len()],
 }
@@ -97,6 +99,16 @@ struct TokenLabels {
     audience: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TaskLabels {
+    task: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    outcome: &'static str,
+}
+
 /// Where a token is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenTimes {
@@ -123,6 +135,11 @@ impl Default for Metrics {
         registry.register("sidekey_sign_ins", "Tokens that a source asked for, by outcome", sign_ins.clone());
         let snapshots = Family::default();
         registry.register("sidekey_snapshots", "Reads and writes of the snapshot by outcome", snapshots.clone());
+        let restarts = Family::default();
+        let help = "Background tasks that failed by a fault of sidekey's own and were begun again";
+        registry.register("sidekey_task_restarts", help, restarts.clone());
+        let reloads = Family::default();
+        registry.register("sidekey_reloads", "Reloads of the configuration by what became of them", reloads.clone());
         let tokens = [
             ("sidekey_token_age_seconds", "Since a source's token came; 0 if there is none"),
             ("sidekey_token_left_seconds", "While a source's token is still used; 0 if there is none"),
@@ -137,7 +154,18 @@ impl Default for Metrics {
             registry.register(name, help, gauge.clone());
             gauge
         });
-        Self(Arc::new(Inner { registry, reads, upstream, requests, sign_ins, snapshots, tokens, gauges }))
+        Self(Arc::new(Inner {
+            registry,
+            reads,
+            upstream,
+            requests,
+            sign_ins,
+            snapshots,
+            restarts,
+            reloads,
+            tokens,
+            gauges,
+        }))
     }
 }
 
@@ -167,6 +195,16 @@ impl Metrics {
     /// The snapshot was read or written (`read`, `write`): `ok`, or the reason why not.
     pub fn snapshot(&self, operation: &'static str, outcome: &'static str) {
         self.0.snapshots.get_or_create(&OperationLabels { operation, outcome }).inc();
+    }
+
+    /// A background task of that name panicked and is begun again.
+    pub fn task_restarted(&self, task: &'static str) {
+        self.0.restarts.get_or_create(&TaskLabels { task }).inc();
+    }
+
+    /// The configuration was read again: `ok`, or `refused` where the old one stays.
+    pub fn reloaded(&self, outcome: &'static str) {
+        self.0.reloads.get_or_create(&ReloadLabels { outcome }).inc();
     }
 
     /// From now on, `times` is asked whenever the metrics are, for that source's token for that audience. Both are

@@ -35,6 +35,7 @@ use super::problem::{Code, Problem};
 use super::routes::secrets::{self, Place};
 use super::{Api, routes};
 use crate::metrics::Metrics;
+use crate::tasks::keep;
 
 /// Bounds on what callers may hold, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +104,11 @@ pub async fn serve(
     };
     let mut accepting = JoinSet::new();
     for listener in listeners {
-        accepting.spawn(serving.clone().accept(listener));
+        let serving = serving.clone();
+        accepting.spawn(async move {
+            let places = Arc::new(Semaphore::new(serving.places));
+            keep("accepting", &serving.metrics, || serving.clone().accept(&listener, &places)).await;
+        });
     }
     while accepting.join_next().await.is_some() {}
     serving.closing.cancelled().await;
@@ -119,13 +124,12 @@ pub async fn serve(
 }
 
 impl Serving {
-    async fn accept(self, listener: Listener) {
+    async fn accept(self, listener: &Listener, places: &Arc<Semaphore>) {
         let mut pause = FIRST_PAUSE;
-        let places = Arc::new(Semaphore::new(self.places));
         loop {
             let accepted = tokio::select! {
                 () = self.closing.cancelled() => return,
-                accepted = accept(&listener) => accepted,
+                accepted = accept(listener) => accepted,
             };
             let (stream, connection) = match accepted {
                 Ok(accepted) => accepted,
@@ -144,7 +148,7 @@ impl Serving {
             // Not before accepting: a listener that nobody connects to would keep a place from the others.
             let place = tokio::select! {
                 () = self.closing.cancelled() => return,
-                place = Arc::clone(&places).acquire_owned() => place.expect("the semaphore is never closed"),
+                place = Arc::clone(places).acquire_owned() => place.expect("the semaphore is never closed"),
             };
             let serving = self.clone();
             self.connections.spawn(async move {

@@ -33,8 +33,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// A disk that hangs keeps nobody from stopping.
 const LAST_WRITE: Duration = Duration::from_secs(3);
 
-/// Writes the snapshot of one broker, and restores it.
-#[derive(Debug)]
+/// Writes the snapshot of one broker, and restores it. A cheap handle.
+#[derive(Debug, Clone)]
 pub struct Keeper {
     broker: Broker,
     snapshot: Arc<Snapshot>,
@@ -42,7 +42,7 @@ pub struct Keeper {
 }
 
 /// What a state is told apart by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Mark {
     /// Something in it was learned by this process.
     news: bool,
@@ -106,7 +106,7 @@ impl Keeper {
     pub async fn run(self, shutdown: CancellationToken) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut written = self.mark();
+        let mut written = Mark::default();
         let mut written_at = Moment::now();
         let (mut failures, mut not_before) = (0_u32, written_at);
         loop {
@@ -181,7 +181,7 @@ impl Keeper {
     }
 
     fn mark(&self) -> Mark {
-        let mut mark = Mark { news: false, what: 0, when: 0 };
+        let mut mark = Mark::default();
         // Added up, as they come in no order.
         let mut add = |what: u64, when: Option<Moment>, news: bool| {
             mark.news |= news;

@@ -19,6 +19,7 @@ use super::record::Record;
 use super::{Catalog, listing};
 use crate::clock::Moment;
 use crate::secret::VaultName;
+use crate::tasks::keep;
 use crate::vaults::{Discovery, Outage, VaultError, VaultErrorKind};
 
 /// A round of discovery that takes longer has failed. The backend's own limits are shorter; this is the last net.
@@ -29,18 +30,29 @@ const FIRST_RETRY: Duration = Duration::from_secs(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 impl Catalog {
-    /// Discovers and lists until it is told to stop. To be run once.
+    /// Discovers and lists until it is told to stop. To be run once at a time.
     pub async fn run(self, shutdown: CancellationToken) {
+        // Whoever tended to them before, if this is begun again, is gone.
+        for entry in &self.shared.directory.load().live {
+            entry.record.tended.store(false, Ordering::Release);
+        }
         let mut discoverers = JoinSet::new();
         for source in 0..self.shared.sources.len() {
-            discoverers.spawn(self.clone().keep_discovering(source));
+            let catalog = self.clone();
+            discoverers.spawn(async move {
+                keep("discovery", &catalog.shared.metrics, || catalog.clone().keep_discovering(source)).await;
+            });
         }
         let mut listers = JoinSet::new();
         loop {
             let changed = self.shared.changed.notified();
             for entry in &self.shared.directory.load().live {
                 if !entry.record.tended.swap(true, Ordering::AcqRel) {
-                    listers.spawn(self.clone().keep_listing(Arc::clone(&entry.record)));
+                    let (catalog, record) = (self.clone(), Arc::clone(&entry.record));
+                    listers.spawn(async move {
+                        let list = || catalog.clone().keep_listing(Arc::clone(&record));
+                        keep("listing", &catalog.shared.metrics, list).await;
+                    });
                 }
             }
             tokio::select! {

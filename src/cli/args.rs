@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{check, doctor, get, healthcheck, list, search, serve, vaults};
+use super::{check, doctor, get, healthcheck, list, search, serve, vaults, wait};
 #[cfg(feature = "emulator")]
 use super::{demo, emulator};
 
@@ -32,6 +32,7 @@ const AFTER_HELP: &str = "  sidekey serve                         the sidecar; s
   sidekey search redis                  which vaults hold it, and who is unreachable
   sidekey search --expires-within 30d   what expires within a month
   sidekey doctor                        what is missing, and the command that mends it
+  sidekey wait && ./app                 start an app when its sidecar is ready
 
 Exit codes:
   0   done                              74  reading or writing a file failed
@@ -80,6 +81,8 @@ pub enum Command {
     Doctor(doctor::Doctor),
     /// Ask the running sidecar whether it is ready
     Healthcheck(healthcheck::Healthcheck),
+    /// Wait until the running sidecar is ready, and until secrets can be read
+    Wait(wait::Wait),
     /// Run the fake Azure alone, for tests
     #[cfg(feature = "emulator")]
     Emulator(emulator::EmulatorArgs),
@@ -142,7 +145,8 @@ impl Command {
             | Self::Vaults(_)
             | Self::Check(_)
             | Self::Doctor(_)
-            | Self::Healthcheck(_) => false,
+            | Self::Healthcheck(_)
+            | Self::Wait(_) => false,
         }
     }
 }

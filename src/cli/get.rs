@@ -10,7 +10,7 @@ use super::client::{Answer, Client, Request};
 use super::sidecar::Need;
 use super::terminal::{harmless_json, is_plain_text, print, stdout_is_terminal, tell};
 use super::{Context, Exit, Failure};
-use crate::secret::{Pointer, Reference, SecretName, VaultName, Version};
+use crate::secret::{Reference, SecretName, VaultName};
 
 /// Print one secret's value, byte for byte; a newline is added for a terminal only.
 #[derive(Debug, Args)]
@@ -57,17 +57,7 @@ pub(super) async fn run(args: &Get, context: &Context) -> Result<(), Failure> {
         })
         .await;
 
-    let name = reference.name.as_str();
-    let version = reference.version.as_ref().map(Version::as_str);
-    let request = match (&reference.vault, version) {
-        (Some(vault), Some(version)) => Request::v1(&["vaults", vault.as_str(), "secrets", name, "versions", version]),
-        (Some(vault), None) => Request::v1(&["vaults", vault.as_str(), "secrets", name]),
-        (None, version) => Request::v1(&["secrets", name]).query("version", version),
-    };
-    let request = request
-        .query("field", reference.pointer.as_ref().map(Pointer::as_str))
-        .query("format", args.pem.then_some("pem"))
-        .no_cache(args.no_cache);
+    let request = Request::secret(&reference).query("format", args.pem.then_some("pem")).no_cache(args.no_cache);
     let request = if args.json { request.json() } else { request };
     let answer = client.get(&request).await?;
     tell_incomplete(&answer);

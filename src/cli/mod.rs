@@ -27,6 +27,7 @@ mod table;
 mod terminal;
 mod trace;
 mod vaults;
+mod wait;
 mod warnings;
 
 pub use args::{Cli, Command};
@@ -53,6 +54,7 @@ pub async fn run(command: &Command, context: &Context) -> Result<(), Failure> {
         Command::Check(args) => check::run(args, context),
         Command::Doctor(args) => doctor::run(args, context).await,
         Command::Healthcheck(args) => healthcheck::run(args, context).await,
+        Command::Wait(args) => wait::run(args, context).await,
         #[cfg(feature = "emulator")]
         Command::Emulator(args) => emulator::run(args, context).await,
     }

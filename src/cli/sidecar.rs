@@ -3,6 +3,7 @@
 //! `docker run … get VAULT NAME` must not list every vault of a company to read one value.
 
 use std::fmt;
+use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,7 @@ use crate::config::{Config, SnapshotFiles};
 use crate::metrics::Metrics;
 use crate::secret::VaultName;
 use crate::snapshot::{Key, Snapshot};
+use crate::tasks::keep;
 use crate::vaults::Source;
 use crate::vaults::azure::{AzureSettings, AzureSource};
 
@@ -65,7 +67,8 @@ impl Sidecar {
         if let Some(files) = &config.snapshot {
             let keeper = Keeper::new(sidecar.broker.clone(), snapshot(files, config)?);
             keeper.restore().await;
-            sidecar.tasks.spawn(keeper.run(sidecar.stop.clone()));
+            let stop = sidecar.stop.clone();
+            sidecar.keep("snapshot", move || keeper.clone().run(stop.clone()));
         }
         sidecar.run();
         Ok(sidecar)
@@ -90,9 +93,20 @@ impl Sidecar {
     /// Keeps everything current from now on.
     fn run(&self) {
         if !self.runs.swap(true, Ordering::AcqRel) {
-            self.tasks.spawn(self.catalog.clone().run(self.stop.clone()));
-            self.tasks.spawn(self.broker.clone().run(self.stop.clone()));
+            let (catalog, broker, stop) = (self.catalog.clone(), self.broker.clone(), self.stop.clone());
+            self.keep("catalog", move || catalog.clone().run(stop.clone()));
+            let stop = self.stop.clone();
+            self.keep("renewal", move || broker.clone().run(stop.clone()));
         }
+    }
+
+    /// Runs it beside the others, and gets it up again when it falls.
+    fn keep<F>(&self, task: &'static str, begin: impl FnMut() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let metrics = self.metrics.clone();
+        self.tasks.spawn(async move { keep(task, &metrics, begin).await });
     }
 
     /// Ends what runs for it, and waits for that.

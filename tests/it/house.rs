@@ -11,6 +11,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("metrics", 0),
     ("flight", 0),
     ("vaults", 1),
+    ("tasks", 1),
     ("budget", 2),
     ("snapshot", 2),
     ("cache", 2),
@@ -108,6 +109,29 @@ fn a_value_has_no_way_to_be_printed_or_copied() {
     let text = fs::read_to_string(root().join("src/secret/value.rs")).unwrap();
     assert!(!text.contains("#[derive("), "nothing is derived for a value");
     assert!(!text.contains("for SecretValue"), "no trait is implemented for a value");
+}
+
+#[test]
+fn a_lock_that_a_panic_left_behind_is_taken_all_the_same() {
+    let mut checked = 0;
+    for (file, text) in sources() {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (at, line) in code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+            let name = file.file_name().unwrap().to_str().unwrap();
+            if name.ends_with("_tests.rs") {
+                continue;
+            }
+            for taken in [".lock()", ".read()", ".write()"] {
+                let poisons = |after: &str| ["unwrap()", "expect(", "?"].iter().any(|how| after.starts_with(how));
+                for after in line.split(taken).skip(1) {
+                    checked += 1;
+                    let after = after.strip_prefix('.').unwrap_or(after);
+                    assert!(!poisons(after), "{}:{}: a poisoned lock ends here", file.display(), at + 1);
+                }
+            }
+        }
+    }
+    assert!(checked > 10, "only {checked} locks seen");
 }
 
 fn sources() -> Vec<(PathBuf, String)> {

@@ -8,7 +8,7 @@ mod problem;
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::StatusCode;
-use reqwest::header::{ACCEPT, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
 use serde::de::DeserializeOwned;
 
 pub(super) use address::Address;
@@ -18,6 +18,7 @@ use super::sidecar::{Need, Sidecar};
 use super::terminal::tell;
 use super::{Context, Exit, Failure};
 use crate::config::Config;
+use crate::secret::{Pointer, Reference, Version};
 use http::Http;
 
 /// Whoever answers.
@@ -37,6 +38,7 @@ pub(super) struct Request<'a> {
     query: Vec<(&'static str, &'a str)>,
     json: bool,
     no_cache: bool,
+    no_body: bool,
 }
 
 /// What came back, whatever its status.
@@ -61,6 +63,23 @@ impl<'a> Request<'a> {
     /// A path as it stands.
     pub(super) fn plain(path: &str) -> Self {
         Self { path: path.to_owned(), ..Self::default() }
+    }
+
+    /// The secret of that reference, as a value.
+    pub(super) fn secret(reference: &'a Reference) -> Self {
+        let name = reference.name.as_str();
+        let version = reference.version.as_ref().map(Version::as_str);
+        let request = match (&reference.vault, version) {
+            (Some(vault), Some(version)) => Self::v1(&["vaults", vault.as_str(), "secrets", name, "versions", version]),
+            (Some(vault), None) => Self::v1(&["vaults", vault.as_str(), "secrets", name]),
+            (None, version) => Self::v1(&["secrets", name]).query("version", version),
+        };
+        request.query("field", reference.pointer.as_ref().map(Pointer::as_str))
+    }
+
+    /// Only whether there is something: then it is 304, and nothing of it leaves the sidecar.
+    pub(super) fn without_body(self) -> Self {
+        Self { no_body: true, ..self }
     }
 
     /// With a parameter, if it has a value.
@@ -93,6 +112,9 @@ impl<'a> Request<'a> {
         let mut headers = vec![(ACCEPT, HeaderValue::from_static(accept))];
         if self.no_cache {
             headers.push((CACHE_CONTROL, HeaderValue::from_static("no-cache")));
+        }
+        if self.no_body {
+            headers.push((IF_NONE_MATCH, HeaderValue::from_static("*")));
         }
         headers
     }
@@ -173,6 +195,11 @@ impl Client {
     pub(super) async fn get(&self, request: &Request<'_>) -> Result<Answer, Failure> {
         let answer = self.send(request).await?;
         if answer.status.is_success() { Ok(answer) } else { Err(problem::failure(&answer)) }
+    }
+
+    /// A failure that came back, in words.
+    pub(super) fn in_words(answer: &Answer) -> Failure {
+        problem::failure(answer)
     }
 
     /// A success as the document that it must be.

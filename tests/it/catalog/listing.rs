@@ -1,9 +1,11 @@
 //! Listings at the interval, side by side, and what a failed one leaves.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sidekey::catalog::{Catalog, CatalogOptions, Progress, Reach};
+use sidekey::metrics::Metrics;
 use sidekey::vaults::{Source, VaultErrorKind};
 
 use tokio::task::JoinSet;
@@ -171,6 +173,25 @@ async fn a_backend_that_panics_is_a_failed_listing_and_is_asked_again() {
     v.now(Act::Tell(named(&["b"])));
     pass(70).await;
     assert_eq!(hits(&search(&catalog, &[])), ["w/a", "v/b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_of_our_own_after_a_listing_does_not_end_the_listings_of_that_vault() {
+    let (v, w) = (Scripted::holding("v", &["a"]), Scripted::holding("w", &["a"]));
+    let source = ScriptedSource::new("s", round([&v, &w])) as Arc<dyn Source>;
+    let metrics = Metrics::default();
+    let catalog = Catalog::counted(vec![source], CatalogOptions::default(), metrics.clone());
+    let listings = AtomicUsize::new(0);
+    catalog.observe(move |listing| {
+        let first = listing.vault.as_str() == "s:v" && listings.fetch_add(1, Ordering::Relaxed) == 0;
+        assert!(!first, "as the test wants it");
+    });
+    let _running = run(&catalog);
+    catalog.first_round().await;
+    pass(70).await;
+    assert!(v.listings() >= 2, "{}", v.listings());
+    let told = metrics.encode();
+    assert!(told.contains("sidekey_task_restarts_total{task=\"listing\"} 1"), "{told}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,11 +1,12 @@
 //! Running the built binary: nothing of this machine's environment, and waiting by reading what it prints.
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use sidekey::emulator::{Emulator, Estate};
+use sidekey::emulator::{Change, Emulator, Estate};
 
 pub const SIDEKEY: &str = env!("CARGO_BIN_EXE_sidekey");
 
@@ -141,6 +142,13 @@ impl Azure {
 
     pub fn sign_in_with(&self, secret: &str) {
         fs::write(self.path("client-secret"), secret).unwrap();
+    }
+
+    /// A new version of a secret.
+    pub fn set(&self, vault: &str, secret: &str, value: &str) {
+        let (vault, secret, value) = (vault.to_owned(), secret.to_owned(), value.to_owned());
+        let set = Change::Set { vault, secret, value, expires_in_s: None, content_type: None, tags: BTreeMap::new() };
+        self.emulator.control().change(set).unwrap();
     }
 
     /// Writes the configuration, with more of it.
