@@ -84,7 +84,7 @@ impl Get {
         let usage = |what: String| Failure::new(Exit::Usage, what);
         let mut reference = match self.address.as_slice() {
             [_, name] if name.contains("://") || name.starts_with('@') => {
-                return Err(usage("the name names a vault too: give VAULT NAME, or one address".to_owned()));
+                return Err(usage(format!("{name:?} names a vault too: give VAULT NAME, or one address")));
             }
             // Only what follows a '#' may hold a slash here.
             [_, name] if name.split('#').next().is_some_and(|address| address.contains('/')) => {
@@ -92,14 +92,14 @@ impl Get {
                 return Err(usage(error.unwrap_or_else(|| "the name holds a '/'".to_owned())));
             }
             [vault, name] => {
-                let of_name = Reference::parse_lenient(name).map_err(|error| usage(format!("the name: {error}")))?;
+                let of_name = Reference::parse_lenient(name).map_err(|error| usage(error.to_string()))?;
                 let vault = match vault.as_str() {
                     "*" => None,
                     vault => Some(vault.parse::<VaultName>().map_err(|error| usage(error.to_string()))?),
                 };
                 Reference { vault, ..of_name }
             }
-            [one] => Reference::parse_lenient(one).map_err(|error| usage(format!("the address: {error}")))?,
+            [one] => Reference::parse_lenient(one).map_err(|error| usage(error.to_string()))?,
             _ => return Err(usage("expected VAULT NAME, VAULT/NAME, or NAME".to_owned())),
         };
         if let Some(version) = &self.version {

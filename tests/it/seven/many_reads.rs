@@ -1,7 +1,13 @@
 //! One token for many reads, vaults asked side by side, a limit to every wait, and an exit code that tells of failure.
+use std::time::Duration;
+
+use sidekey::catalog::{Catalog, CatalogOptions};
 use sidekey::emulator::{Effect, Endpoint, Fault};
+use sidekey::vaults::VaultInfo;
+use tokio::time::Instant;
 
 use super::{azure, get};
+use crate::catalog::estate::{Act, Round, Scripted, ScriptedSource};
 
 const VAULTS: &str = r#"
 [[vault]]
@@ -32,12 +38,28 @@ fn many_reads_of_many_vaults_take_one_token() {
     assert_eq!(calls.endpoint(Endpoint::Token), 2, "one for Resource Manager, one for all vaults");
 }
 
+#[tokio::test(start_paused = true)]
+async fn twenty_vaults_take_as_long_as_one() {
+    let each = Duration::from_millis(500);
+    let vault = |number| {
+        let info = VaultInfo::new("s".parse().unwrap(), format!("vault-{number}").parse().unwrap());
+        Scripted::of(info, Act::TellAfter(each, Vec::new()))
+    };
+    let round = Round { vaults: (0..20).map(vault).collect(), ..Round::default() };
+    let catalog = Catalog::new(vec![ScriptedSource::new("s", round)], CatalogOptions::default());
+    let began = Instant::now();
+    catalog.refresh(None).await;
+    assert_eq!(catalog.progress().borrow().listed, 20);
+    // By the paused clock, which nothing but these waits moves.
+    assert!(began.elapsed() < each * 2, "{:?}", began.elapsed());
+}
+
 #[test]
-fn vaults_are_asked_side_by_side() {
+fn no_listing_waits_for_another_to_end() {
     let azure = azure(VAULTS);
     azure.configure("[limits]\nattempt_timeout = \"30s\"\ncall_timeout = \"5m\"\n");
     let control = azure.emulator.control();
-    // No listing is ever answered: two of them are begun only if neither waits for the other.
+    // No listing is ever answered: two of them are begun only if neither waits for the other's end.
     control.fault(Fault::new(Effect::Hang).on(Endpoint::List));
     let config = azure.config();
     let searching = crate::cli::process::command(["search", "filler", "--direct", "--config", &config]);
