@@ -4,7 +4,7 @@ use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use sidekey::cli::{Cli, Context, Exit, Failure, run, tell};
+use sidekey::cli::{Cli, Context, Exit, Failure, refuse, run, tell};
 use sidekey::config::Vars;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(tell_place_only));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return ExitCode::from(refuse(&error) as u8),
     };
     rustls::crypto::ring::default_provider().install_default().expect("nobody installed another before us");
     let context = Context {
@@ -47,13 +47,6 @@ fn main() -> ExitCode {
             ExitCode::from(exit as u8)
         }
     }
-}
-
-/// Help and version are answers; everything else that clap says is a wrong command line.
-fn usage(error: &clap::Error) -> ExitCode {
-    // A reader that went away is nobody to tell.
-    let _ = error.print();
-    ExitCode::from(if error.use_stderr() { Exit::Usage } else { Exit::Ok } as u8)
 }
 
 /// One thread for a command that answers and ends; as many as there are cores for one that stays.

@@ -41,8 +41,8 @@ pub enum Error {
         /// Where it is.
         candidates: Vec<Reference>,
     },
-    /// It was not found, but not every vault could be asked.
-    #[error("{name} was not found, and not everything could be asked: {}", told(unanswered))]
+    /// Nobody who answered has it, but not every vault could be asked.
+    #[error("whether {name} exists cannot be told, as not everything could be asked: {}", told(unanswered))]
     Incomplete {
         /// What was asked for.
         name: String,

@@ -16,7 +16,7 @@ use super::serve::Open;
 use super::sidecar::Sidecar;
 use super::terminal::print;
 use super::{Context, Exit, Failure, trace};
-use crate::config::{Config, Inputs, Log};
+use crate::config::{Config, Flag, Inputs, Log};
 use crate::emulator::{App, Emulator, Estate};
 
 /// Run a believable Azure with a sidecar on it, and print commands to try. Nothing of it outlives Ctrl-C.
@@ -37,9 +37,14 @@ pub struct Demo {
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 pub(super) async fn run(args: &Demo, context: &Context) -> Result<(), Failure> {
+    if context.global.config.is_some() {
+        let what =
+            "--config: the demo has a configuration of its own and asks no real Azure; 'sidekey serve' takes yours";
+        return Err(Failure::new(Exit::Usage, what));
+    }
     trace::start(&Log { level: "error".to_owned(), json: false }, context.global.verbose);
     let estate = read_estate(None, None)?;
-    let emulator_listener = bind(args.emulator)?;
+    let emulator_listener = bind(args.emulator, "--emulator")?;
     let failed = |error: std::io::Error| Failure::io("the demo's folder", &error);
     let folder = private_folder().map_err(failed)?;
     let settings = settings(&estate, args, folder.path());
@@ -51,7 +56,11 @@ pub(super) async fn run(args: &Demo, context: &Context) -> Result<(), Failure> {
     write(&file, &settings.toml(emulator.addr())).map_err(failed)?;
 
     // Nothing of whoever tries it: neither their Azure nor their sidecar's settings.
-    let inputs = Inputs { file: Some(file), uid: context.uid, ..Inputs::default() };
+    // What was typed is a flag here too, so that a fault in it is told as the flag's.
+    let socket = args.socket.as_ref().map(|_| settings.socket.display().to_string());
+    let flags = [("listen.socket", "--socket", socket), ("listen.tcp", "--tcp", Some(args.tcp.to_string()))];
+    let flags = flags.into_iter().filter_map(|(key, flag, value)| Some(Flag { key, flag, value: value? })).collect();
+    let inputs = Inputs { file: Some(file), flags, uid: context.uid, ..Inputs::default() };
     let config = Config::load(&inputs)?;
     let open = Open::bind(&config)?;
     let sidecar = Sidecar::start(&config).await?;
@@ -91,7 +100,9 @@ fn settings(estate: &Estate, args: &Demo, folder: &Path) -> Settings {
         tenant: app.tenant.clone(),
         client: app.id.clone(),
         client_secret: app.secrets.first().expect("which has a client secret").0.clone(),
-        socket: args.socket.clone().unwrap_or_else(|| folder.join("sidekey.sock")),
+        // A flag's path is relative to where we are, the file's to its folder: absolute, it is one for both.
+        socket: std::path::absolute(args.socket.clone().unwrap_or_else(|| folder.join("sidekey.sock")))
+            .unwrap_or_else(|_| folder.join("sidekey.sock")),
         tcp: args.tcp,
     }
 }
@@ -99,7 +110,6 @@ fn settings(estate: &Estate, args: &Demo, folder: &Path) -> Settings {
 impl Settings {
     fn toml(&self, emulator: SocketAddr) -> String {
         let Self { tenant, client, socket, tcp, .. } = self;
-        let socket = std::path::absolute(socket).unwrap_or_else(|_| socket.clone());
         let socket = toml::Value::String(socket.display().to_string());
         format!(
             "\

@@ -32,11 +32,16 @@ pub struct EmulatorArgs {
 }
 
 pub(super) async fn run(args: &EmulatorArgs, context: &Context) -> Result<(), Failure> {
+    if context.global.config.is_some() {
+        let what =
+            "--config: the emulator reads no configuration of a sidecar; --estate names the file with what Azure holds";
+        return Err(Failure::new(Exit::Usage, what));
+    }
     if args.print_estate {
         return print(Estate::DEMO.as_bytes());
     }
     let estate = read_estate(args.estate.as_deref(), args.latency)?;
-    let emulator = Emulator::start(estate, bind(args.listen)?)
+    let emulator = Emulator::start(estate, bind(args.listen, "--listen")?)
         .map_err(|error| Failure::new(Exit::Unavailable, format!("the emulator cannot start: {}", error.kind())))?;
     if let Some(file) = &args.ca_out {
         std::fs::write(file, emulator.ca_pem())
@@ -69,15 +74,17 @@ pub(super) fn read_estate(file: Option<&Path>, latency: Option<Duration>) -> Res
 }
 
 /// It answers whoever asks and gives away what it holds: never to a network.
-pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+pub(super) fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
     if !address.ip().is_loopback() {
-        let what = "the emulator listens on loopback only, such as 127.0.0.1:8443: it gives anybody what it holds";
+        let what = format!(
+            "{flag}: the emulator listens on loopback only, such as 127.0.0.1:8443: it gives anybody what it holds"
+        );
         return Err(Failure::new(Exit::Usage, what));
     }
     TcpListener::bind(address).map_err(|error| {
         let what = match error.kind() {
-            std::io::ErrorKind::AddrInUse => format!("port {} is in use; choose another", address.port()),
-            kind => format!("listening on {address}: {kind}"),
+            std::io::ErrorKind::AddrInUse => format!("port {} is in use; choose another with {flag}", address.port()),
+            kind => format!("{flag}: listening on {address}: {}", cause(kind)),
         };
         Failure::new(Exit::Unavailable, what)
     })

@@ -72,24 +72,25 @@ impl Get {
     /// What is meant, parsed before anything is asked.
     fn reference(&self) -> Result<Reference, Failure> {
         let usage = |what: String| Failure::new(Exit::Usage, what);
+        let wrong = |told: &str, error: &dyn std::fmt::Display| usage(format!("{told:?}: {error}"));
         let mut reference = match self.address.as_slice() {
             [_, name] if name.contains("://") || name.starts_with('@') => {
-                return Err(usage("the name names a vault too: give VAULT NAME, or one address".to_owned()));
+                return Err(usage(format!("{name:?} names a vault too: give VAULT NAME, or one address")));
             }
             // Only what follows a '#' may hold a slash here.
             [_, name] if name.split('#').next().is_some_and(|address| address.contains('/')) => {
-                let error = name.parse::<SecretName>().err().map(|error| error.to_string());
-                return Err(usage(error.unwrap_or_else(|| "the name holds a '/'".to_owned())));
+                let error = name.parse::<SecretName>().err().map(|error| wrong(name, &error));
+                return Err(error.unwrap_or_else(|| wrong(name, &"the name holds a '/'")));
             }
             [vault, name] => {
-                let of_name = Reference::parse_lenient(name).map_err(|error| usage(format!("the name: {error}")))?;
+                let of_name = Reference::parse_lenient(name).map_err(|error| wrong(name, &error))?;
                 let vault = match vault.as_str() {
                     "*" => None,
-                    vault => Some(vault.parse::<VaultName>().map_err(|error| usage(error.to_string()))?),
+                    vault => Some(vault.parse::<VaultName>().map_err(|error| wrong(vault, &error))?),
                 };
                 Reference { vault, ..of_name }
             }
-            [one] => Reference::parse_lenient(one).map_err(|error| usage(format!("the address: {error}")))?,
+            [one] => Reference::parse_lenient(one).map_err(|error| wrong(one, &error))?,
             _ => return Err(usage("expected VAULT NAME, VAULT/NAME, or NAME".to_owned())),
         };
         if let Some(version) = &self.version {

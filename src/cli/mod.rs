@@ -26,6 +26,7 @@ mod sidecar;
 mod table;
 mod terminal;
 mod trace;
+mod usage;
 mod vaults;
 mod wait;
 mod warnings;
@@ -34,6 +35,7 @@ pub use args::{Cli, Command};
 pub use context::Context;
 pub use exit::{Exit, Failure};
 pub use terminal::tell;
+pub use usage::refuse;
 
 /// Runs one command to its end.
 ///

@@ -26,8 +26,10 @@ pub struct Listen {
 }
 
 pub(super) fn listen(section: Section<'_>, runtime_dir: &Path) -> Listen {
-    let socket = section.path("socket").map(|at| at.value);
-    let off = section.read("socket", text).is_some_and(|at| at.value == "off");
+    // 'off' is no path, and any other text is one. Read once, so that a fault is told once.
+    let told = section.read("socket", text);
+    let off = told.as_ref().filter(|at| at.value == "off").map(|at| at.place.clone());
+    let socket = told.filter(|_| off.is_none()).and_then(|_| section.path("socket")).map(|at| at.value);
     let mode = section.read_or("mode", mode, 0o660);
     let group = section.read("group", text).and_then(|at| at.value.parse().ok());
     let tcp = section.read("tcp", address);
@@ -35,13 +37,13 @@ pub(super) fn listen(section: Section<'_>, runtime_dir: &Path) -> Listen {
         let what = "must be a loopback address, 127.0.0.1 or [::1]: other addresses need TLS, which this version does not have";
         section.fault_at(place.clone(), "tcp", what);
     }
-    if let Some(At { place, .. }) = section.read("socket", text).filter(|_| off && !section.is_set("tcp")) {
+    if let Some(place) = off.clone().filter(|_| !section.is_set("tcp")) {
         section.fault_at(place, "socket", "is off and listen.tcp is not set: nobody could ask");
     }
     let token_file = section.path("token_file").map(|at| at.value);
     section.finish(LATER);
     Listen {
-        socket: (!off).then(|| UnixOptions {
+        socket: off.is_none().then(|| UnixOptions {
             path: socket.unwrap_or_else(|| runtime_dir.join("sidekey.sock")),
             mode,
             group,

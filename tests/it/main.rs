@@ -11,6 +11,7 @@ mod config;
 mod emulator;
 mod golden;
 mod house;
+mod seven;
 mod simulated;
 mod simulation;
 mod snapshot;

@@ -11,8 +11,11 @@ use crate::catalog::{Progress, Reach};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Readiness {
     /// Whether every declared secret is held, and the first discovery and listing of every vault have ended, well or
-    /// not, or what was known before a restart stands in for them.
+    /// not, with somebody let in somewhere, or what was known before a restart stands in for them.
     pub ready: bool,
+    /// What it waits for, in one clause; absent if it is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
     /// Whether what is known comes, in part, from before a restart.
     pub recalled: bool,
     /// Declared secrets that are not held, and why.
@@ -79,8 +82,10 @@ impl Readiness {
             }
         }
         let Progress { discovery_done, vaults, listed, failed, secrets, recalled: _ } = progress;
+        let waiting_for = waiting_for(progress, &missing, &unanswered);
         Self {
-            ready: is_ready(progress, &missing),
+            ready: waiting_for.is_none(),
+            waiting_for,
             recalled: progress.recalled,
             missing: missing.iter().map(MissingSecret::from).collect(),
             discovered: discovery_done,
@@ -94,10 +99,43 @@ impl Readiness {
     }
 }
 
+/// What keeps it from being ready, in one clause that names no secret and no vault, as anybody may ask; `None`: nothing.
+///
 /// Ready: what was declared is held; and every source was asked once, and every vault that it told of was listed once or
-/// could not be, unless what was known before a restart stands in.
+/// could not be, unless what was known before a restart stands in. A vault that is down holds nothing up. But a sidecar
+/// that was let in nowhere has nothing to serve, and a rollout of it must not go on.
 #[must_use]
-pub(in crate::api) fn is_ready(progress: Progress, missing: &[Missing]) -> bool {
-    let explored = progress.discovery_done && progress.listed + progress.failed >= progress.vaults;
-    (explored || progress.recalled) && missing.is_empty()
+pub(in crate::api) fn waiting_for(
+    progress: Progress,
+    missing: &[Missing],
+    unanswered: &[Unanswered],
+) -> Option<String> {
+    let Progress { discovery_done, vaults, listed, failed, .. } = progress;
+    if !progress.recalled {
+        if !discovery_done {
+            return Some("the vaults are still being discovered".to_owned());
+        }
+        if listed + failed < vaults {
+            return Some(format!("{} of {vaults} vaults are listed", listed + failed));
+        }
+        if let Some(shut_out) = shut_out(progress, unanswered) {
+            return Some(shut_out);
+        }
+    }
+    let held = format!("{} of the declared secrets are not held yet", missing.len());
+    (!missing.is_empty()).then_some(held)
+}
+
+/// Nothing was ever listed, because no vault is known and a source could not look for any, or as signing in is refused.
+fn shut_out(progress: Progress, unanswered: &[Unanswered]) -> Option<String> {
+    let refused = |one: &Unanswered| one.reason == "sign-in-failed";
+    let blind = progress.vaults == 0 && unanswered.iter().any(|one| one.vault.is_none());
+    let refused = !unanswered.is_empty() && unanswered.iter().all(refused);
+    if progress.listed > 0 || !(blind || refused) {
+        return None;
+    }
+    let mut whom: Vec<_> = unanswered.iter().map(|one| format!("source {} ({})", one.source, one.reason)).collect();
+    whom.sort();
+    whom.dedup();
+    Some(format!("no vault can be asked: {}", whom.join(", ")))
 }

@@ -12,7 +12,7 @@ mod secret;
 mod value;
 
 pub use catalog::{Listing, SearchAnswer, SecretsPage, Unanswered, VaultDocument, VaultsAnswer};
-pub(super) use health::is_ready;
+pub(super) use health::waiting_for;
 pub use health::{Readiness, SourceReadiness};
 pub use problem::{Fault, ProblemDocument};
 pub use resolve::{ResolveAnswer, ResolveRequest, ResolvedFrom};

@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 
 use crate::api::State;
-use crate::api::model::{ProblemDocument, Readiness, Unanswered, is_ready};
+use crate::api::model::{ProblemDocument, Readiness, Unanswered, waiting_for};
 use crate::api::openapi;
 use crate::api::path::{bad_parameter, parameters};
 use crate::api::problem::{Code, Problem};
@@ -20,7 +20,7 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// Whether the declared secrets are held, and the first discovery and the first listing are done. Needs no token unless `verbose` is asked for.
+/// Whether the declared secrets are held, the first discovery and the first listing are done, and signing in was not refused everywhere. Needs no token unless `verbose` is asked for.
 #[utoipa::path(get, path = "/readyz", tag = "health", security((), ("token" = [])), params(
     ("verbose" = Option<bool>, Query, description = "Explain, as JSON, with counts by source and the vaults that could not be asked")
 ), responses(
@@ -41,8 +41,9 @@ pub(super) async fn readyz(extract::State(state): extract::State<State>, uri: Ur
             _ => return Err(bad_parameter(&name, "is not known here")),
         }
     }
+    let unanswered = || state.unanswered().iter().map(Unanswered::from).collect::<Vec<_>>();
     if verbose {
-        let unanswered = state.unanswered().iter().map(Unanswered::from).collect();
+        let unanswered = unanswered();
         let readiness = Readiness::new(state.broker(), unanswered);
         let mut response = Json(&readiness).into_response();
         if !readiness.ready {
@@ -51,19 +52,12 @@ pub(super) async fn readyz(extract::State(state): extract::State<State>, uri: Ur
         }
         return Ok(response);
     }
-    let missing = state.broker().missing();
-    if is_ready(progress, &missing) {
-        return Ok("ready\n".into_response());
+    // What could not be asked matters only where nothing was ever listed.
+    let unanswered = if progress.listed == 0 { unanswered() } else { Vec::new() };
+    match waiting_for(progress, &state.broker().missing(), &unanswered) {
+        None => Ok("ready\n".into_response()),
+        Some(detail) => Err(Problem::new(Code::NotReady, detail)),
     }
-    let detail = if progress.discovery_done && progress.listed + progress.failed >= progress.vaults {
-        // How many, not which: this is told without a token.
-        format!("{} of the declared secrets are not held yet", missing.len())
-    } else if progress.discovery_done {
-        format!("{} of {} vaults are listed", progress.listed + progress.failed, progress.vaults)
-    } else {
-        "the vaults are still being discovered".to_owned()
-    };
-    Err(Problem::new(Code::NotReady, detail))
 }
 
 /// Counters and levels, as OpenMetrics. No secret's name is in any of them.

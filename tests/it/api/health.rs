@@ -1,8 +1,16 @@
+use std::sync::Arc;
+
+use axum::Router;
 use axum::http::StatusCode;
 use sidekey::api::model::Readiness;
-use sidekey::vaults::{Outage, VaultErrorKind};
+use sidekey::api::{State, router};
+use sidekey::broker::{Broker, BrokerOptions};
+use sidekey::catalog::{Catalog, CatalogOptions};
+use sidekey::metrics::Metrics;
+use sidekey::vaults::{Outage, Source, VaultError, VaultErrorKind};
 
 use super::{House, get};
+use crate::catalog::estate::{Act, Round, Scripted, ScriptedSource, round};
 
 #[tokio::test]
 async fn live_at_once_and_ready_after_the_first_round() {
@@ -68,4 +76,63 @@ async fn metrics_tell_levels_and_no_secrets_name() {
         assert!(text.lines().any(|told| told == line), "{line} is missing in {text}");
     }
     assert!(!text.contains("canary"), "{text}");
+}
+
+/// The routes over one source, and its catalog.
+fn router_of(source: &Arc<ScriptedSource>) -> (Catalog, Router) {
+    let catalog = Catalog::new(vec![Arc::clone(source) as Arc<dyn Source>], CatalogOptions::default());
+    let broker = Broker::new(catalog.clone(), BrokerOptions::default(), Metrics::default());
+    (catalog, router(State::new(broker, Metrics::default())))
+}
+
+fn refused() -> VaultError {
+    VaultError::new(
+        VaultErrorKind::Unauthenticated { code: Some("AADSTS7000215".into()) },
+        "the client secret is wrong",
+    )
+}
+
+#[tokio::test]
+async fn who_was_let_in_nowhere_is_not_ready_until_it_is_and_stays_so_when_it_is_shut_out_later() {
+    let shut_out = Round { faults: vec![refused()], ..Round::default() };
+    let source = ScriptedSource::new("contoso", shut_out.clone());
+    let (catalog, router) = router_of(&source);
+    catalog.refresh(None).await;
+    let problem = get(&router, "/readyz").await.problem(503, "not-ready");
+    assert_eq!(problem["detail"], "no vault can be asked: source contoso (sign-in-failed)");
+    let verbose = get(&router, "/readyz?verbose").await;
+    assert_eq!(verbose.status, StatusCode::SERVICE_UNAVAILABLE);
+    let told: Readiness = serde_json::from_slice(&verbose.body).unwrap();
+    assert_eq!((told.ready, told.waiting_for.as_deref()), (false, problem["detail"].as_str()));
+    assert!(told.unanswered[0].detail.contains("AADSTS7000215"), "{:?}", told.unanswered);
+
+    let pay = Scripted::holding("pay", &["a"]);
+    source.now(round([&pay]));
+    catalog.refresh(None).await;
+    assert_eq!(get(&router, "/readyz").await.status, StatusCode::OK);
+    source.now(shut_out);
+    pay.now(Act::BreakOff(Vec::new(), refused().kind().clone()));
+    catalog.refresh(None).await;
+    assert_eq!(get(&router, "/readyz").await.status, StatusCode::OK, "what is held is served");
+}
+
+#[tokio::test]
+async fn a_named_vault_makes_nobody_ready_who_cannot_sign_in_but_an_outage_holds_nothing_up() {
+    let pay = Scripted::holding("pay", &["a"]);
+    let source = ScriptedSource::new("contoso", Round { faults: vec![refused()], ..round([&pay]) });
+    let (catalog, router) = router_of(&source);
+    pay.now(Act::BreakOff(Vec::new(), refused().kind().clone()));
+    catalog.refresh(None).await;
+    get(&router, "/readyz").await.problem(503, "not-ready");
+    pay.now(Act::BreakOff(Vec::new(), VaultErrorKind::Unavailable(Outage::Connection)));
+    catalog.refresh(None).await;
+    assert_eq!(get(&router, "/readyz").await.status, StatusCode::OK, "a get may still go through");
+}
+
+#[tokio::test]
+async fn an_identity_that_is_shown_no_vault_is_ready_as_nothing_was_kept_from_it() {
+    let source = ScriptedSource::new("contoso", Round::default());
+    let (catalog, router) = router_of(&source);
+    catalog.refresh(None).await;
+    assert_eq!(get(&router, "/readyz").await.status, StatusCode::OK);
 }

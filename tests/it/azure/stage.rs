@@ -126,7 +126,7 @@ pub struct Stage {
 }
 
 /// Every name that a test may reach.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 15] = [
     "login.microsoftonline.com",
     "management.azure.com",
     "*.vault.azure.net",
@@ -136,6 +136,9 @@ const NAMES: [&str; 12] = [
     "login.chinacloudapi.cn",
     "management.chinacloudapi.cn",
     "*.vault.azure.cn",
+    "login.private.example",
+    "management.private.example",
+    "*.vault.private.example",
     "evil.example",
     "*.evil.example",
     "localhost",

@@ -70,7 +70,10 @@ async fn a_version_that_is_nowhere_to_be_found_is_what_is_told_of() {
     let house = House::of(&[&pay, &closed]).await;
     let error = house.broker.get(&ask(&format!("redis@{version}"))).await.unwrap_err();
     let told = error.to_string();
-    assert!(told.starts_with(&format!("version {version} of secret redis was not found, and not")), "{told}");
+    assert!(
+        told.starts_with(&format!("whether version {version} of secret redis exists cannot be told, as not")),
+        "{told}"
+    );
     assert_eq!(incomplete(error), [pair("closed", "connection-failed")]);
 
     // Where the vault that might hold it may not be listed, that the secret is missing is not known.

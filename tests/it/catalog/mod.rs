@@ -2,7 +2,7 @@
 
 mod addresses;
 mod discovery;
-mod estate;
+pub(crate) mod estate;
 mod listing;
 mod matching;
 mod paging;

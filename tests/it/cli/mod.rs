@@ -2,7 +2,7 @@
 mod answers;
 mod demo;
 mod direct;
-mod process;
+pub mod process;
 mod refusals;
 mod serving;
 mod surface;

@@ -117,8 +117,12 @@ pub const CLIENT_SECRET: &str = "demo-client-secret";
 impl Azure {
     /// The demo's estate.
     pub fn demo() -> Self {
+        Self::of(Estate::demo(time::OffsetDateTime::now_utc()))
+    }
+
+    /// An estate in which the demo's application signs in as it does in the demo.
+    pub fn of(estate: Estate) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let estate = Estate::demo(time::OffsetDateTime::now_utc());
         let emulator = runtime.block_on(async { Emulator::start_on_loopback(estate).unwrap() });
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("ca.pem"), emulator.ca_pem()).unwrap();
@@ -153,13 +157,18 @@ impl Azure {
 
     /// Writes the configuration, with more of it.
     pub fn configure(&self, more: &str) {
+        self.configure_source(more, "");
+    }
+
+    /// Writes the configuration, with more of it, and more of its source.
+    pub fn configure_source(&self, more: &str, source: &str) {
         let to = self.emulator.addr();
         let socket = self.socket();
         let text = format!(
             "{more}\n[listen]\nsocket = {socket:?}\ntoken_file = \"token\"\n[[source]]\nname = \"contoso\"\n\
              tenant_id = \"72f988bf-0000-4000-8000-00000000c0de\"\nclient_id = \"5ec2e7aa-0000-4000-8000-000000051de0\"\n\
              client_secret_file = \"client-secret\"\nca_file = \"ca.pem\"\nresolve = {{ \"login.microsoftonline.com\" = \
-             \"{to}\", \"management.azure.com\" = \"{to}\", \"*.vault.azure.net\" = \"{to}\" }}\n"
+             \"{to}\", \"management.azure.com\" = \"{to}\", \"*.vault.azure.net\" = \"{to}\" }}\n{source}\n"
         );
         fs::write(self.path("sidekey.toml"), text).unwrap();
     }

@@ -95,5 +95,56 @@ fn an_address_that_is_taken_is_told_and_left_alone() {
     for line in [["emulator", "--listen"], ["demo", "--emulator"], ["demo", "--tcp"]] {
         let run = sidekey(line.into_iter().chain([address.as_str()]));
         assert_eq!((run.code, run.err.contains(&told)), (69, true), "{line:?}: {}", run.err);
+        assert!(run.err.contains(&format!("choose another with {}", line[1])), "{line:?}: {}", run.err);
     }
+}
+
+#[test]
+fn what_stands_in_a_sockets_place_is_kept_unless_it_is_a_socket_that_nobody_listens_on() {
+    let azure = Azure::demo();
+    let (file, link, stale) = (azure.path("file"), azure.path("link"), azure.path("stale"));
+    std::fs::write(&file, "precious").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    for place in [&file, &link] {
+        let run = sidekey(["serve", "--config", &azure.config(), "--socket", place.to_str().unwrap()]);
+        assert_eq!((run.code, run.err.contains("exists and is not a socket")), (69, true), "{}", run.err);
+        assert_eq!(std::fs::read_to_string(place).unwrap(), "precious");
+    }
+    drop(UnixListener::bind(&stale).unwrap());
+    assert!(stale.exists());
+    let (_serving, told) = azure.serve(&format!("--socket {}", stale.display()));
+    assert!(told.contains("removing a socket that nobody listens on"), "{told}");
+    assert_eq!(sidekey(["healthcheck", "--addr", stale.to_str().unwrap()]).code, 0);
+}
+
+#[test]
+fn a_sidecar_that_cannot_sign_in_runs_and_says_that_it_is_not_ready_and_why() {
+    let azure = Azure::demo();
+    azure.sign_in_with("canary-wrong");
+    let (_serving, told) = azure.serve("");
+    assert!(told.contains("AADSTS7000215") && !told.contains("canary"), "{told}");
+    let run = azure.ask("healthcheck");
+    assert_eq!((run.code, run.text()), (69, ""));
+    assert!(run.err.contains("no vault can be asked: source contoso (sign-in-failed)"), "{}", run.err);
+    assert_eq!(azure.ask("healthcheck --live").code, 0, "a restart would mend nothing");
+    let run = azure.ask("get pay-prod db-password");
+    assert_eq!(run.code, 77, "{}", run.err);
+    assert!(run.err.contains("AADSTS7000215") && !run.err.contains("found"), "{}", run.err);
+}
+
+#[test]
+fn the_demo_and_the_emulator_do_not_pass_a_flag_over_in_silence() {
+    for (line, told) in [
+        (["demo", "--config", "mine.toml"], "--config: the demo has a configuration of its own"),
+        (["emulator", "--config", "mine.toml"], "--estate"),
+        (["demo", "--emulator", "0.0.0.0:0"], "--emulator: the emulator listens on loopback only"),
+        (["emulator", "--listen", "0.0.0.0:0"], "--listen: the emulator listens on loopback only"),
+    ] {
+        let run = sidekey(line);
+        assert_eq!((run.code, run.text(), run.err.contains(told)), (64, "", true), "{line:?}: {}", run.err);
+    }
+    // A fault is told where it was typed, not in a file that nobody wrote.
+    let run = sidekey(["demo", "--tcp", "0.0.0.0:1"]);
+    assert_eq!(run.code, 78);
+    assert!(run.err.contains("\n--tcp: listen.tcp: must be a loopback address"), "{}", run.err);
 }

@@ -30,6 +30,14 @@ fn faults(text: &str, inputs: &Inputs) -> Vec<String> {
 }
 
 #[test]
+fn a_fault_is_told_once_however_often_its_setting_matters() {
+    let told = faults("[listen]\nsocket = 5\n", &inputs(&[]));
+    assert_eq!(told, ["sidekey.toml:2:10: listen.socket: expected text in quotes, found a number"]);
+    let told = faults("[listen]\nsocket = \"off\"\n", &inputs(&[]));
+    assert_eq!(told, ["sidekey.toml:2:10: listen.socket: is off and listen.tcp is not set: nobody could ask"]);
+}
+
+#[test]
 fn all_faults_in_one_file_are_told_with_their_places_and_none_with_a_value() {
     let text = "\
 [listen]
