@@ -22,6 +22,7 @@ struct Inner {
     upstream: Family<UpstreamLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     sign_ins: Family<SignInLabels, Counter>,
+    watched: Family<WatchLabels, Counter>,
     tokens: [Family<TokenLabels, Gauge<i64, Told>>; 2],
     gauges: [Gauge; GAUGES.len()],
 }
@@ -37,13 +38,16 @@ pub enum Level {
     Secrets,
     /// Values in the cache.
     CacheEntries,
+    /// Streams of events that are open.
+    WatchStreams,
 }
 
-const GAUGES: [(Level, &str, &str); 4] = [
+const GAUGES: [(Level, &str, &str); 5] = [
     (Level::Vaults, "sidekey_vaults", "Vaults in the catalog"),
     (Level::VaultsUnreachable, "sidekey_vaults_unreachable", "Vaults whose last listing failed, or never listed"),
     (Level::Secrets, "sidekey_catalog_secrets", "Secrets in the catalog"),
     (Level::CacheEntries, "sidekey_cache_entries", "Answers in the cache"),
+    (Level::WatchStreams, "sidekey_watch_streams", "Streams of events that are open"),
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -67,6 +71,11 @@ struct RequestLabels {
 struct SignInLabels {
     source: String,
     outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WatchLabels {
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -99,6 +108,12 @@ impl Default for Metrics {
         registry.register("sidekey_http_requests", "HTTP requests by route and status", requests.clone());
         let sign_ins = Family::default();
         registry.register("sidekey_sign_ins", "Tokens that a source asked for, by outcome", sign_ins.clone());
+        let watched = Family::default();
+        registry.register(
+            "sidekey_watch_events",
+            "Events for watchers by kind, however many watch; resync: for one watcher",
+            watched.clone(),
+        );
         let tokens = [
             ("sidekey_token_age_seconds", "Since a source's token came; 0 if there is none"),
             ("sidekey_token_left_seconds", "While a source's token is still used; 0 if there is none"),
@@ -113,7 +128,7 @@ impl Default for Metrics {
             registry.register(name, help, gauge.clone());
             gauge
         });
-        Self(Arc::new(Inner { registry, reads, upstream, requests, sign_ins, tokens, gauges }))
+        Self(Arc::new(Inner { registry, reads, upstream, requests, sign_ins, watched, tokens, gauges }))
     }
 }
 
@@ -137,6 +152,11 @@ impl Metrics {
     /// A source asked for a token: `ok`, or the reason why there is none. `source` is a configured name.
     pub fn sign_in(&self, source: &str, outcome: &'static str) {
         self.0.sign_ins.get_or_create(&SignInLabels { source: source.to_owned(), outcome }).inc();
+    }
+
+    /// Something was told to watchers, of that kind; `resync` to one that had missed something.
+    pub fn watch(&self, kind: &'static str) {
+        self.0.watched.get_or_create(&WatchLabels { kind }).inc();
     }
 
     /// From now on, `times` is asked whenever the metrics are, for that source's token for that audience. Both are
@@ -231,6 +251,7 @@ mod tests {
         metrics.request("/v1/secrets/{name}", 200);
         metrics.set(Level::Secrets, 7);
         metrics.sign_in("prod", "sign-in-failed");
+        metrics.watch("changed");
         let left = Arc::new(AtomicU64::new(0));
         let asked = Arc::clone(&left);
         let times = move || {
@@ -245,6 +266,7 @@ mod tests {
             "sidekey_upstream_calls_total{operation=\"get\",outcome=\"throttled\"} 1",
             "sidekey_http_requests_total{route=\"/v1/secrets/{name}\",status=\"200\"} 1",
             "sidekey_catalog_secrets 7",
+            "sidekey_watch_events_total{kind=\"changed\"} 1",
             "sidekey_sign_ins_total{source=\"prod\",outcome=\"sign-in-failed\"} 1",
             "sidekey_token_age_seconds{source=\"prod\",audience=\"vault.azure.net\"} 5",
             "sidekey_token_left_seconds{source=\"prod\",audience=\"vault.azure.net\"} 60",
