@@ -80,6 +80,7 @@ impl State {
         metrics.set(Level::VaultsUnreachable, level(unreachable));
         metrics.set(Level::Secrets, level(broker.catalog().progress().borrow().secrets));
         metrics.set(Level::CacheEntries, broker.cache().len());
+        metrics.set(Level::WatchStreams, level(broker.watchers()));
         metrics.encode()
     }
 }

@@ -59,9 +59,11 @@ impl Ring {
     /// The events after that number, with their numbers. `None`: some of them are no longer there, or it is none of
     /// ours.
     pub(super) fn after(&self, number: u64) -> Option<impl Iterator<Item = (u64, &Arc<Event>)>> {
-        let skip = (number + 1).checked_sub(self.oldest())?;
-        let events = self.past.iter().map(|past| &past.event);
-        (number <= self.head).then(|| (number + 1..).zip(events.skip(usize::try_from(skip).unwrap_or(usize::MAX))))
+        if number > self.head {
+            return None;
+        }
+        let skip = usize::try_from((number + 1).checked_sub(self.oldest())?).ok()?;
+        Some((number + 1..).zip(self.past.iter().skip(skip).map(|past| &past.event)))
     }
 
     /// What was last told of a secret, if that is still there.
@@ -108,7 +110,7 @@ mod tests {
             ring.push(event(&format!("n{n}")), Some(n as u64));
         }
         assert_eq!(ring.last.len(), KEPT);
-        assert!(ring.after(0).is_none() && ring.after(2).is_none() && ring.after(u64::MAX - 1).is_none());
+        assert!(ring.after(0).is_none() && ring.after(2).is_none() && ring.after(u64::MAX).is_none());
         let all: Vec<u64> = ring.after(3).unwrap().map(|(number, _)| number).collect();
         assert_eq!((all.len(), all[0], all[KEPT - 1]), (KEPT, 4, ring.head()));
         assert_eq!(ring.after(ring.head() - 1).unwrap().count(), 1);

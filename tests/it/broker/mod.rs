@@ -7,3 +7,4 @@ mod reads;
 mod scripted;
 mod twins;
 mod views;
+mod watch;
