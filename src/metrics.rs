@@ -25,8 +25,10 @@ struct Inner {
     snapshots: Family<OperationLabels, Counter>,
     restarts: Family<TaskLabels, Counter>,
     reloads: Family<ReloadLabels, Counter>,
+    watched: Family<WatchLabels, Counter>,
     tokens: [Family<TokenLabels, Gauge<i64, Told>>; 2],
-    gauges: [Gauge; GAUGES.len()],
+    /// In the order of `GAUGES`.
+    gauges: Vec<Gauge>,
 }
 
 /// A level that is set when it is asked for.
@@ -54,9 +56,11 @@ pub enum Level {
     SnapshotBytes,
     /// When that was, in seconds since 1970.
     SnapshotWritten,
+    /// Streams of events that are open.
+    WatchStreams,
 }
 
-const GAUGES: [(Level, &str, &str); 11] = [
+const GAUGES: &[(Level, &str, &str)] = &[
     (Level::Vaults, "sidekey_vaults", "Vaults in the catalog"),
     (Level::VaultsUnreachable, "sidekey_vaults_unreachable", "Vaults whose last listing failed, or never listed"),
     (Level::Secrets, "sidekey_catalog_secrets", "Secrets in the catalog"),
@@ -68,6 +72,7 @@ const GAUGES: [(Level, &str, &str); 11] = [
     (Level::DeclaredMissing, "sidekey_declared_missing", "Declared secrets that are not held"),
     (Level::SnapshotBytes, "sidekey_snapshot_bytes", "Size of the snapshot written last; 0 if none was"),
     (Level::SnapshotWritten, "sidekey_snapshot_written_timestamp_seconds", "When it was written; 0 if none was"),
+    (Level::WatchStreams, "sidekey_watch_streams", "Streams of events that are open"),
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -91,6 +96,11 @@ struct RequestLabels {
 struct SignInLabels {
     source: String,
     outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WatchLabels {
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -140,6 +150,12 @@ impl Default for Metrics {
         registry.register("sidekey_task_restarts", help, restarts.clone());
         let reloads = Family::default();
         registry.register("sidekey_reloads", "Reloads of the configuration by what became of them", reloads.clone());
+        let watched = Family::default();
+        registry.register(
+            "sidekey_watch_events",
+            "Events for watchers by kind, however many watch; resync: for one watcher",
+            watched.clone(),
+        );
         let tokens = [
             ("sidekey_token_age_seconds", "Since a source's token came; 0 if there is none"),
             ("sidekey_token_left_seconds", "While a source's token is still used; 0 if there is none"),
@@ -149,11 +165,12 @@ impl Default for Metrics {
             registry.register(name, help, family.clone());
             family
         });
-        let gauges = GAUGES.map(|(_, name, help)| {
+        let gauges = GAUGES.iter().map(|(_, name, help)| {
             let gauge = Gauge::default();
-            registry.register(name, help, gauge.clone());
+            registry.register(*name, *help, gauge.clone());
             gauge
         });
+        let gauges = gauges.collect();
         Self(Arc::new(Inner {
             registry,
             reads,
@@ -163,6 +180,7 @@ impl Default for Metrics {
             snapshots,
             restarts,
             reloads,
+            watched,
             tokens,
             gauges,
         }))
@@ -205,6 +223,11 @@ impl Metrics {
     /// The configuration was read again: `ok`, or `refused` where the old one stays.
     pub fn reloaded(&self, outcome: &'static str) {
         self.0.reloads.get_or_create(&ReloadLabels { outcome }).inc();
+    }
+
+    /// Something was told to watchers, of that kind; `resync` to one that had missed something.
+    pub fn watch(&self, kind: &'static str) {
+        self.0.watched.get_or_create(&WatchLabels { kind }).inc();
     }
 
     /// From now on, `times` is asked whenever the metrics are, for that source's token for that audience. Both are
@@ -299,6 +322,7 @@ mod tests {
         metrics.request("/v1/secrets/{name}", 200);
         metrics.set(Level::Secrets, 7);
         metrics.sign_in("prod", "sign-in-failed");
+        metrics.watch("changed");
         let left = Arc::new(AtomicU64::new(0));
         let asked = Arc::clone(&left);
         let times = move || {
@@ -313,6 +337,7 @@ mod tests {
             "sidekey_upstream_calls_total{operation=\"get\",outcome=\"throttled\"} 1",
             "sidekey_http_requests_total{route=\"/v1/secrets/{name}\",status=\"200\"} 1",
             "sidekey_catalog_secrets 7",
+            "sidekey_watch_events_total{kind=\"changed\"} 1",
             "sidekey_sign_ins_total{source=\"prod\",outcome=\"sign-in-failed\"} 1",
             "sidekey_token_age_seconds{source=\"prod\",audience=\"vault.azure.net\"} 5",
             "sidekey_token_left_seconds{source=\"prod\",audience=\"vault.azure.net\"} 60",

@@ -87,6 +87,7 @@ impl State {
         metrics.set(Level::CacheStale, census.stale);
         metrics.set(Level::CacheOldest, census.oldest.as_secs());
         metrics.set(Level::CacheRefusals, census.refusals);
+        metrics.set(Level::WatchStreams, level(broker.watchers()));
         metrics.encode()
     }
 }

@@ -163,6 +163,25 @@ pub(super) struct SearchParameters {
     cursor: Option<String>,
 }
 
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "only described")]
+pub(super) struct WatchParameters {
+    /// What to watch: a reference, or `VAULT/NAME` where both may be globs; at most 100. None: everything. A vault without
+    /// a wildcard must be known.
+    #[param(rename = "ref", explode = true, example = json!(["pay-prod/db-*"]))]
+    reference: Option<Vec<String>>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "only described")]
+pub(super) struct ResumeHeader {
+    /// The id of the last event that was received: the stream goes on behind it.
+    #[param(rename = "Last-Event-ID", example = "5f0c1a2b9d3e4f60-7")]
+    last_event_id: Option<String>,
+}
+
 type Responses = BTreeMap<String, RefOr<Response>>;
 
 /// What any route may answer instead.
@@ -173,6 +192,9 @@ pub(super) struct LookupResponses;
 
 /// What a search may answer instead of hits.
 pub(super) struct SearchResponses;
+
+/// What a watch may answer instead of events.
+pub(super) struct WatchResponses;
 
 /// What a resolve may answer instead of values.
 pub(super) struct ResolveResponses;
@@ -230,6 +252,12 @@ impl IntoResponses for LookupResponses {
 impl IntoResponses for SearchResponses {
     fn responses() -> Responses {
         problems(&[COMMON, &[Code::VaultNotFound]])
+    }
+}
+
+impl IntoResponses for WatchResponses {
+    fn responses() -> Responses {
+        problems(&[COMMON, &[Code::VaultNotFound, Code::Overloaded]])
     }
 }
 

@@ -33,6 +33,7 @@ use super::listener::{Kind, Listener};
 use super::patience::{Patient, Phase};
 use super::problem::{Code, Problem};
 use super::routes::secrets::{self, Place};
+use super::routes::watch::Closing;
 use super::{Api, routes};
 use crate::metrics::Metrics;
 use crate::tasks::keep;
@@ -218,10 +219,19 @@ impl Serving {
             return (place.pattern(), answered.unwrap_or_else(Problem::into_response));
         }
         let route = routes::pattern(request.uri().path());
-        match self.api.router.clone().call(bodied(request, connection)).await {
+        match self.api.router.clone().call(self.bodied(request, connection)).await {
             Ok(response) => (route, response),
             Err(never) => match never {},
         }
+    }
+
+    /// The request as routes take it. Most have no body, and then there is none to be boxed.
+    fn bodied(&self, request: Request<Incoming>, connection: Connection) -> Request<Body> {
+        let (mut head, body) = request.into_parts();
+        head.extensions.insert(connection);
+        head.extensions.insert(Closing(self.closing.clone()));
+        let body = if head.method == Method::POST { Body::new(body) } else { Body::empty() };
+        Request::from_parts(head, body)
     }
 }
 
@@ -231,14 +241,6 @@ fn harden(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(SAME_ORIGIN, HeaderValue::from_static("same-origin"));
-}
-
-/// The request as routes take it. Most have no body, and then there is none to be boxed.
-fn bodied(request: Request<Incoming>, connection: Connection) -> Request<Body> {
-    let (mut head, body) = request.into_parts();
-    head.extensions.insert(connection);
-    let body = if head.method == Method::POST { Body::new(body) } else { Body::empty() };
-    Request::from_parts(head, body)
 }
 
 /// After a failure that is the machine's: as long as that before the next try, doubled from one to the next.

@@ -1,4 +1,4 @@
-//! The one door to every secret: get, resolve, versions; search and listings through [`Broker::catalog`]. Knows no HTTP.
+//! The one door to every secret: get, resolve, versions, watch; search and listings through [`Broker::catalog`]. Knows no HTTP.
 //!
 //! How a read flows: the catalog tells which vault the address means (`anywhere` where none was named); the cache
 //! answers if what it holds is fresh enough for this reader; else one flight per key asks the vault, within the
@@ -17,6 +17,7 @@ mod renewal;
 mod unanswered;
 mod upstream;
 pub mod view;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub use error::Error;
 pub use keeper::Keeper;
 pub use prefetch::Missing;
 pub use view::ViewError;
+pub use watch::{BadEventId, Event, EventId, Filter, Kind, Told, Watch};
 
 use crate::cache::{Cache, CacheOptions};
 use crate::catalog::{Catalog, Entry, Lookup, Pattern};
@@ -37,6 +39,7 @@ use crate::metrics::Metrics;
 use crate::secret::{Metadata, Reference, SecretName, SecretValue, VaultName};
 use prefetch::Prefetch;
 use upstream::Upstream;
+use watch::Hub;
 
 /// How the broker reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub struct BrokerOptions {
     pub read_limit: Duration,
     /// Reads under way at once over all vaults; more are refused at once.
     pub reads_in_all: usize,
+    /// Watchers at once; more are refused.
+    pub watchers: usize,
 }
 
 impl Default for BrokerOptions {
@@ -64,6 +69,7 @@ impl Default for BrokerOptions {
             reads_at_once: 32,
             read_limit: Duration::from_secs(15),
             reads_in_all: 4_096,
+            watchers: 256,
         }
     }
 }
@@ -104,9 +110,10 @@ impl Broker {
     /// A broker over that catalog, with an empty cache.
     #[must_use]
     pub fn new(catalog: Catalog, options: BrokerOptions, metrics: Metrics) -> Self {
-        let BrokerOptions { cache, order, prefetch, reads_at_once, read_limit, reads_in_all } = options;
+        let BrokerOptions { cache, order, prefetch, reads_at_once, read_limit, reads_in_all, watchers } = options;
         let limits = upstream::Limits { reads_at_once, read_limit, reads_in_all };
-        let upstream = Upstream::new(catalog.clone(), Cache::new(cache), limits, metrics.clone());
+        let hub = Hub::new(watchers, metrics.clone());
+        let upstream = Upstream::new(catalog.clone(), Cache::new(cache), limits, hub, metrics.clone());
         let prefetch = Arc::new(Prefetch::new(prefetch));
         let (listener, declared) = (upstream.clone(), Arc::clone(&prefetch));
         catalog.observe(move |listing| renewal::take_in(&listener, &declared, listing));
@@ -191,6 +198,21 @@ impl Broker {
         let mut versions: Vec<_> = self.0.upstream.versions(&entry, name).await?;
         versions.sort_by_key(|metadata| std::cmp::Reverse(metadata.created));
         Ok(versions)
+    }
+
+    /// Tells what changes of what `filter` wants: from now on, or from behind the event of that id, which is
+    /// understood if this run of the process has told it and it was not long ago; else the watcher is told to read anew.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`]: there are too many watchers.
+    pub fn watch(&self, filter: Filter, after: Option<Result<EventId, BadEventId>>) -> Result<Watch, Error> {
+        self.0.upstream.hub().watch(filter, after).ok_or(Error::Overloaded)
+    }
+
+    /// Watchers now.
+    #[must_use]
+    pub fn watchers(&self) -> usize {
+        self.0.upstream.hub().watchers()
     }
 
     /// Which vault that address means.

@@ -24,6 +24,7 @@ pub(super) async fn run(upstream: &Upstream, prefetch: &Prefetch, shutdown: Canc
             () = shutdown.cancelled() => return,
             _ = looks.tick() => {
                 renew_due(upstream);
+                renew_watched(upstream);
                 prefetch.renew(upstream);
             }
         }
@@ -44,14 +45,35 @@ fn renew_due(upstream: &Upstream) {
     }
 }
 
+/// Reads again what has changed and nobody uses, where a watcher is to be told of it.
+fn renew_watched(upstream: &Upstream) {
+    for key in upstream.hub().overdue(upstream.cache(), Moment::now()) {
+        if let Lookup::Found(entry) = upstream.catalog().vault(&key.vault) {
+            upstream.renew(&entry, key);
+        }
+    }
+}
+
 /// Takes in a listing: what it proves unchanged is as good as read, what it shows changed or gone is read again.
 pub(super) fn take_in(upstream: &Upstream, prefetch: &Prefetch, listing: &Listing) {
+    let entry = match upstream.catalog().vault(&listing.vault) {
+        Lookup::Found(entry) => Some(entry),
+        Lookup::Skipped(_) | Lookup::NotFound { .. } | Lookup::NotYet => None,
+    };
+    if listing.failure.is_none() {
+        upstream.cache().listed(&listing.vault, listing.began, |name| listing.metadata(name));
+    }
+    if let Some(entry) = &entry {
+        // After the cache: what is told is what readers get.
+        let echo = upstream.catalog().is_spoken_for(entry.id());
+        upstream.hub().take_in(upstream.cache(), entry, echo, listing);
+    }
     if listing.failure.is_some() {
         return;
     }
-    upstream.cache().listed(&listing.vault, listing.began, |name| listing.metadata(name));
     renew_due(upstream);
-    if let Lookup::Found(entry) = upstream.catalog().vault(&listing.vault) {
-        prefetch.take_in(upstream, &entry, listing);
+    renew_watched(upstream);
+    if let Some(entry) = &entry {
+        prefetch.take_in(upstream, entry, listing);
     }
 }

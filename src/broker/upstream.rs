@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use super::watch::Hub;
 use super::{Ask, Error, Forward, Origin, Reading};
 use crate::cache::{Cache, Freshness, Held, Kept, Key, Sight, Verdict};
 use crate::catalog::{Catalog, Entry};
@@ -50,13 +51,18 @@ pub(super) struct Upstream {
     flights: Flights<Key, Result<Arc<Held>, VaultError>>,
     turns: Arc<Mutex<HashMap<VaultName, Arc<Semaphore>>>>,
     limits: Limits,
+    hub: Hub,
     metrics: Metrics,
 }
 
 impl Upstream {
-    pub(super) fn new(catalog: Catalog, cache: Cache, limits: Limits, metrics: Metrics) -> Self {
+    pub(super) fn new(catalog: Catalog, cache: Cache, limits: Limits, hub: Hub, metrics: Metrics) -> Self {
         let flights = Flights::new(limits.reads_in_all);
-        Self { catalog, cache, flights, turns: Arc::default(), limits, metrics }
+        Self { catalog, cache, flights, turns: Arc::default(), limits, hub, metrics }
+    }
+
+    pub(super) fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     pub(super) fn cache(&self) -> &Cache {
@@ -157,8 +163,15 @@ impl Upstream {
         match outcome {
             Ok(secret) => {
                 debug!(vault = %entry.address, secret = %key.name, "read upstream");
-                match self.cache.learn(key, &Arc::new(secret), asked, sight.as_ref()) {
-                    Kept::New(held) | Kept::Old(held) => Ok(held),
+                let before = self.cache.peek(&key);
+                match self.cache.learn(key.clone(), &Arc::new(secret), asked, sight.as_ref()) {
+                    Kept::New(held) => {
+                        // Not before it is held: whoever reads upon the news gets it.
+                        let echo = self.catalog.is_spoken_for(&key.vault);
+                        self.hub.read(&self.cache, &entry, echo, &key, before.as_deref(), &held);
+                        Ok(held)
+                    }
+                    Kept::Old(held) => Ok(held),
                 }
             }
             Err(error) => {
@@ -168,6 +181,7 @@ impl Upstream {
                     let verdict = self.cache.deny(key.clone(), asked, &error, sight.as_ref());
                     if verdict == Verdict::Evicted {
                         info!(vault = %entry.address, secret = %key.name, reason = error.reason(), "a value is no longer served");
+                        self.hub.ended(&entry, self.catalog.is_spoken_for(&key.vault), &key, &error);
                     }
                 } else {
                     self.cache.failed(&key, outage_word(error.kind()));

@@ -194,6 +194,14 @@ impl Catalog {
         directory.index(vault).map(|index| status_of(&directory, index))
     }
 
+    /// Whether searches tell of that vault through another source that has found it too.
+    #[must_use]
+    pub fn is_spoken_for(&self, vault: &VaultName) -> bool {
+        let directory = self.shared.directory.load();
+        let index = directory.index(vault);
+        index.is_some_and(|index| directory.spoken_for(|_| true, &self.shared.options).contains(&index))
+    }
+
     /// What the last listing told of a secret. `None` says nothing about a vault that could not be listed.
     #[must_use]
     pub fn metadata(&self, vault: &VaultName, name: &SecretName) -> Option<Metadata> {

@@ -51,6 +51,12 @@ impl Listing {
         self.after.iter().flat_map(|after| (0..after.len()).map(|row| after.metadata(row)))
     }
 
+    /// Whether it is the first whole one.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.failure.is_none() && self.before.is_none()
+    }
+
     /// How it differs from the last whole listing, by name. Nothing if one of them is missing: a first listing adds
     /// nothing, it begins.
     #[must_use]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::glob::Glob;
-use crate::secret::{SecretName, VaultName};
+use crate::secret::{Reference, SecretName, VaultName};
 
 /// `secret://VAULT/NAME`, or `VAULT/NAME`, where both may be globs.
 #[derive(Clone)]
@@ -20,6 +20,23 @@ pub struct Pattern {
 pub struct BadPattern(String);
 
 impl Pattern {
+    /// Parses every form of a reference too, and `NAME` alone, which means that name in every vault. A field is passed over:
+    /// it changes with its secret.
+    ///
+    /// # Errors
+    /// If the text is neither a pattern nor a reference, or names a version, which never changes.
+    pub fn parse_lenient(text: &str) -> Result<Self, BadPattern> {
+        match Reference::parse_lenient(text) {
+            Ok(Reference { version: Some(_), .. }) => {
+                Err(BadPattern("a version never changes: leave it out".to_owned()))
+            }
+            Ok(Reference { vault: Some(vault), name, .. }) => format!("{vault}/{name}").parse(),
+            Ok(Reference { vault: None, name, .. }) => format!("*/{name}").parse(),
+            Err(_) if !text.contains('/') && !text.starts_with('@') => format!("*/{text}").parse(),
+            Err(_) => text.parse(),
+        }
+    }
+
     /// Whether it means that secret of a vault; the vault's address and its `source:vault` are both its names.
     #[must_use]
     pub fn means(&self, address: &VaultName, id: &VaultName, name: &SecretName) -> bool {
@@ -106,6 +123,28 @@ mod tests {
         assert!(means("PAY-prod/DB-password", "pay-prod", "db-password"));
         assert!(!means("pay/*", "pay-prod", "db-password"));
         assert!(!means("pay-prod/db", "pay-prod", "db-password"));
+        for (lenient, name) in [
+            ("db-password", "db-password"),
+            ("db-*", "db-password"),
+            ("secret://*/db-password#/user", "db-password"),
+            ("https://pay-prod.vault.azure.net/secrets/db-password", "db-password"),
+            ("@Microsoft.KeyVault(VaultName=pay-prod;SecretName=db-password)", "db-password"),
+            ("pay-*/*", "anything"),
+        ] {
+            let pattern = Pattern::parse_lenient(lenient).unwrap();
+            assert!(means(&pattern.to_string(), "pay-prod", name), "{lenient}");
+        }
+        for bad in [
+            "",
+            "db@0b31729e2750416caba40429a1f3bea4",
+            "a/b/c",
+            "@Microsoft.KeyVault(x)",
+            "https://evil.example/",
+            "[",
+            "a b",
+        ] {
+            assert!(Pattern::parse_lenient(bad).is_err(), "{bad}");
+        }
         for bad in [
             "",
             "pay",

@@ -10,6 +10,7 @@ mod problem;
 mod resolve;
 mod secret;
 mod value;
+mod watch;
 
 pub use catalog::{Listing, SearchAnswer, SecretsPage, Unanswered, VaultDocument, VaultsAnswer};
 pub(super) use health::waiting_for;
@@ -18,3 +19,4 @@ pub use problem::{Fault, ProblemDocument};
 pub use resolve::{ResolveAnswer, ResolveRequest, ResolvedFrom};
 pub use secret::{Attributes, SecretDocument, SecretSummary, VersionsAnswer};
 pub use value::Value;
+pub use watch::WatchEvent;

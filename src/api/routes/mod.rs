@@ -4,6 +4,7 @@ mod catalog;
 mod health;
 mod resolve;
 pub(super) mod secrets;
+pub(super) mod watch;
 
 use axum::http::{Method, Uri};
 use utoipa_axum::router::OpenApiRouter;
@@ -24,6 +25,7 @@ pub(super) fn all() -> OpenApiRouter<State> {
         .routes(routes!(catalog::secrets))
         .routes(routes!(catalog::search))
         .routes(routes!(resolve::resolve))
+        .routes(routes!(watch::watch))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
@@ -53,6 +55,7 @@ pub(super) fn pattern(path: &str) -> &'static str {
         }
         [Some("v1"), Some("search"), None, ..] => "/v1/search",
         [Some("v1"), Some("resolve"), None, ..] => "/v1/resolve",
+        [Some("v1"), Some("watch"), None, ..] => "/v1/watch",
         [Some("livez"), None, ..] => "/livez",
         [Some("readyz"), None, ..] => "/readyz",
         [Some("metrics"), None, ..] => "/metrics",

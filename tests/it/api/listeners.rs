@@ -37,7 +37,7 @@ impl Running {
         Self::start_with(router, ServeOptions::default()).await
     }
 
-    async fn start_with(router: Router, options: ServeOptions) -> Self {
+    pub(super) async fn start_with(router: Router, options: ServeOptions) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("run/sidekey.sock");
         let file = directory.path().join("token");
@@ -62,7 +62,7 @@ impl Running {
         UnixStream::connect(&self.socket).await.unwrap()
     }
 
-    async fn stopped(mut self) -> Drained {
+    pub(super) async fn stopped(mut self) -> Drained {
         self.shutdown.cancel();
         self.serving.join_next().await.unwrap().unwrap()
     }

@@ -9,6 +9,7 @@ mod problems;
 mod resolve;
 mod token;
 mod values;
+mod watch;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

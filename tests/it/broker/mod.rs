@@ -8,3 +8,4 @@ mod reads;
 mod scripted;
 mod twins;
 mod views;
+mod watch;

@@ -25,6 +25,7 @@ pub struct Scripted {
     pub gate: Semaphore,
     get_error: Mutex<HashMap<String, VaultErrorKind>>,
     list_error: Mutex<Option<VaultErrorKind>>,
+    hidden: Mutex<Option<String>>,
 }
 
 /// Only what is held.
@@ -51,6 +52,7 @@ impl Scripted {
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             get_error: Mutex::default(),
             list_error: Mutex::default(),
+            hidden: Mutex::default(),
         })
     }
 
@@ -77,6 +79,11 @@ impl Scripted {
 
     pub fn fail_lists(&self, kind: Option<VaultErrorKind>) {
         *self.list_error.lock().unwrap() = kind;
+    }
+
+    /// Listings leave that name out.
+    pub fn hide(&self, name: Option<&str>) {
+        *self.hidden.lock().unwrap() = name.map(str::to_owned);
     }
 
     /// Sets a secret whose attributes say that it was written then.
@@ -110,7 +117,14 @@ impl Vault for Scripted {
         self.lists.fetch_add(1, Ordering::SeqCst);
         match self.list_error.lock().unwrap().clone() {
             Some(kind) => stream::iter([Err(VaultError::new(kind, "as scripted"))]).boxed(),
-            None => self.inner.list(),
+            None => {
+                let hidden = self.hidden.lock().unwrap().clone();
+                let shown = move |row: &Result<Metadata, _>| {
+                    let hides = row.as_ref().is_ok_and(|row| Some(row.name.as_str()) == hidden.as_deref());
+                    std::future::ready(!hides)
+                };
+                self.inner.list().filter(shown).boxed()
+            }
         }
     }
 
