@@ -105,6 +105,13 @@ pub enum Change {
         /// Whether.
         on: bool,
     },
+    /// Makes Resource Manager and Resource Graph show a vault no more, or again. The vault itself answers on.
+    Hide {
+        /// The vault.
+        vault: String,
+        /// Whether.
+        on: bool,
+    },
     /// Makes the tokens of an app, or of all, useless before their time.
     RevokeTokens {
         /// The app's name.
@@ -213,6 +220,10 @@ pub(super) fn make(world: &World, change: Change) -> Result<(), ChangeError> {
         }
         Change::Throttle { vault, on } => {
             vault_of(world, &vault)?.throttled.store(on, Ordering::Relaxed);
+            Ok(())
+        }
+        Change::Hide { vault, on } => {
+            vault_of(world, &vault)?.hidden.store(on, Ordering::Relaxed);
             Ok(())
         }
         Change::RevokeTokens { app } => {

@@ -92,6 +92,8 @@ pub enum Effect {
     Reset,
     /// The answer's head and half of its body, then the end of the connection.
     Truncate,
+    /// The answer under a `Content-Length` of half of it.
+    ShortLength,
     /// The answer, one byte in so many milliseconds.
     DripMs(u64),
     /// 200, `application/json`, and bytes that are no JSON.
@@ -102,7 +104,7 @@ pub enum Effect {
     Swap(serde_json::Value),
     /// 200 and a JSON of so many bytes.
     HugeBytes(u64),
-    /// 200 and a gzip of few bytes that unpacks to so many megabytes.
+    /// 200 and a gzip that unpacks to so many megabytes, about a thousand times what goes over the wire.
     GzipBombMb(u32),
     /// 302 to this URL.
     Redirect(String),

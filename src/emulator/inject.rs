@@ -1,9 +1,10 @@
 //! Putting a fault into an answer.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use flate2::{Compress, Compression, Crc, FlushCompress};
 use futures::StreamExt as _;
 use futures::stream;
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
@@ -37,6 +38,7 @@ pub(super) async fn apply(
             Err(io::ErrorKind::ConnectionReset.into())
         }
         Effect::Truncate => Ok(truncated(answer())),
+        Effect::ShortLength => Ok(short(answer())),
         Effect::DripMs(ms) => Ok(dripping(answer(), Duration::from_millis(ms))),
         Effect::Garbage => Ok(json_of("{\"value\": \u{0}<html>Service Unavailable".into())),
         Effect::WrongId(name) => {
@@ -48,7 +50,7 @@ pub(super) async fn apply(
         }
         Effect::Swap(body) => Ok(Answer::ok(body).into_response()),
         Effect::HugeBytes(bytes) => Ok(huge(bytes)),
-        Effect::GzipBombMb(mb) => bomb(mb),
+        Effect::GzipBombMb(mb) => Ok(bomb(mb)),
         Effect::Redirect(to) => Ok(Answer::empty(StatusCode::FOUND).with("location", to).into_response()),
         Effect::NextLink(link) => {
             let mut answer = answer();
@@ -94,6 +96,16 @@ fn truncated(answer: Answer) -> Response<Body> {
     response
 }
 
+/// Promises half, and gives that.
+fn short(answer: Answer) -> Response<Body> {
+    let (bytes, _) = answer.bytes();
+    let length = bytes.len() / 2;
+    let whole = stream::iter([Ok(bytes)]);
+    let mut response = answer.into_response_with(answer::stream(whole.boxed()));
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    response
+}
+
 fn dripping(answer: Answer, pause: Duration) -> Response<Body> {
     let (bytes, _) = answer.bytes();
     let length = bytes.len();
@@ -118,17 +130,37 @@ fn huge(bytes: u64) -> Response<Body> {
     json(answer::stream(head.chain(middle).chain(tail).boxed()))
 }
 
-fn bomb(mb: u32) -> io::Result<Response<Body>> {
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    gzip.write_all(b"{\"value\":\"")?;
-    let megabyte = vec![b'0'; 1024 * 1024];
+/// Made while it is sent: the same packed megabyte again and again, so that it costs the sender nothing either.
+fn bomb(mb: u32) -> Response<Body> {
+    let [start, middle, end] = [b"{\"value\":\"".to_vec(), vec![b'0'; 1024 * 1024], b"\"}".to_vec()];
+    let mut check = Crc::new();
+    check.update(&start);
+    let mut one = Crc::new();
+    one.update(&middle);
     for _ in 0..mb {
-        gzip.write_all(&megabyte)?;
+        check.combine(&one);
     }
-    gzip.write_all(b"\"}")?;
-    let mut response = json(answer::full(gzip.finish()?.into()));
+    check.update(&end);
+    // RFC 1952: magic, deflate, no flags, no time, smallest, unknown system.
+    let head = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 255][..], &packed(&start, FlushCompress::Full)].concat();
+    let middle = Bytes::from(packed(&middle, FlushCompress::Full));
+    let tail =
+        [&packed(&end, FlushCompress::Finish)[..], &check.sum().to_le_bytes(), &check.amount().to_le_bytes()].concat();
+    let chunks = stream::iter([Bytes::from(head)])
+        .chain(stream::iter(0..mb).map(move |_| middle.clone()))
+        .chain(stream::iter([Bytes::from(tail)]));
+    let mut response = json(answer::stream(chunks.map(Ok).boxed()));
     response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    Ok(response)
+    response
+}
+
+/// A piece of a deflate stream that refers to nothing before it.
+fn packed(bytes: &[u8], end: FlushCompress) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() / 100 + 256);
+    Compress::new(Compression::best(), false)
+        .compress_vec(bytes, &mut out, end)
+        .expect("the compressor takes any bytes, and there is room");
+    out
 }
 
 fn json_of(text: String) -> Response<Body> {

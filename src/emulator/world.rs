@@ -45,6 +45,8 @@ pub(super) struct VaultState {
     pub(super) store: MemoryVault,
     pub(super) bucket: Bucket,
     pub(super) throttled: AtomicBool,
+    /// Resource Manager and Resource Graph do not show it.
+    pub(super) hidden: AtomicBool,
     firewall: Mutex<Firewall>,
     notes: Mutex<Notes>,
 }
@@ -168,6 +170,7 @@ impl VaultState {
             store,
             bucket: Bucket::new(budget),
             throttled: AtomicBool::new(facts.throttled),
+            hidden: AtomicBool::new(facts.hidden),
             firewall: Mutex::new(facts.firewall),
             notes: Mutex::new(notes),
             facts,

@@ -9,6 +9,7 @@ mod catalog;
 mod cli;
 mod config;
 mod emulator;
+mod faults;
 mod golden;
 mod house;
 mod seven;

@@ -4,6 +4,8 @@ mod body;
 mod graph;
 mod query;
 
+use std::sync::atomic::Ordering;
+
 use hyper::{Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
@@ -162,7 +164,7 @@ impl<'w> Caller<'w> {
     fn vaults(&self) -> impl Iterator<Item = &'w VaultState> {
         let seen: Vec<_> = self.seen().into_iter().map(|subscription| subscription.id.clone()).collect();
         let all = self.world.vaults.values();
-        all.filter(move |vault| !vault.facts.hidden && seen.contains(&vault.facts.subscription))
+        all.filter(move |vault| !vault.hidden.load(Ordering::Relaxed) && seen.contains(&vault.facts.subscription))
     }
 
     fn vault(&self, subscription: &str, group: &str, name: &str) -> Answer {

@@ -11,7 +11,7 @@ use super::address::{VaultAddress, claimed_host};
 use super::credential::{Claims, Limits, Scopes, Tokens, issuer, scope};
 use super::discovery::{self, Arm, Described, DiscoveryReport, Filter};
 use super::settings::{AzureSettings, Cloud, ConfiguredVault, Identity};
-use super::transport::{Overrides, Transport};
+use super::transport::{LookUp, Overrides, System, Transport};
 use super::{AzureVault, SetupError};
 use crate::metrics::Metrics;
 use crate::secret::{SourceName, VaultName};
@@ -67,12 +67,25 @@ impl AzureSource {
     /// # Errors
     /// As [`AzureSource::new`].
     pub fn counted(settings: AzureSettings, metrics: Metrics) -> Result<Self, SetupError> {
+        Self::resolving(settings, metrics, Arc::new(System))
+    }
+
+    /// As [`AzureSource::counted`], with somebody else in the place of the system's resolver: for tests of what happens
+    /// when that fails.
+    ///
+    /// # Errors
+    /// As [`AzureSource::new`].
+    pub fn resolving(
+        settings: AzureSettings,
+        metrics: Metrics,
+        names: Arc<dyn LookUp>,
+    ) -> Result<Self, SetupError> {
         check(&settings.cloud)?;
         let suffixes = &settings.cloud.vault_suffixes;
         let configured = settings.vaults.iter().map(|vault| address(vault, suffixes)).collect::<Result<_, _>>()?;
         let filter = Filter::new(&settings.include, &settings.exclude)?;
         let overrides = Overrides::new(&settings.resolve)?;
-        let transport = Transport::new(settings.extra_ca.as_deref(), overrides, settings.wire.clone())?;
+        let transport = Transport::new(settings.extra_ca.as_deref(), overrides, names, settings.wire.clone())?;
         let issuer = issuer(&settings.identity, &settings.cloud.authority_host, &transport)?;
         let resources = suffixes.iter().map(|suffix| vault_resource(suffix));
         let scopes = Scopes::of(resources.chain([settings.cloud.resource_manager.clone()]));

@@ -9,4 +9,4 @@ mod limits;
 mod recorded;
 mod rotation;
 mod sign_in;
-pub mod stage;
+pub(crate) mod stage;

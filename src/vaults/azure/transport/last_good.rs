@@ -27,15 +27,18 @@ const MOST: usize = 4096;
 /// Look-ups at once: each may hold one of the runtime's threads for blocking work, which are 512.
 const AT_ONCE: usize = 64;
 
-/// Who knows addresses.
+/// Who knows addresses: the system's resolver, or another in its place.
 #[async_trait]
-pub(super) trait LookUp: Send + Sync {
-    /// The addresses of a host, with port 0, which stands for the scheme's own. Must not block.
+pub trait LookUp: Send + Sync {
+    /// The addresses of a lower-case host name, with port 0, which stands for the scheme's own. Must not block.
+    ///
+    /// # Errors
+    /// The name has no address, or nobody could be asked.
     async fn look_up(&self, host: &str) -> io::Result<Vec<SocketAddr>>;
 }
 
 /// The system's resolver, on a thread for blocking work.
-pub(super) struct System;
+pub(in crate::vaults::azure) struct System;
 
 #[async_trait]
 impl LookUp for System {

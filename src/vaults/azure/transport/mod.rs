@@ -22,11 +22,13 @@ use std::time::Duration;
 use reqwest::redirect;
 use url::Url;
 
+pub use last_good::LookUp;
+pub(super) use last_good::System;
 pub(super) use resolve::{Overrides, Unresolved};
 pub(super) use retry_after::retry_after;
 pub(super) use wire::{Answer, BearerWatch, Deadline, Peer, Wire};
 
-use last_good::{LastGood, System};
+use last_good::LastGood;
 
 use super::{SetupError, WireLimits};
 
@@ -51,11 +53,12 @@ impl Transport {
     pub(super) fn new(
         extra_ca: Option<&Path>,
         overrides: Overrides,
+        names: Arc<dyn LookUp>,
         limits: WireLimits,
     ) -> Result<Arc<Self>, SetupError> {
         let tls = tls::client_config(extra_ca)?;
         let overrides = Arc::new(overrides);
-        let names = LastGood::new(Arc::new(System));
+        let names = LastGood::new(names);
         let builder = || {
             let resolver = resolve::Resolver { overrides: Arc::clone(&overrides), names: names.clone() };
             reqwest::Client::builder()
