@@ -57,9 +57,7 @@ pub(super) async fn run(args: &Get, context: &Context) -> Result<(), Failure> {
         })
         .await;
 
-    let request = Request::secret(&reference)
-        .query("format", args.pem.then_some("pem"))
-        .no_cache(args.no_cache);
+    let request = Request::secret(&reference).query("format", args.pem.then_some("pem")).no_cache(args.no_cache);
     let request = if args.json { request.json() } else { request };
     let answer = client.get(&request).await?;
     tell_incomplete(&answer);
