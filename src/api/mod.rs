@@ -28,7 +28,7 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use guard::{Connection, Guard, Peer};
-pub use listener::{Group, ListenError, Listener, UnixOptions, bind_tcp, bind_unix};
+pub use listener::{Group, ListenError, Listener, TakeOver, UnixOptions, bind_tcp, bind_unix, bind_unix_beside};
 pub use problem::Code;
 pub use server::{Drained, ServeOptions, serve};
 pub use token::{Token, TokenDigest, TokenError};
@@ -54,6 +54,14 @@ impl State {
     pub fn new(broker: Broker, metrics: Metrics) -> Self {
         let openapi = serde_json::to_vec(&document()).expect("the document is plain data").into();
         Self(Arc::new(Inner { broker, metrics, openapi }))
+    }
+
+    /// Whether `/readyz` says so.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let broker = self.broker();
+        let progress = *broker.catalog().progress().borrow();
+        model::is_ready(progress, &broker.missing())
     }
 
     fn broker(&self) -> &Broker {

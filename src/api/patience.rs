@@ -61,6 +61,11 @@ impl Phase {
         self.now() == NEW
     }
 
+    /// Whether some bytes of a head have come, and not all.
+    pub(super) fn is_partial(&self) -> bool {
+        self.now() == PARTIAL
+    }
+
     fn now(&self) -> u8 {
         self.0.now.load(Ordering::Relaxed)
     }

@@ -10,10 +10,11 @@ use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, Method, Request, Response};
 use axum::response::IntoResponse as _;
 use futures::FutureExt as _;
@@ -22,14 +23,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
-use super::guard::{Connection, Guard, Peer};
-use super::listener::{Kind, Listener};
+use super::guard::{Connection, Guard};
+use super::listener::{Listener, Stream};
 use super::patience::{Patient, Phase};
 use super::problem::{Code, Problem};
 use super::routes::secrets::{self, Place};
@@ -48,11 +49,19 @@ pub struct ServeOptions {
     pub keep_alive: Duration,
     /// How long requests under way may take to finish once shutdown began. 5 seconds.
     pub grace: Duration,
+    /// How long, once shutdown began, a connection that is new or idles is waited for: the request that is on its way is
+    /// answered, as the connection's last. 1 second; at most [`ServeOptions::grace`].
+    pub linger: Duration,
 }
 
 impl Default for ServeOptions {
     fn default() -> Self {
-        Self { connections: 4_096, keep_alive: Duration::from_secs(75), grace: Duration::from_secs(5) }
+        Self {
+            connections: 4_096,
+            keep_alive: Duration::from_secs(75),
+            grace: Duration::from_secs(5),
+            linger: Duration::from_secs(1),
+        }
     }
 }
 
@@ -71,6 +80,7 @@ struct Serving {
     metrics: Metrics,
     builder: http1::Builder,
     keep_alive: Duration,
+    linger: Duration,
     /// To each listener.
     places: usize,
     connections: TaskTracker,
@@ -80,7 +90,9 @@ struct Serving {
     cut: CancellationToken,
 }
 
-/// Serves until `shutdown` is cancelled, then drains. The listeners are closed, and sockets removed, before it drains.
+/// Serves until `shutdown` is cancelled, then drains: sockets that are still ours are removed, so that nobody new comes;
+/// who is in a listener's queue by then is let in; the listeners are closed; what is under way, or on its way, is
+/// answered, and every answer says that it is its connection's last.
 pub async fn serve(
     listeners: Vec<Listener>,
     api: impl Into<Api>,
@@ -98,6 +110,7 @@ pub async fn serve(
         metrics,
         builder,
         keep_alive: options.keep_alive,
+        linger: options.linger,
         places: options.connections,
         connections: TaskTracker::new(),
         closing: shutdown,
@@ -109,6 +122,9 @@ pub async fn serve(
         accepting.spawn(async move {
             let places = Arc::new(Semaphore::new(serving.places));
             keep("accepting", &serving.metrics, || serving.clone().accept(&listener, &places)).await;
+            for (stream, connection) in listener.close() {
+                serving.begin(stream, connection, None);
+            }
         });
     }
     while accepting.join_next().await.is_some() {}
@@ -130,7 +146,7 @@ impl Serving {
         loop {
             let accepted = tokio::select! {
                 () = self.closing.cancelled() => return,
-                accepted = accept(listener) => accepted,
+                accepted = listener.accept() => accepted,
             };
             let (stream, connection) = match accepted {
                 Ok(accepted) => accepted,
@@ -148,18 +164,23 @@ impl Serving {
             pause = FIRST_PAUSE;
             // Not before accepting: a listener that nobody connects to would keep a place from the others.
             let place = tokio::select! {
-                () = self.closing.cancelled() => return,
-                place = Arc::clone(places).acquire_owned() => place.expect("the semaphore is never closed"),
+                () = self.closing.cancelled() => None,
+                place = Arc::clone(places).acquire_owned() => Some(place.expect("the semaphore is never closed")),
             };
-            let serving = self.clone();
-            self.connections.spawn(async move {
-                match stream {
-                    Stream::Unix(stream) => serving.connection(stream, connection).await,
-                    Stream::Tcp(stream) => serving.connection(stream, connection).await,
-                }
-                drop(place);
-            });
+            self.begin(stream, connection, place);
         }
+    }
+
+    /// Serves it on a task of its own. Its place is free again when it has ended.
+    fn begin(&self, stream: Stream, connection: Connection, place: Option<OwnedSemaphorePermit>) {
+        let serving = self.clone();
+        self.connections.spawn(async move {
+            match stream {
+                Stream::Unix(stream) => serving.connection(stream, connection).await,
+                Stream::Tcp(stream) => serving.connection(stream, connection).await,
+            }
+            drop(place);
+        });
     }
 
     async fn connection<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S, connection: Connection) {
@@ -168,11 +189,15 @@ impl Serving {
         // Children, not clones: a token's waiters share one lock, which every connection would take at every turn.
         let (closing, cut) = (self.closing.child_token(), self.cut.child_token());
         let builder = self.builder.clone();
+        let last = AtomicBool::new(false);
         let service = service_fn(|request| {
             phase.begin();
             let answer = self.answer(request, connection);
             async {
-                let response = answer.await;
+                let mut response = answer.await;
+                if last.load(Ordering::Relaxed) {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 // A stream of events goes on for as long as it likes.
                 if response.size_hint().exact().is_some() {
                     phase.end();
@@ -184,12 +209,22 @@ impl Serving {
         tokio::select! {
             // Its errors are the peer's: it went away, was too slow, or spoke no HTTP.
             _ = served.as_mut() => return,
-            () = closing.cancelled() => {}
+            () = closing.cancelled() => last.store(true, Ordering::Relaxed),
+        }
+        // Who has just connected, or has an idle connection, may be sending a request in this moment; to be closed upon
+        // then is a failed read.
+        tokio::select! {
+            _ = served.as_mut() => return,
+            () = cut.cancelled() => return,
+            () = tokio::time::sleep(self.linger) => {}
         }
         if phase.is_new() {
             return;
         }
-        served.as_mut().graceful_shutdown();
+        // Half a head is a request on its way, and hyper would call it idle.
+        if !phase.is_partial() {
+            served.as_mut().graceful_shutdown();
+        }
         tokio::select! {
             _ = served => {}
             () = cut.cancelled() => {}
@@ -246,25 +281,6 @@ fn harden(headers: &mut HeaderMap) {
 /// After a failure that is the machine's: as long as that before the next try, doubled from one to the next.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
-
-enum Stream {
-    Unix(tokio::net::UnixStream),
-    Tcp(tokio::net::TcpStream),
-}
-
-async fn accept(listener: &Listener) -> io::Result<(Stream, Connection)> {
-    match &listener.0 {
-        Kind::Unix(listener, _) => {
-            let (stream, _) = listener.accept().await?;
-            let peer = stream.peer_cred().ok().map(|peer| Peer { uid: peer.uid(), gid: peer.gid() });
-            Ok((Stream::Unix(stream), Connection::Unix(peer)))
-        }
-        Kind::Tcp(listener, address) => {
-            let (stream, _) = listener.accept().await?;
-            Ok((Stream::Tcp(stream), Connection::Tcp { port: address.port() }))
-        }
-    }
-}
 
 /// Whether it is that one connection that failed, not accepting.
 fn is_the_peers(error: &io::Error) -> bool {

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::emulator::{bind, read_estate};
-use super::serve::Open;
+use super::open::Open;
 use super::sidecar::Sidecar;
 use super::terminal::print;
 use super::{Context, Exit, Failure, trace};
@@ -78,7 +78,7 @@ pub(super) async fn run(args: &Demo, context: &Context) -> Result<(), Failure> {
     };
     let outcome = tokio::select! {
         failure = greeted => Err(failure),
-        () = open.serve(&sidecar, context) => Ok(()),
+        outcome = open.serve(&sidecar, context) => outcome,
     };
     sidecar.stop().await;
     emulator.stop().await;

@@ -18,6 +18,7 @@ mod folder;
 mod get;
 mod healthcheck;
 mod list;
+mod open;
 mod phrase;
 mod search;
 mod secrets;

@@ -2,15 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
+use super::open::Open;
 use super::sidecar::Sidecar;
-use super::{Context, Exit, Failure, folder, trace};
-use crate::api::{Guard, Listener, ServeOptions, Token, bind_tcp, bind_unix};
+use super::{Context, Failure, folder, trace};
 use crate::catalog::{Catalog, Reach};
-use crate::config::{Config, Flag};
+use crate::config::Flag;
 use crate::vaults::azure::AzureSettings;
+use clap::Args;
 
 /// Run the sidecar: sign in, find the vaults, and serve their secrets until told to stop (SIGTERM, or Ctrl-C).
 #[derive(Debug, Args)]
@@ -24,6 +22,10 @@ pub struct Serve {
     /// The file with the token that TCP asks for; made if it does not exist [variable: SIDEKEY_LISTEN_TOKEN_FILE]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// If a sidecar serves the socket already, take it over from that one once this one is ready, without a moment
+    /// between; then end the other with SIGTERM
+    #[arg(long)]
+    take_over: bool,
 }
 
 pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> {
@@ -37,69 +39,25 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
     let config = context.config(flags.collect())?;
     trace::start(&config.log, context.global.verbose);
     folder::prepare(&config, context)?;
-    let open = Open::bind(&config)?;
+    let open = if args.take_over { Open::beside(&config)? } else { Open::bind(&config)? };
     let sidecar = Sidecar::start(&config).await?;
     for settings in &config.sources {
         tell_source(settings);
     }
-    for listener in &open.listeners {
-        tracing::info!(address = listener.address(), "listening");
-    }
+    open.tell();
     let catalog = sidecar.catalog.clone();
     let told = async {
         catalog.first_round().await;
         tell_vaults(&catalog);
         std::future::pending().await
     };
-    tokio::select! {
-        () = told => {}
-        () = open.serve(&sidecar, context) => {}
-    }
+    let outcome = tokio::select! {
+        () = told => Ok(()),
+        outcome = open.serve(&sidecar, context) => outcome,
+    };
     sidecar.stop().await;
     tracing::info!("stopped");
-    Ok(())
-}
-
-/// Addresses that are bound, and what guards them.
-pub(super) struct Open {
-    pub(super) listeners: Vec<Listener>,
-    guard: Guard,
-}
-
-impl Open {
-    /// Binds all that the configuration names.
-    pub(super) fn bind(config: &Config) -> Result<Self, Failure> {
-        let mut listeners = Vec::new();
-        let mut guard = Guard::new(None);
-        if let Some(socket) = &config.listen.socket {
-            listeners.push(bind_unix(socket).map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?);
-        }
-        if let Some(tcp) = config.listen.tcp {
-            let token = Token::load_or_create(&config.listen.token_file)
-                .map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
-            guard = Guard::new(Some(token.digest()));
-            listeners.extend(bind_tcp(tcp).map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?);
-        }
-        Ok(Self { listeners, guard })
-    }
-
-    /// Serves until the process is told to stop.
-    pub(super) async fn serve(self, sidecar: &Sidecar, context: &Context) {
-        let (router, metrics) = (sidecar.router.clone(), sidecar.metrics.clone());
-        let options = ServeOptions { connections: places(self.listeners.len()), ..ServeOptions::default() };
-        crate::api::serve(self.listeners, router, self.guard, metrics, options, context.shutdown.clone()).await;
-    }
-}
-
-/// Connections to each listener, so that all of them together leave file descriptors for the vaults: who fills one
-/// listener, as anybody on the machine may fill TCP, must not keep the callers of another out. The soft limit on
-/// descriptors is for programs that use `select`; it is raised to the hard one.
-fn places(listeners: usize) -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let limit = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
-    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-    (limit / 4 * 3 / listeners.max(1)).clamp(1, ServeOptions::default().connections)
+    outcome
 }
 
 fn tell_source(settings: &AzureSettings) {

@@ -7,11 +7,12 @@ use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use axum::Router;
 use http_body_util::BodyExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
+use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -19,7 +20,7 @@ use tower::ServiceExt as _;
 use super::client::{Answer, Request};
 use super::terminal::stderr_is_terminal;
 use super::{Context, Exit, Failure};
-use crate::api::State;
+use crate::api::{Api, State};
 use crate::broker::{Broker, Keeper};
 use crate::catalog::{Catalog, CatalogOptions, Lookup, Reach};
 use crate::config::{Config, SnapshotFiles};
@@ -35,13 +36,16 @@ pub(super) struct Sidecar {
     pub(super) catalog: Catalog,
     broker: Broker,
     pub(super) metrics: Metrics,
-    pub(super) router: Router,
+    state: State,
     tasks: TaskTracker,
     /// The catalog is kept current by itself.
     runs: AtomicBool,
     stop: CancellationToken,
     _stop_when_dropped: DropGuard,
 }
+
+/// Between two looks at whether what was declared is there.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What a command needs to be known before it can be answered.
 #[derive(Debug, Clone, Copy)]
@@ -83,11 +87,11 @@ impl Sidecar {
         broker_options.cache.seed = seed;
         let catalog = Catalog::counted(sources(config, &metrics)?, catalog_options, metrics.clone());
         let broker = Broker::new(catalog.clone(), broker_options, metrics.clone());
-        let router = crate::api::router(State::new(broker.clone(), metrics.clone()));
+        let state = State::new(broker.clone(), metrics.clone());
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let runs = AtomicBool::new(false);
-        Ok(Self { catalog, broker, metrics, router, tasks, runs, _stop_when_dropped: stop.clone().drop_guard(), stop })
+        Ok(Self { catalog, broker, metrics, state, tasks, runs, _stop_when_dropped: stop.clone().drop_guard(), stop })
     }
 
     /// Keeps everything current from now on.
@@ -100,6 +104,19 @@ impl Sidecar {
         }
     }
 
+    /// Resolves when `/readyz` would say so.
+    pub(super) async fn ready(&self) {
+        let mut progress = self.catalog.progress();
+        while !self.state.is_ready() {
+            tokio::select! {
+                // The catalog lives as long as we do.
+                _ = progress.changed() => {}
+                // What was declared is read without anything to wait for.
+                () = sleep(LOOK) => {}
+            }
+        }
+    }
+
     /// Runs it beside the others, and gets it up again when it falls.
     fn keep<F>(&self, task: &'static str, begin: impl FnMut() -> F + Send + 'static)
     where
@@ -107,6 +124,11 @@ impl Sidecar {
     {
         let metrics = self.metrics.clone();
         self.tasks.spawn(async move { keep(task, &metrics, begin).await });
+    }
+
+    /// What is served.
+    pub(super) fn api(&self) -> Api {
+        Api::new(self.state.clone())
     }
 
     /// Ends what runs for it, and waits for that.
@@ -124,7 +146,7 @@ impl Sidecar {
             sent = sent.header(name, value);
         }
         let sent = sent.body(axum::body::Body::empty()).map_err(|_| broken())?;
-        let answer = match self.router.clone().oneshot(sent).await {
+        let answer = match crate::api::router(self.state.clone()).oneshot(sent).await {
             Ok(answer) => answer,
             Err(never) => match never {},
         };
@@ -221,7 +243,7 @@ impl Progress {
         let bar = stderr_is_terminal().then(|| {
             let style = ProgressStyle::with_template("{spinner} {msg}").expect("a constant template");
             let bar = ProgressBar::new_spinner().with_style(style);
-            bar.enable_steady_tick(std::time::Duration::from_millis(100));
+            bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
         Self(bar)

@@ -19,6 +19,7 @@ mod source;
 mod vars;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::de::DeTable;
 use tracing_subscriber::filter::LevelFilter;
@@ -71,6 +72,8 @@ pub struct Config {
     pub broker: BrokerOptions,
     /// Where what is held is kept for the next start; `None`: nowhere.
     pub snapshot: Option<SnapshotFiles>,
+    /// How long what is under way may take to finish once the process was told to stop.
+    pub drain: Duration,
     /// What is told on stderr.
     pub log: Log,
 }
@@ -151,7 +154,7 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
     let listen = listen::listen(section("listen"), &runtime_dir(&inputs.vars, inputs.uid));
     let cache = section("cache");
     let snapshot = snapshot::snapshot(reader, &cache);
-    let (broker, mut catalog, wire) = tuning(cache, section("limits"), section("search"));
+    let (broker, mut catalog, wire, drain) = tuning(cache, section("limits"), section("search"));
     let log = log(section("log"));
     let (sources, discovery_interval) = source::sources(reader, &top.tables("source"), &wire);
     catalog.discovery_interval = discovery_interval.unwrap_or(catalog.discovery_interval);
@@ -166,11 +169,16 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         catalog,
         broker,
         snapshot,
+        drain,
         log,
     })
 }
 
-fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> (BrokerOptions, CatalogOptions, WireLimits) {
+fn tuning(
+    cache: Section<'_>,
+    limits: Section<'_>,
+    search: Section<'_>,
+) -> (BrokerOptions, CatalogOptions, WireLimits, Duration) {
     let mut broker = BrokerOptions::default();
     broker.cache.ttl = cache.read_or("ttl", duration, broker.cache.ttl);
     broker.cache.negative_ttl = cache.read_or("negative_ttl", duration, broker.cache.negative_ttl);
@@ -201,6 +209,7 @@ fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> (Brok
     wire.attempt = limits.read_or("attempt_timeout", interval, wire.attempt);
     wire.call = limits.read_or("call_timeout", interval, wire.call);
     wire.max_body = whole(limits.read_or("max_body", size, wire.max_body as u64));
+    let drain = limits.read_or("drain_timeout", interval, Duration::from_secs(5));
     if let Some(retries) = limits.read("retries", count) {
         match u32::try_from(retries.value) {
             Ok(retries) if retries <= 10 => wire.retries = retries,
@@ -221,7 +230,7 @@ fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> (Brok
         }
     }
     search.finish(&[]);
-    (broker, catalog, wire)
+    (broker, catalog, wire, drain)
 }
 
 fn log(section: Section<'_>) -> Log {

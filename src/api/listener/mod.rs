@@ -3,6 +3,7 @@
 //! Must never happen: a socket that is open to more than was asked for, even for a moment; a live sidecar's socket or
 //! somebody else's file removed; a TCP port bound on anything but loopback.
 
+mod queue;
 mod tcp;
 mod unix;
 
@@ -11,13 +12,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub(super) use queue::Stream;
 pub use tcp::bind_tcp;
-pub use unix::{Group, UnixOptions, bind_unix};
+pub use unix::{Group, TakeOver, UnixOptions, bind_unix, bind_unix_beside};
 
 /// Where connections come from. Dropping a unix listener removes its socket, if it is still the one that was bound.
-pub struct Listener(pub(super) Kind);
+pub struct Listener(Kind);
 
-pub(super) enum Kind {
+enum Kind {
     Unix(tokio::net::UnixListener, unix::Place),
     Tcp(tokio::net::TcpListener, SocketAddr),
 }
@@ -54,6 +56,12 @@ pub enum ListenError {
     /// Another process answers there.
     #[error("socket {path} is taken: another process is listening on it; stop it, or choose another with --socket")]
     Taken {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// A process of another user answers there.
+    #[error("socket {path} is another user's, and is not taken over; choose another with --socket")]
+    AnotherUsers {
         /// The socket.
         path: PathBuf,
     },

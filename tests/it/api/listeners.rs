@@ -8,7 +8,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use sidekey::api::{
-    Connection, Drained, Guard, ListenError, ServeOptions, Token, UnixOptions, bind_tcp, bind_unix, serve,
+    Connection, Drained, Guard, ListenError, ServeOptions, Token, UnixOptions, bind_tcp, bind_unix, bind_unix_beside,
+    serve,
 };
 use sidekey::metrics::Metrics;
 use tempfile::TempDir;
@@ -216,7 +217,7 @@ async fn requests_are_counted_by_route_and_never_by_path() {
     assert!(!text.contains("canary") && !text.contains("/x/y"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_request_under_way_outlives_the_shutdown_and_nothing_else_does() {
     let mut house = House::new(&["pay"]);
     house.set("pay", "slow", "worth-waiting");
@@ -233,9 +234,11 @@ async fn a_request_under_way_outlives_the_shutdown_and_nothing_else_does() {
     let socket = running.socket.clone();
     let (shutdown, mut serving) = (running.shutdown.clone(), running.serving);
     shutdown.cancel();
-    // What is silent or idle is closed at once, and the socket is gone, while the read still waits.
+    // What stays silent or idle is closed after a second, and the socket is gone, while the read still waits.
+    let began = tokio::time::Instant::now();
     assert_eq!(silent.read(&mut first).await.unwrap(), 0);
     assert_eq!(idle.read(&mut first).await.unwrap(), 0);
+    assert_eq!(began.elapsed().as_secs(), 1);
     assert!(!socket.exists());
     assert!(UnixStream::connect(&socket).await.is_err());
     released.notify_one();
@@ -243,6 +246,134 @@ async fn a_request_under_way_outlives_the_shutdown_and_nothing_else_does() {
     busy.read_to_string(&mut answer).await.unwrap();
     assert!(answer.ends_with("worth-waiting") && answer.contains("connection: close"), "{answer}");
     assert_eq!(serving.join_next().await.unwrap().unwrap(), Drained { cut: 0 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_on_its_way_when_the_shutdown_begins_is_answered_as_the_last_of_its_connection() {
+    let running = Running::start(House::new(&["pay"]).open().await).await;
+    let (mut new, mut idle, mut half) = (running.unix().await, running.unix().await, running.unix().await);
+    let mut buffer = [0; 4096];
+    let host = "GET /livez HTTP/1.1\r\nHost: localhost\r\n";
+    idle.write_all(b"GET /livez HTTP/1.1\r\n\r\n").await.unwrap();
+    let told = idle.read(&mut buffer).await.unwrap();
+    assert!(!String::from_utf8_lossy(&buffer[..told]).contains("connection: close"));
+    half.write_all(format!("{host}\r\n").as_bytes()).await.unwrap();
+    assert!(half.read(&mut buffer).await.unwrap() > 0);
+    half.write_all(host.as_bytes()).await.unwrap();
+    let (shutdown, mut serving, socket) = (running.shutdown.clone(), running.serving, running.socket.clone());
+    shutdown.cancel();
+    while socket.exists() {
+        tokio::task::yield_now().await;
+    }
+    new.write_all(b"GET /livez HTTP/1.1\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET /livez HTTP/1.1\r\n\r\n").await.unwrap();
+    for stream in [&mut new, &mut idle] {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("connection: close") && answer.ends_with("ok\n"), "{answer}");
+    }
+    // Half a head is waited for longer: it is under way.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    half.write_all(b"\r\n").await.unwrap();
+    let mut answer = String::new();
+    half.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("connection: close") && answer.ends_with("ok\n"), "{answer}");
+    assert_eq!(serving.join_next().await.unwrap().unwrap(), Drained { cut: 0 });
+}
+
+#[tokio::test]
+async fn who_is_in_the_queue_when_the_shutdown_begins_is_let_in() {
+    let running = Running::start(House::new(&["pay"]).open().await).await;
+    // All on one thread: nobody accepts while these connect.
+    let mut queued: Vec<_> = (0..100)
+        .map(|_| {
+            let mut stream = std::os::unix::net::UnixStream::connect(&running.socket).unwrap();
+            std::io::Write::write_all(&mut stream, b"GET /livez HTTP/1.1\r\n\r\n").unwrap();
+            let tcp = std::net::TcpStream::connect(("127.0.0.1", running.port)).unwrap();
+            let ask = format!("GET /livez HTTP/1.1\r\nHost: localhost:{}\r\n\r\n", running.port);
+            std::io::Write::write_all(&mut &tcp, ask.as_bytes()).unwrap();
+            (stream, tcp)
+        })
+        .collect();
+    assert_eq!(running.stopped().await, Drained { cut: 0 });
+    for (unix, tcp) in &mut queued {
+        for stream in [unix as &mut dyn std::io::Read, tcp] {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.ends_with("ok\n"), "{answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_live_socket_is_taken_over_in_one_step_and_what_was_before_is_served_by_the_old_one() {
+    let house = House::new(&["pay"]);
+    house.set("pay", "who", "old");
+    let old = Running::start(house.open().await).await;
+    let mut queued = std::os::unix::net::UnixStream::connect(&old.socket).unwrap();
+    let options = UnixOptions { mode: 0o600, ..UnixOptions::new(&old.socket) };
+    let (listener, take_over) = bind_unix_beside(&options).unwrap();
+    let take_over = take_over.expect("the old one answers");
+    assert_eq!(take_over.path(), old.socket);
+    // Nobody else may do that meanwhile, and nothing has changed for callers.
+    assert!(matches!(bind_unix_beside(&options).unwrap_err(), ListenError::Taken { .. }));
+    assert!(matches!(bind_unix(&options).unwrap_err(), ListenError::Taken { .. }));
+    assert_eq!(mode(&old.socket), 0o660);
+    take_over.finish().unwrap();
+    assert_eq!((mode(&old.socket), listener.address()), (0o600, old.socket.display().to_string()));
+
+    let new_house = House::new(&["pay"]);
+    new_house.set("pay", "who", "new");
+    let shutdown = CancellationToken::new();
+    let mut new = JoinSet::new();
+    let (router, metrics) = (new_house.open().await, Metrics::default());
+    new.spawn(serve(vec![listener], router, Guard::new(None), metrics, ServeOptions::default(), shutdown.clone()));
+    let ask = b"GET /v1/secrets/who HTTP/1.1\r\nConnection: close\r\n\r\n";
+    std::io::Write::write_all(&mut queued, ask).unwrap();
+    let mut after = old.unix().await;
+    after.write_all(ask).await.unwrap();
+    let socket = old.socket.clone();
+    let (directory, mut serving) = (old._directory, old.serving);
+    old.shutdown.cancel();
+    assert_eq!(serving.join_next().await.unwrap().unwrap(), Drained { cut: 0 });
+    let (mut first, mut second) = (String::new(), String::new());
+    std::io::Read::read_to_string(&mut queued, &mut first).unwrap();
+    after.read_to_string(&mut second).await.unwrap();
+    assert!(first.ends_with("old") && second.ends_with("new"), "{first}\n{second}");
+    // The old one has left the new one's name alone; nothing else is left behind.
+    assert!(socket.exists());
+    shutdown.cancel();
+    new.join_next().await.unwrap().unwrap();
+    let mut left: Vec<_> =
+        std::fs::read_dir(directory.path().join("run")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["sidekey.sock.lock"]);
+}
+
+#[tokio::test]
+async fn where_nobody_answers_there_is_nothing_to_take_over_and_what_stood_aside_is_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    for _ in 0..2 {
+        let (listener, take_over) = bind_unix_beside(&UnixOptions::new(&path)).unwrap();
+        assert!(take_over.is_none() && path.exists());
+        drop(listener);
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    }
+    let _live = bind_unix(&UnixOptions::new(&path)).unwrap();
+    let aside = directory.path().join("s.next");
+    // One that died while it stood aside is in nobody's way.
+    drop(std::os::unix::net::UnixListener::bind(&aside).unwrap());
+    let (listener, take_over) = bind_unix_beside(&UnixOptions::new(&path)).unwrap();
+    assert!(take_over.is_some() && aside.exists());
+    drop(listener);
+    assert!(!aside.exists() && path.exists());
+    // What is no socket is not replaced, even if it came in between.
+    let (_listener, take_over) = bind_unix_beside(&UnixOptions::new(&path)).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "precious").unwrap();
+    assert!(matches!(take_over.unwrap().finish().unwrap_err(), ListenError::NotASocket { .. }));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,8 @@ mod demo;
 mod direct;
 pub mod process;
 mod refusals;
+mod relay;
 mod serving;
 mod surface;
+mod takeover;
 mod waiting;

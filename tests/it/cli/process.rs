@@ -1,10 +1,11 @@
 //! Running the built binary: nothing of this machine's environment, and waiting by reading what it prints.
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Lines, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::{BufRead, BufReader, Lines};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
 
 use sidekey::emulator::{Change, Emulator, Estate};
 
@@ -179,29 +180,76 @@ impl Azure {
         sidekey(words(line).into_iter().chain(["--direct", "--config", &config]))
     }
 
-    /// A sidecar, listening; stderr is read up to the end of its first round.
-    pub fn serve(&self, args: &str) -> (Staying, String) {
+    /// The configuration of a sidecar that looks at one vault alone.
+    pub fn only(&self, vault: &str, more: &str) {
+        self.configure(more);
+        let mut text = fs::read_to_string(self.path("sidekey.toml")).unwrap();
+        text.push_str(&format!("include = [{vault:?}]\n"));
+        fs::write(self.path("sidekey.toml"), text).unwrap();
+    }
+
+    /// A command that stays, with the configuration; what it tells can be waited for.
+    pub fn begin(&self, line: &str) -> (Staying, Told) {
         let config = self.config();
-        let mut command = command(words(&format!("serve {args}")).into_iter().chain(["--config", &config]));
-        let mut serving = Staying::start({
+        let mut command = command(words(line).into_iter().chain(["--config", &config]));
+        let mut staying = Staying::start({
             command.stderr(Stdio::piped());
             command
         });
-        let mut lines = BufReader::new(serving.stderr());
-        let mut text = String::new();
-        while !text.contains("first round done") {
-            assert_ne!(lines.read_line(&mut text).unwrap(), 0, "it ended: {text}");
-        }
-        // The rest is read too, so that a full pipe stops nobody.
-        std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
+        let told = Told::of(staying.stderr());
+        (staying, told)
+    }
+
+    /// A sidecar, listening; stderr is read up to the end of its first round.
+    pub fn serve(&self, args: &str) -> (Staying, String) {
+        let (serving, told) = self.begin(&format!("serve {args}"));
+        let text = told.until("first round done");
         (serving, text)
     }
 
     /// One command to the sidecar that [`Azure::serve`] started.
     pub fn ask(&self, line: &str) -> Run {
-        let socket = self.socket();
+        self.asked(line, "s.sock")
+    }
+
+    /// The same by another name of the socket.
+    pub fn asked(&self, line: &str, socket: &str) -> Run {
+        let socket = self.path(socket).display().to_string();
         sidekey(words(line).into_iter().chain(["--addr", &socket]))
     }
+}
+
+/// What a process tells on stderr, read to its end whether anybody waits for it or not, so that a full pipe stops nobody.
+pub struct Told(mpsc::Receiver<String>);
+
+impl Told {
+    fn of(stderr: std::process::ChildStderr) -> Self {
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                // Whoever wanted to know may be gone.
+                let _ = tell.send(line);
+            }
+        });
+        Self(told)
+    }
+
+    /// Everything from where the last wait ended up to a line with that in it.
+    pub fn until(&self, mark: &str) -> String {
+        let mut text = String::new();
+        for line in &self.0 {
+            text.push_str(&line);
+            text.push('\n');
+            if line.contains(mark) {
+                return text;
+            }
+        }
+        panic!("it ended before {mark:?}: {text}");
+    }
+}
+
+pub fn inode(path: &Path) -> u64 {
+    fs::symlink_metadata(path).unwrap().ino()
 }
 
 pub fn mode(path: &Path) -> u32 {

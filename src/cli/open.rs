@@ -1,0 +1,151 @@
+//! Addresses that are bound, what guards them, and serving on them: at once, or, where another sidecar serves the socket,
+//! once this one can take its place.
+//!
+//! How a sidecar takes over: it listens under another name, becomes ready there, and only then renames its socket over
+//! the other's. TCP has no such step: its port is bound as soon as the other one lets go of it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::time::sleep;
+
+use super::sidecar::Sidecar;
+use super::{Context, Exit, Failure};
+use crate::api::{Guard, ListenError, Listener, ServeOptions, TakeOver, Token, bind_tcp, bind_unix, bind_unix_beside};
+use crate::config::Config;
+
+/// What is bound, and what is still to be.
+pub(super) struct Open {
+    pub(super) listeners: Vec<Listener>,
+    guard: Guard,
+    options: ServeOptions,
+    take_over: Option<TakeOver>,
+    /// A port that another process still has.
+    later: Option<SocketAddr>,
+}
+
+/// Between two looks at what is waited for.
+const LOOK: Duration = Duration::from_millis(50);
+
+impl Open {
+    /// Binds all that the configuration names.
+    pub(super) fn bind(config: &Config) -> Result<Self, Failure> {
+        Self::with(config, |socket| Ok((bind_unix(socket)?, None)), false)
+    }
+
+    /// The same beside a sidecar that serves the same addresses, until its place can be taken.
+    pub(super) fn beside(config: &Config) -> Result<Self, Failure> {
+        Self::with(config, bind_unix_beside, true)
+    }
+
+    fn with(
+        config: &Config,
+        bind_socket: impl FnOnce(&crate::api::UnixOptions) -> Result<(Listener, Option<TakeOver>), ListenError>,
+        patient: bool,
+    ) -> Result<Self, Failure> {
+        let mut open = Self {
+            listeners: Vec::new(),
+            guard: Guard::new(None),
+            options: ServeOptions { grace: config.drain, ..ServeOptions::default() },
+            take_over: None,
+            later: None,
+        };
+        if let Some(socket) = &config.listen.socket {
+            let (listener, take_over) = bind_socket(socket).map_err(|error| unavailable(&error))?;
+            open.listeners.push(listener);
+            open.take_over = take_over;
+        }
+        if let Some(tcp) = config.listen.tcp {
+            let token = Token::load_or_create(&config.listen.token_file)
+                .map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+            open.guard = Guard::new(Some(token.digest()));
+            match bind_tcp(tcp) {
+                Ok(listeners) => open.listeners.extend(listeners),
+                Err(ListenError::PortInUse(_)) if patient => open.later = Some(tcp),
+                Err(error) => return Err(unavailable(&error)),
+            }
+        }
+        // Two for the port that is still to come.
+        let listeners = open.listeners.len() + if open.later.is_some() { 2 } else { 0 };
+        open.options.connections = places(listeners);
+        Ok(open)
+    }
+
+    /// Tells the log where it answers.
+    pub(super) fn tell(&self) {
+        for listener in &self.listeners {
+            tracing::info!(address = listener.address(), "listening");
+        }
+        if let Some(take_over) = &self.take_over {
+            tracing::info!(socket = %take_over.path().display(), "another sidecar serves it; taking it over once ready");
+        }
+        if let Some(address) = self.later {
+            tracing::info!(%address, "in use; listening there once it is free");
+        }
+    }
+
+    /// Serves until the process is told to stop.
+    pub(super) async fn serve(self, sidecar: &Sidecar, context: &Context) -> Result<(), Failure> {
+        let Self { listeners, guard, options, take_over, later } = self;
+        let serve = async |listeners| {
+            let (api, metrics) = (sidecar.api(), sidecar.metrics.clone());
+            let shutdown = context.shutdown.clone();
+            crate::api::serve(listeners, api, guard.clone(), metrics, options.clone(), shutdown).await;
+            Ok::<(), Failure>(())
+        };
+        let rest = async {
+            match context.shutdown.run_until_cancelled(succeed(take_over, later, sidecar)).await {
+                Some(listeners) => serve(listeners?).await,
+                None => Ok(()),
+            }
+        };
+        tokio::try_join!(serve(listeners), rest)?;
+        Ok(())
+    }
+}
+
+/// Takes the other sidecar's place, once this one is ready and as the other lets go of it.
+async fn succeed(
+    take_over: Option<TakeOver>,
+    later: Option<SocketAddr>,
+    sidecar: &Sidecar,
+) -> Result<Vec<Listener>, Failure> {
+    if let Some(take_over) = take_over {
+        sidecar.ready().await;
+        let socket = take_over.path().display().to_string();
+        take_over.finish().map_err(|error| unavailable(&error))?;
+        tracing::info!(socket, "taken over; the other sidecar can be ended");
+    }
+    let Some(address) = later else { return Ok(Vec::new()) };
+    let listeners = free(address).await.map_err(|error| unavailable(&error))?;
+    for listener in &listeners {
+        tracing::info!(address = listener.address(), "listening");
+    }
+    Ok(listeners)
+}
+
+/// Binds it as soon as nobody else has it.
+async fn free(address: SocketAddr) -> Result<Vec<Listener>, ListenError> {
+    loop {
+        match bind_tcp(address) {
+            Err(ListenError::PortInUse(_)) => sleep(LOOK).await,
+            outcome => return outcome,
+        }
+    }
+}
+
+fn unavailable(error: &ListenError) -> Failure {
+    Failure::new(Exit::Unavailable, error.to_string())
+}
+
+/// Connections to each listener, so that all of them together leave file descriptors for the vaults: who fills one
+/// listener, as anybody on the machine may fill TCP, must not keep the callers of another out. The soft limit on
+/// descriptors is for programs that use `select`; it is raised to the hard one.
+fn places(listeners: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let limit = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    (limit / 4 * 3 / listeners.max(1)).clamp(1, ServeOptions::default().connections)
+}
