@@ -28,6 +28,7 @@ mod terminal;
 mod trace;
 mod vaults;
 mod warnings;
+mod watch;
 
 pub use args::{Cli, Command};
 pub use context::Context;
@@ -50,6 +51,7 @@ pub async fn run(command: &Command, context: &Context) -> Result<(), Failure> {
         Command::Search(args) => search::run(args, context).await,
         Command::List(args) => list::run(args, context).await,
         Command::Vaults(args) => vaults::run(args, context).await,
+        Command::Watch(args) => watch::run(args, context).await,
         Command::Check(args) => check::run(args, context),
         Command::Doctor(args) => doctor::run(args, context).await,
         Command::Healthcheck(args) => healthcheck::run(args, context).await,

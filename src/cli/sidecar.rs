@@ -97,19 +97,22 @@ impl Sidecar {
 
     /// The routes, called without a network between.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure> {
-        let broken = || Failure::new(Exit::Unavailable, "the request cannot be made");
+        let (head, body) = self.open(request).await?.into_parts();
+        let body = body.collect().await.map_err(|_| broken())?.to_bytes();
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    }
+
+    /// The same, with a body that is still to come.
+    pub(super) async fn open(&self, request: &Request<'_>) -> Result<axum::response::Response, Failure> {
         let mut sent = axum::http::Request::builder().method(Method::GET).uri(request.target());
         for (name, value) in request.headers() {
             sent = sent.header(name, value);
         }
         let sent = sent.body(axum::body::Body::empty()).map_err(|_| broken())?;
-        let answer = match self.router.clone().oneshot(sent).await {
-            Ok(answer) => answer,
+        match self.router.clone().oneshot(sent).await {
+            Ok(answer) => Ok(answer),
             Err(never) => match never {},
-        };
-        let (head, body) = answer.into_parts();
-        let body = body.collect().await.map_err(|_| broken())?.to_bytes();
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        }
     }
 
     /// Asks for that much, waits until it is known, and no longer; shows how far it is where somebody looks at stderr.
@@ -166,6 +169,10 @@ impl fmt::Debug for Sidecar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sidecar").field("catalog", &self.catalog).finish_non_exhaustive()
     }
+}
+
+fn broken() -> Failure {
+    Failure::new(Exit::Unavailable, "the request cannot be made")
 }
 
 /// The configured sources, ready to be asked.
