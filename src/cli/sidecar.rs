@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::client::{Answer, Request};
+use super::serve::places;
 use super::terminal::stderr_is_terminal;
 use super::{Context, Exit, Failure};
 use crate::api::State;
@@ -59,7 +60,10 @@ impl Sidecar {
 
     /// Starts to look for vaults, to list them, and to keep what is known current. Needs a runtime.
     pub(super) fn start(config: &Config) -> Result<Self, Failure> {
-        let sidecar = Self::idle(config)?;
+        let mut config = config.clone();
+        // A stream of events keeps its connection for as long as it likes: most of them are left to others.
+        config.broker.watchers = config.broker.watchers.min(places(2) / 4).max(1);
+        let sidecar = Self::idle(&config)?;
         sidecar.run();
         Ok(sidecar)
     }

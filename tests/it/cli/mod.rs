@@ -6,3 +6,4 @@ mod process;
 mod refusals;
 mod serving;
 mod surface;
+mod watch;
