@@ -8,7 +8,7 @@
 //! - [`snapshot`]: what is held, encrypted in a file, for a start in an outage.
 //! - [`flight`]: one running call per key. [`cache`]: values held, each with its age.
 //! - [`catalog`]: what exists, and searching it.
-//! - [`broker`]: the one door: get, resolve, versions. Knows no HTTP.
+//! - [`broker`]: the one door: get, resolve, versions, watch. Knows no HTTP.
 //! - [`api`]: the broker over HTTP: guard, routes, listeners.
 //! - [`config`]: file, variables and flags to one checked configuration.
 //! - [`cli`]: one file per subcommand: parse, call, print.

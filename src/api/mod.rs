@@ -59,9 +59,17 @@ impl State {
     /// Whether `/readyz` says so.
     #[must_use]
     pub fn is_ready(&self) -> bool {
+        self.waiting_for().is_none()
+    }
+
+    /// What keeps it from being ready.
+    fn waiting_for(&self) -> Option<String> {
         let broker = self.broker();
         let progress = *broker.catalog().progress().borrow();
-        model::is_ready(progress, &broker.missing())
+        // What could not be asked matters only where nothing was ever listed.
+        let unanswered = if progress.listed == 0 { self.unanswered() } else { Vec::new() };
+        let unanswered: Vec<_> = unanswered.iter().map(model::Unanswered::from).collect();
+        model::waiting_for(progress, &broker.missing(), &unanswered)
     }
 
     fn broker(&self) -> &Broker {

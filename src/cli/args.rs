@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{check, doctor, get, healthcheck, list, search, serve, vaults, wait};
+use super::{check, doctor, get, healthcheck, list, search, serve, vaults, wait, watch};
 #[cfg(feature = "emulator")]
 use super::{demo, emulator};
 
@@ -31,6 +31,7 @@ const AFTER_HELP: &str = "  sidekey serve                         the sidecar; s
   sidekey get pay-prod db-password      the value alone; also pay-prod/db-password, db-password
   sidekey search redis                  which vaults hold it, and who is unreachable
   sidekey search --expires-within 30d   what expires within a month
+  sidekey watch 'pay-prod/*'            what changes there, a line for each change
   sidekey doctor                        what is missing, and the command that mends it
   sidekey wait && ./app                 start an app when its sidecar is ready
 
@@ -75,6 +76,8 @@ pub enum Command {
     List(list::List),
     /// List the vaults: where they are, how many secrets, whether they can be reached
     Vaults(vaults::Vaults),
+    /// Tell what changes, as it happens; never shows values
+    Watch(watch::Watch),
     /// Check the configuration and tell every fault
     Check(check::Check),
     /// Sign in, look for vaults, try each, and say what is missing and how to mend it
@@ -143,6 +146,7 @@ impl Command {
             | Self::Search(_)
             | Self::List(_)
             | Self::Vaults(_)
+            | Self::Watch(_)
             | Self::Check(_)
             | Self::Doctor(_)
             | Self::Healthcheck(_)

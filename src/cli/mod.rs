@@ -31,6 +31,7 @@ mod usage;
 mod vaults;
 mod wait;
 mod warnings;
+mod watch;
 
 pub use args::{Cli, Command};
 pub use context::Context;
@@ -54,6 +55,7 @@ pub async fn run(command: &Command, context: &Context) -> Result<(), Failure> {
         Command::Search(args) => search::run(args, context).await,
         Command::List(args) => list::run(args, context).await,
         Command::Vaults(args) => vaults::run(args, context).await,
+        Command::Watch(args) => watch::run(args, context).await,
         Command::Check(args) => check::run(args, context),
         Command::Doctor(args) => doctor::run(args, context).await,
         Command::Healthcheck(args) => healthcheck::run(args, context).await,

@@ -142,7 +142,7 @@ fn unavailable(error: &ListenError) -> Failure {
 /// Connections to each listener, so that all of them together leave file descriptors for the vaults: who fills one
 /// listener, as anybody on the machine may fill TCP, must not keep the callers of another out. The soft limit on
 /// descriptors is for programs that use `select`; it is raised to the hard one.
-fn places(listeners: usize) -> usize {
+pub(super) fn places(listeners: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let limit = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };

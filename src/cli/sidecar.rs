@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::client::{Answer, Request};
+use super::open::places;
 use super::terminal::stderr_is_terminal;
 use super::{Context, Exit, Failure};
 use crate::api::{Api, State};
@@ -67,7 +68,10 @@ impl Sidecar {
     /// Takes in what the snapshot holds, if there is one, and starts to look for vaults, to list them, and to keep what is
     /// known current. Needs a runtime.
     pub(super) async fn start(config: &Config) -> Result<Self, Failure> {
-        let sidecar = Self::idle(config)?;
+        let mut limited = config.clone();
+        // A stream of events keeps its connection for as long as it likes: most of them are left to others.
+        limited.broker.watchers = limited.broker.watchers.min(places(2) / 4).max(1);
+        let sidecar = Self::idle(&limited)?;
         if let Some(files) = &config.snapshot {
             let keeper = Keeper::new(sidecar.broker.clone(), snapshot(files, config)?);
             keeper.restore().await;
@@ -140,19 +144,22 @@ impl Sidecar {
 
     /// The routes, called without a network between.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure> {
-        let broken = || Failure::new(Exit::Unavailable, "the request cannot be made");
+        let (head, body) = self.open(request).await?.into_parts();
+        let body = body.collect().await.map_err(|_| broken())?.to_bytes();
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    }
+
+    /// The same, with a body that is still to come.
+    pub(super) async fn open(&self, request: &Request<'_>) -> Result<axum::response::Response, Failure> {
         let mut sent = axum::http::Request::builder().method(Method::GET).uri(request.target());
         for (name, value) in request.headers() {
             sent = sent.header(name, value);
         }
         let sent = sent.body(axum::body::Body::empty()).map_err(|_| broken())?;
-        let answer = match crate::api::router(self.state.clone()).oneshot(sent).await {
-            Ok(answer) => answer,
+        match crate::api::router(self.state.clone()).oneshot(sent).await {
+            Ok(answer) => Ok(answer),
             Err(never) => match never {},
-        };
-        let (head, body) = answer.into_parts();
-        let body = body.collect().await.map_err(|_| broken())?.to_bytes();
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        }
     }
 
     /// Asks for that much, waits until it is known, and no longer; shows how far it is where somebody looks at stderr.
@@ -209,6 +216,10 @@ impl fmt::Debug for Sidecar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sidecar").field("catalog", &self.catalog).finish_non_exhaustive()
     }
+}
+
+fn broken() -> Failure {
+    Failure::new(Exit::Unavailable, "the request cannot be made")
 }
 
 /// The configured sources, ready to be asked.

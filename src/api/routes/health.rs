@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 
 use crate::api::State;
-use crate::api::model::{ProblemDocument, Readiness, Unanswered, waiting_for};
+use crate::api::model::{ProblemDocument, Readiness, Unanswered};
 use crate::api::openapi;
 use crate::api::path::{bad_parameter, parameters};
 use crate::api::problem::{Code, Problem};
@@ -30,8 +30,6 @@ pub(super) async fn livez() -> &'static str {
     ), headers(("Retry-After" = u64, description = "Seconds"))), openapi::CommonResponses
 ))]
 pub(super) async fn readyz(extract::State(state): extract::State<State>, uri: Uri) -> Result<Response, Problem> {
-    let catalog = state.broker().catalog();
-    let progress = *catalog.progress().borrow();
     let mut verbose = false;
     for (name, value) in parameters(uri.query())? {
         match (&*name, &*value) {
@@ -41,9 +39,8 @@ pub(super) async fn readyz(extract::State(state): extract::State<State>, uri: Ur
             _ => return Err(bad_parameter(&name, "is not known here")),
         }
     }
-    let unanswered = || state.unanswered().iter().map(Unanswered::from).collect::<Vec<_>>();
     if verbose {
-        let unanswered = unanswered();
+        let unanswered = state.unanswered().iter().map(Unanswered::from).collect();
         let readiness = Readiness::new(state.broker(), unanswered);
         let mut response = Json(&readiness).into_response();
         if !readiness.ready {
@@ -52,9 +49,7 @@ pub(super) async fn readyz(extract::State(state): extract::State<State>, uri: Ur
         }
         return Ok(response);
     }
-    // What could not be asked matters only where nothing was ever listed.
-    let unanswered = if progress.listed == 0 { unanswered() } else { Vec::new() };
-    match waiting_for(progress, &state.broker().missing(), &unanswered) {
+    match state.waiting_for() {
         None => Ok("ready\n".into_response()),
         Some(detail) => Err(Problem::new(Code::NotReady, detail)),
     }

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{RequestBuilder, Response, StatusCode};
+use tokio::time::timeout;
 
 use super::{Address, Answer, Request};
 use crate::api::{Token, TokenError};
@@ -12,6 +15,16 @@ use crate::cli::{Exit, Failure};
 /// Longer than the longest read that a sidecar allows itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 const CONNECT: Duration = Duration::from_secs(3);
+
+/// Of a stream: as long as it likes.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// What comes of an answer after its head.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    answer: Response,
+    address: Address,
+}
 
 /// One sidecar's address with what it asks of callers.
 #[derive(Debug)]
@@ -41,7 +54,28 @@ impl Http {
         Ok(Self { client, address })
     }
 
+    /// The whole answer.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure> {
+        let answer = self.request(request).send().await.map_err(|error| self.unreachable(&error))?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let body = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
+        Ok(Answer { status, headers, body })
+    }
+
+    /// The head of an answer, and what then comes without a limit of time.
+    pub(super) async fn open(&self, request: &Request<'_>) -> Result<(StatusCode, HeaderMap, Pieces), Failure> {
+        let request = self.request(request).timeout(FOR_EVER);
+        let answer = match timeout(PATIENCE, request.send()).await {
+            Ok(answer) => answer.map_err(|error| self.unreachable(&error))?,
+            Err(_) => {
+                let what = format!("the sidecar at {} did not answer in time", self.address);
+                return Err(Failure::new(Exit::Unavailable, what));
+            }
+        };
+        Ok((answer.status(), answer.headers().clone(), Pieces { answer, address: self.address.clone() }))
+    }
+
+    fn request(&self, request: &Request<'_>) -> RequestBuilder {
         let origin = match &self.address {
             Address::Socket(_) => "http://localhost".to_owned(),
             Address::Tcp(address) => format!("http://{address}"),
@@ -50,23 +84,30 @@ impl Http {
         for (name, value) in request.headers() {
             sent = sent.header(name, value);
         }
-        let answer = sent.send().await.map_err(|error| self.unreachable(&error))?;
-        let (status, headers) = (answer.status(), answer.headers().clone());
-        let body = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
-        Ok(Answer { status, headers, body })
+        sent
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        let why = if error.is_timeout() {
-            "did not answer in time".to_owned()
-        } else {
-            match cause(error) {
-                Some(kind) => format!("cannot be reached: {}", crate::config::cause(kind)),
-                None => "broke the connection off".to_owned(),
-            }
-        };
-        Failure::new(Exit::Unavailable, format!("the sidecar at {} {why}", self.address))
+        unreachable(&self.address, error)
     }
+}
+
+impl Pieces {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        self.answer.chunk().await.map_err(|error| unreachable(&self.address, &error))
+    }
+}
+
+fn unreachable(address: &Address, error: &reqwest::Error) -> Failure {
+    let why = if error.is_timeout() {
+        "did not answer in time".to_owned()
+    } else {
+        match cause(error) {
+            Some(kind) => format!("cannot be reached: {}", crate::config::cause(kind)),
+            None => "broke the connection off".to_owned(),
+        }
+    };
+    Failure::new(Exit::Unavailable, format!("the sidecar at {address} {why}"))
 }
 
 /// What the system said, without the address that libraries put around it.

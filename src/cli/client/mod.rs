@@ -2,16 +2,19 @@
 //! routes do in this process (`--direct`). A failure becomes one or two lines here, once for all commands.
 
 mod address;
+mod events;
 mod http;
 mod problem;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::StatusCode;
-use reqwest::header::{ACCEPT, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
+use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
 use serde::de::DeserializeOwned;
 
 pub(super) use address::Address;
+pub(super) use events::{Parser, SentEvent};
 
 use super::args::Connect;
 use super::sidecar::{Need, Sidecar};
@@ -39,6 +42,7 @@ pub(super) struct Request<'a> {
     json: bool,
     no_cache: bool,
     no_body: bool,
+    behind: Option<HeaderValue>,
 }
 
 /// What came back, whatever its status.
@@ -48,6 +52,14 @@ pub(super) struct Answer {
     pub(super) headers: HeaderMap,
     /// May be a value: never printed but by `get`.
     pub(super) body: Bytes,
+}
+
+/// An answer that comes piece by piece.
+pub(super) struct Stream(Pieces);
+
+enum Pieces {
+    Http(http::Pieces),
+    InProcess(axum::body::BodyDataStream),
 }
 
 /// What stays as it is in one segment of a path.
@@ -98,6 +110,11 @@ impl<'a> Request<'a> {
         Self { no_cache, ..self }
     }
 
+    /// Of a stream of events: goes on behind the one of that id.
+    pub(super) fn behind(self, id: &str) -> Self {
+        Self { behind: HeaderValue::from_str(id).ok().filter(|id| !id.is_empty()), ..self }
+    }
+
     pub(super) fn target(&self) -> String {
         let mut target = self.path.clone();
         for (at, (name, value)) in self.query.iter().enumerate() {
@@ -115,6 +132,9 @@ impl<'a> Request<'a> {
         }
         if self.no_body {
             headers.push((IF_NONE_MATCH, HeaderValue::from_static("*")));
+        }
+        if let Some(id) = &self.behind {
+            headers.push((HeaderName::from_static("last-event-id"), id.clone()));
         }
         headers
     }
@@ -202,11 +222,56 @@ impl Client {
         problem::failure(answer)
     }
 
+    /// A stream of events, or the failure in words.
+    pub(super) async fn stream(&self, request: &Request<'_>) -> Result<Stream, Failure> {
+        let (status, headers, mut stream) = match &self.0 {
+            Way::Http(http) => {
+                let (status, headers, pieces) = http.open(request).await?;
+                (status, headers, Stream(Pieces::Http(pieces)))
+            }
+            Way::InProcess(sidecar) => {
+                let (head, body) = sidecar.open(request).await?.into_parts();
+                (head.status, head.headers, Stream(Pieces::InProcess(body.into_data_stream())))
+            }
+        };
+        if !status.is_success() {
+            return Err(problem::failure(&Answer { status, headers, body: stream.all().await? }));
+        }
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if !kind.starts_with("text/event-stream") {
+            let what = "the sidecar's answer is no stream of events; is it of another version?";
+            return Err(Failure::new(Exit::Unavailable, what));
+        }
+        Ok(stream)
+    }
+
     /// A success as the document that it must be.
     pub(super) async fn document<T: DeserializeOwned>(&self, request: &Request<'_>) -> Result<T, Failure> {
         let answer = self.get(request).await?;
         serde_json::from_slice(&answer.body).map_err(|_| {
             Failure::new(Exit::Unavailable, "the sidecar's answer is not understood; is it of another version?")
         })
+    }
+}
+
+impl Stream {
+    /// What comes next; `None` at the end.
+    pub(super) async fn piece(&mut self) -> Result<Option<Bytes>, Failure> {
+        match &mut self.0 {
+            Pieces::Http(pieces) => pieces.next().await,
+            Pieces::InProcess(body) => match body.next().await {
+                Some(Err(_)) => Err(Failure::new(Exit::Unavailable, "the stream broke off")),
+                piece => Ok(piece.and_then(Result::ok)),
+            },
+        }
+    }
+
+    /// The whole of what is no stream.
+    async fn all(&mut self) -> Result<Bytes, Failure> {
+        let mut all = Vec::new();
+        while let Some(piece) = self.piece().await? {
+            all.extend_from_slice(&piece);
+        }
+        Ok(all.into())
     }
 }

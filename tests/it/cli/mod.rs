@@ -9,3 +9,4 @@ mod serving;
 mod surface;
 mod takeover;
 mod waiting;
+mod watch;
