@@ -26,6 +26,9 @@ use crate::vaults::{Discovery, Outage, VaultError, VaultErrorKind};
 const PATIENCE: Duration = Duration::from_secs(300);
 /// A source whose round fell short is asked again sooner than at the interval: after this, then twice that, and so on.
 const FIRST_RETRY: Duration = Duration::from_secs(15);
+/// The longest pause before a source's first whole round while an outage is what it fell short for: a sidecar that was
+/// started in one must be of use soon after its end.
+const LONGEST_BEFORE_FIRST: Duration = Duration::from_secs(60);
 /// The longest that a vault's own wish for a pause is followed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
@@ -91,14 +94,20 @@ impl Catalog {
         let interval = self.shared.options.discovery_interval;
         let mut retry = FIRST_RETRY;
         let mut round: u64 = 0;
+        let mut once_whole = false;
         loop {
-            let pause = if self.discover_one(source).await {
-                retry = FIRST_RETRY;
-                interval
-            } else {
-                let pause = retry.min(interval);
-                retry = (retry * 2).min(interval);
-                pause
+            let pause = match self.discover_one(source).await {
+                Seen::Everything => {
+                    once_whole = true;
+                    retry = FIRST_RETRY;
+                    interval
+                }
+                short => {
+                    let longest = if short == Seen::Outage && !once_whole { LONGEST_BEFORE_FIRST } else { interval };
+                    let pause = retry.min(longest).min(interval);
+                    retry = (retry * 2).min(interval);
+                    pause
+                }
             };
             round += 1;
             sleep(self.spread(pause, &(source, round))).await;
@@ -156,8 +165,8 @@ impl Catalog {
         interval.mul_f64(0.9 + (hasher.finish() % 2001) as f64 / 10_000.0)
     }
 
-    /// One round of one source. True if it saw everything.
-    async fn discover_one(&self, source: usize) -> bool {
+    /// One round of one source.
+    async fn discover_one(&self, source: usize) -> Seen {
         let shared = &self.shared;
         let _turn = shared.turns[source].lock().await;
         let name = shared.sources[source].name();
@@ -171,7 +180,7 @@ impl Catalog {
             tracing::warn!(source = %name, reason = error.reason(), "discovery is short: {error}");
         }
         tracing::debug!(source = %name, vaults = round.vaults.len(), skipped = round.skipped.len(), "discovery round");
-        let complete = round.faults.is_empty();
+        let seen = Seen::by(&round);
         // One outcome for a round, so that rounds can be counted: a short one counts as its first fault.
         shared.metrics.upstream("discover", round.faults.first().map_or("ok", VaultError::reason));
         {
@@ -180,7 +189,42 @@ impl Catalog {
         }
         shared.changed.notify_one();
         shared.count_progress();
-        complete
+        seen
+    }
+}
+
+/// How much a round saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Everything,
+    /// Not everything, for something that may pass soon.
+    Outage,
+    /// Not everything, for something that may well last.
+    Part,
+}
+
+impl Seen {
+    fn by(round: &Discovery) -> Self {
+        if round.faults.is_empty() {
+            Self::Everything
+        } else if round.faults.iter().any(|fault| is_outage(fault.kind())) {
+            Self::Outage
+        } else {
+            Self::Part
+        }
+    }
+}
+
+/// Whether asking again soon is worth a call: not where somebody refused, or asked for peace.
+fn is_outage(kind: &VaultErrorKind) -> bool {
+    match kind {
+        // A credential may be mended at any time; signing in has a pace of its own.
+        VaultErrorKind::Unauthenticated { .. } | VaultErrorKind::TimedOut | VaultErrorKind::Unavailable(_) => true,
+        VaultErrorKind::NotFound
+        | VaultErrorKind::Disabled
+        | VaultErrorKind::Denied(_)
+        | VaultErrorKind::Throttled { .. }
+        | VaultErrorKind::Malformed => false,
     }
 }
 

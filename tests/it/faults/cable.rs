@@ -34,13 +34,15 @@ pub struct Cable {
     _task: JoinSet<()>,
 }
 
-/// Bytes.
+/// Bytes, and who is awaited.
 #[derive(Debug, Default)]
 struct Counts {
     /// Taken from the services, on their way to the sidecar.
     from_services: AtomicU64,
     /// Taken from the sidecar, and passed on or not.
     from_sidecar: AtomicU64,
+    /// Connections on which the services have the word.
+    owed: AtomicU64,
 }
 
 impl Cable {
@@ -72,6 +74,11 @@ impl Cable {
     /// Bytes that the services have sent.
     pub fn sent(&self) -> u64 {
         self.counts.from_services.load(Ordering::Relaxed)
+    }
+
+    /// Whether the sidecar waits for an answer on a wire that is whole.
+    pub fn is_awaited(&self) -> bool {
+        self.counts.owed.load(Ordering::Relaxed) > 0
     }
 
     /// Bytes that the sidecar has sent.
@@ -124,10 +131,15 @@ async fn run(
 
 /// Carries one connection until an end of it closes, or it is cut.
 async fn carry(mut near: TcpStream, services: SocketAddr, mut wire: watch::Receiver<Wire>, counts: Arc<Counts>) {
+    let mut owed = Owed { counts: Arc::clone(&counts), now: false };
+    owed.set(true);
     let mut far = TcpStream::connect(services).await.unwrap();
     let (mut up, mut down) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
     loop {
         let now = *wire.borrow_and_update();
+        if now != Wire::Whole {
+            owed.set(false);
+        }
         let carried: io::Result<bool> = tokio::select! {
             biased;
             changed = wire.changed() => {
@@ -139,6 +151,7 @@ async fn carry(mut near: TcpStream, services: SocketAddr, mut wire: watch::Recei
                 Ok(0) => Ok(false),
                 Ok(read) => {
                     counts.from_sidecar.fetch_add(read as u64, Ordering::Relaxed);
+                    owed.set(now == Wire::Whole);
                     if now == Wire::Whole { far.write_all(&up[..read]).await.map(|()| true) } else { Ok(true) }
                 }
                 Err(error) => Err(error),
@@ -147,6 +160,7 @@ async fn carry(mut near: TcpStream, services: SocketAddr, mut wire: watch::Recei
                 Ok(0) => Ok(false),
                 Ok(read) => {
                     counts.from_services.fetch_add(read as u64, Ordering::Relaxed);
+                    owed.set(false);
                     near.write_all(&down[..read]).await.map(|()| true)
                 }
                 Err(error) => Err(error),
@@ -154,9 +168,7 @@ async fn carry(mut near: TcpStream, services: SocketAddr, mut wire: watch::Recei
         };
         let reset = match carried {
             Ok(true) => *wire.borrow() == Wire::Cut,
-            Ok(false) => {
-                return;
-            }
+            Ok(false) => return,
             // What one end does to the other, this wire does too.
             Err(_) => true,
         };
@@ -166,6 +178,29 @@ async fn carry(mut near: TcpStream, services: SocketAddr, mut wire: watch::Recei
             }
             return;
         }
+    }
+}
+
+/// Whether one connection is owed an answer.
+struct Owed {
+    counts: Arc<Counts>,
+    now: bool,
+}
+
+impl Owed {
+    fn set(&mut self, now: bool) {
+        if now && !self.now {
+            self.counts.owed.fetch_add(1, Ordering::Relaxed);
+        } else if !now && self.now {
+            self.counts.owed.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.now = now;
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        self.set(false);
     }
 }
 

@@ -1,8 +1,12 @@
 mod bodies;
 mod cable;
+mod herds;
 mod outage;
+mod replicas;
 mod site;
+mod starting;
 mod throttled;
 mod tokens;
 mod unreachable;
+mod vaults;
 mod words;

@@ -2,6 +2,7 @@
 //! on TCP. And time: it runs by itself, as the sockets' does, and leaps ahead where a test wants it to, so that nothing
 //! waits for a clock.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::{self, Write as _};
@@ -77,7 +78,7 @@ pub fn estate() -> String {
 
 /// The sidecar and its Azure.
 pub struct Site {
-    pub emulator: Emulator,
+    _emulator: Emulator,
     pub control: Control,
     pub metrics: Metrics,
     pub broker: Broker,
@@ -94,6 +95,8 @@ pub struct Site {
     tasks: JoinSet<()>,
     _folder: tempfile::TempDir,
     watchdog: Watchdog,
+    /// Bytes on all wires when nothing more was waited for.
+    given_up: Cell<u64>,
 }
 
 /// What differs from one site to another.
@@ -181,9 +184,10 @@ impl Site {
             control: emulator.control(),
             token: std::fs::read_to_string(token_file).unwrap().trim().to_owned(),
             watchdog: Watchdog::start(),
+            given_up: Cell::default(),
             _folder: folder,
             tasks,
-            emulator,
+            _emulator: emulator,
             metrics,
             broker,
             entra,
@@ -206,7 +210,7 @@ impl Site {
 
     /// Every wire at once.
     pub async fn all(&self, wire: Wire) {
-        for cable in [&self.entra, &self.arm].into_iter().chain(self.vaults.values()) {
+        for cable in self.cables() {
             cable.set(wire).await;
         }
     }
@@ -289,17 +293,26 @@ impl Site {
         panic!("it did not come true within {most} s");
     }
 
-    /// Nothing moves on any wire any more, as far as a look at it can tell. For what may happen, never for what must.
+    /// Nothing moves on any wire any more, as far as a look at it can tell: for what may happen, never for what must. A
+    /// service that owes an answer is given more time, and not for ever, as it may be meant to.
     pub async fn still(&self) {
-        const LOOKS: u32 = 100;
+        const LOOKS: u32 = 30;
+        const LOOKS_FOR_AN_ANSWER: u32 = 1000;
         let mut moved = self.moved();
         let mut quiet = 0;
-        while quiet < LOOKS {
-            self.in_time(tokio::task::yield_now()).await;
+        let awaited = |moved| self.given_up.get() != moved && self.cables().any(Cable::is_awaited);
+        while quiet < LOOKS || quiet < LOOKS_FOR_AN_ANSWER && awaited(moved) {
+            if quiet == LOOKS / 2 {
+                // A file may be being read on a thread of its own.
+                self.in_time(tokio::task::spawn_blocking(|| ())).await.unwrap();
+            } else {
+                self.in_time(tokio::task::yield_now()).await;
+            }
             let now = self.moved();
             quiet = if now == moved { quiet + 1 } else { 0 };
             moved = now;
         }
+        self.given_up.set(moved);
     }
 
     /// Waits for what must happen without time going on.
@@ -322,8 +335,11 @@ impl Site {
 
     /// Bytes on all wires.
     fn moved(&self) -> u64 {
-        let cables = [&self.entra, &self.arm].into_iter().chain(self.vaults.values());
-        cables.map(|cable| cable.sent() + cable.asked()).sum()
+        self.cables().map(|cable| cable.sent() + cable.asked()).sum()
+    }
+
+    fn cables(&self) -> impl Iterator<Item = &Cable> {
+        [&self.entra, &self.arm].into_iter().chain(self.vaults.values())
     }
 
     pub async fn in_time<T>(&self, what: impl Future<Output = T>) -> T {
