@@ -45,9 +45,7 @@ pub struct BrokerOptions {
     pub order: Vec<VaultName>,
     /// Read before anybody asks.
     pub prefetch: Vec<Pattern>,
-    /// Calls at once to one vault; more wait their turn.
-    pub reads_at_once: usize,
-    /// The longest one read may take, its turn and its retries included.
+    /// The longest one read may take, its wait for the vault's budget and its retries included.
     pub read_limit: Duration,
     /// Reads under way at once over all vaults; more are refused at once.
     pub reads_in_all: usize,
@@ -59,7 +57,6 @@ impl Default for BrokerOptions {
             cache: CacheOptions::default(),
             order: Vec::new(),
             prefetch: Vec::new(),
-            reads_at_once: 32,
             read_limit: Duration::from_secs(15),
             reads_in_all: 4_096,
         }
@@ -102,9 +99,9 @@ impl Broker {
     /// A broker over that catalog, with an empty cache.
     #[must_use]
     pub fn new(catalog: Catalog, options: BrokerOptions, metrics: Metrics) -> Self {
-        let BrokerOptions { cache, order, prefetch, reads_at_once, read_limit, reads_in_all } = options;
-        let limits = upstream::Limits { reads_at_once, read_limit, reads_in_all };
-        let upstream = Upstream::new(catalog.clone(), Cache::new(cache), limits, metrics.clone());
+        let BrokerOptions { cache, order, prefetch, read_limit, reads_in_all } = options;
+        let limits = upstream::Limits { read_limit, reads_in_all };
+        let upstream = Upstream::new(catalog.clone(), Cache::new(cache), limits);
         let prefetch = Arc::new(Prefetch::new(prefetch));
         let (listener, declared) = (upstream.clone(), Arc::clone(&prefetch));
         catalog.observe(move |listing| renewal::take_in(&listener, &declared, listing));

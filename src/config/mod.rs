@@ -29,6 +29,7 @@ pub use reader::Flag;
 pub use vars::Vars;
 
 use crate::broker::BrokerOptions;
+use crate::budget::BudgetOptions;
 use crate::catalog::CatalogOptions;
 use crate::secret::VaultName;
 use crate::vaults::azure::{AzureSettings, WireLimits};
@@ -67,6 +68,8 @@ pub struct Config {
     pub catalog: CatalogOptions,
     /// Reads and the cache.
     pub broker: BrokerOptions,
+    /// What may be asked of a vault, and of a subscription.
+    pub budget: BudgetOptions,
     /// What is told on stderr.
     pub log: Log,
 }
@@ -145,7 +148,8 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         Section::new(reader, name, Some(&format!("SIDEKEY_{}_", name.to_ascii_uppercase())), table)
     };
     let listen = listen::listen(section("listen"), &runtime_dir(&inputs.vars, inputs.uid));
-    let (broker, mut catalog, wire) = tuning(section("cache"), section("limits"), section("search"));
+    let Tuning { broker, mut catalog, budget, wire } =
+        tuning(section("cache"), section("limits"), section("search"));
     let log = log(section("log"));
     let (sources, discovery_interval) = source::sources(reader, &top.tables("source"), &wire);
     catalog.discovery_interval = discovery_interval.unwrap_or(catalog.discovery_interval);
@@ -153,10 +157,18 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         ("client", "rights per caller are not supported by this version: whoever may open the socket, or holds the token, reads everything"),
         ("audit", "the audit log is not supported by this version"),
     ]);
-    (!sources.is_empty()).then(|| Config { file: path.map(Path::to_owned), listen, sources, catalog, broker, log })
+    (!sources.is_empty()).then(|| Config { file: path.map(Path::to_owned), listen, sources, catalog, broker, budget, log })
 }
 
-fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> (BrokerOptions, CatalogOptions, WireLimits) {
+/// How hard everything works.
+struct Tuning {
+    broker: BrokerOptions,
+    catalog: CatalogOptions,
+    budget: BudgetOptions,
+    wire: WireLimits,
+}
+
+fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> Tuning {
     let mut broker = BrokerOptions::default();
     broker.cache.ttl = cache.read_or("ttl", duration, broker.cache.ttl);
     broker.cache.negative_ttl = cache.read_or("negative_ttl", duration, broker.cache.negative_ttl);
@@ -180,7 +192,13 @@ fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> (Brok
 
     let mut wire = WireLimits::default();
     let whole = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    broker.reads_at_once = whole(limits.read_or("reads_at_once", positive, broker.reads_at_once as u64));
+    let mut budget = BudgetOptions::default();
+    let number = |key: &'static str, default: u32| {
+        limits.read(key, positive).map_or(default, |at| u32::try_from(at.value).unwrap_or(u32::MAX))
+    };
+    budget.reads_per_second = number("reads_per_second", budget.reads_per_second);
+    budget.burst = number("burst", budget.burst);
+    budget.calls_at_once = at_once(&limits, budget.calls_at_once);
     broker.reads_in_all = whole(limits.read_or("reads_in_all", positive, broker.reads_in_all as u64));
     broker.read_limit = limits.read_or("read_timeout", interval, broker.read_limit);
     wire.connect = limits.read_or("connect_timeout", interval, wire.connect);
@@ -193,7 +211,7 @@ fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> (Brok
             _ => limits.fault_at(retries.place, "retries", "must be at most 10"),
         }
     }
-    limits.finish(&[("reads_per_second", "is not supported by this version; reads_at_once bounds each vault's load")]);
+    limits.finish(&[]);
 
     if let Some(order) = search.read("order", texts) {
         for (at, vault) in order.value.iter().enumerate() {
@@ -207,7 +225,18 @@ fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> (Brok
         }
     }
     search.finish(&[]);
-    (broker, catalog, wire)
+    Tuning { broker, catalog, budget, wire }
+}
+
+/// More would be more than a vault serves, and more than one sidecar has sockets for.
+const MOST_AT_ONCE: u64 = 1_000;
+
+fn at_once(limits: &Section<'_>, default: usize) -> usize {
+    let Some(at) = limits.read("calls_at_once", positive) else { return default };
+    if at.value > MOST_AT_ONCE {
+        limits.fault_at(at.place, "calls_at_once", format!("must be at most {MOST_AT_ONCE}"));
+    }
+    usize::try_from(at.value.min(MOST_AT_ONCE)).unwrap_or(default)
 }
 
 fn log(section: Section<'_>) -> Log {

@@ -83,8 +83,6 @@ tls = { cert = \"c\", key = \"k\" }
 metrics = \"0.0.0.0:9733\"
 [cache]
 snapshot = { file = \"f\" }
-[limits]
-reads_per_second = 100
 [[client]]
 name = \"orders\"
 [audit]
@@ -95,9 +93,8 @@ required = true
         ("listen.tls", 2),
         ("listen.metrics", 3),
         ("cache.snapshot", 5),
-        ("limits.reads_per_second", 7),
-        ("client", 8),
-        ("audit", 10),
+        ("client", 6),
+        ("audit", 8),
     ] {
         let fault = told.iter().find(|fault| fault.contains(&format!(": {key}: ")));
         let fault = fault.unwrap_or_else(|| panic!("{key} is not told: {told:?}"));
@@ -106,7 +103,7 @@ required = true
             "{fault}"
         );
     }
-    assert_eq!(told.len(), 6, "{told:?}");
+    assert_eq!(told.len(), 5, "{told:?}");
     let by_variable = faults("", &inputs(&[("SIDEKEY_CACHE_SNAPSHOT", "f")]));
     assert_eq!(by_variable, ["SIDEKEY_CACHE_SNAPSHOT: cache.snapshot: is not supported by this version"]);
 }
@@ -204,6 +201,7 @@ fn the_example_tells_the_defaults_and_every_key_in_it_is_one() {
         .collect();
     let config = parse(&text, &inputs).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
     assert_eq!(config.broker, nothing.broker);
+    assert_eq!(config.budget, nothing.budget);
     assert_eq!(config.log, nothing.log);
     assert_eq!(config.sources[0].wire, nothing.sources[0].wire);
     assert_eq!(config.catalog.listing_interval, nothing.catalog.listing_interval);
