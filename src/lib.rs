@@ -5,6 +5,7 @@
 //! - [`secret`]: names, references, metadata, values. [`clock`]: what ages are counted on. [`metrics`]: what is counted.
 //!   [`tasks`]: what runs in the background and gets up again when it falls.
 //! - [`vaults`]: where secrets live: the `Vault` and `Source` traits, Azure Key Vault, and the reference in memory.
+//! - [`budget`]: how much may be asked of a vault, and when: around every source.
 //! - [`snapshot`]: what is held, encrypted in a file, for a start in an outage.
 //! - [`flight`]: one running call per key. [`cache`]: values held, each with its age.
 //! - [`catalog`]: what exists, and searching it.
@@ -21,6 +22,7 @@
 
 pub mod api;
 pub mod broker;
+pub mod budget;
 pub mod cache;
 pub mod catalog;
 pub mod cli;

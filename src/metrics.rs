@@ -19,10 +19,15 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     registry: Registry,
     reads: Family<ReadLabels, Counter>,
-    upstream: Family<OperationLabels, Counter>,
+    upstream: Family<UpstreamLabels, Counter>,
+    held_back: Family<HeldBackLabels, Counter>,
+    waited: Family<VaultLabels, Counter>,
+    vaults: [Family<VaultLabels, Gauge<i64, Told>>; 3],
+    listings: Family<ListingLabels, Counter>,
+    rounds: Family<RoundLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     sign_ins: Family<SignInLabels, Counter>,
-    snapshots: Family<OperationLabels, Counter>,
+    snapshots: Family<SnapshotLabels, Counter>,
     restarts: Family<TaskLabels, Counter>,
     reloads: Family<ReloadLabels, Counter>,
     watched: Family<WatchLabels, Counter>,
@@ -81,8 +86,37 @@ struct ReadLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OperationLabels {
+struct SnapshotLabels {
     operation: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabels {
+    vault: String,
+    endpoint: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HeldBackLabels {
+    vault: String,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VaultLabels {
+    vault: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListingLabels {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RoundLabels {
+    source: String,
     outcome: &'static str,
 }
 
@@ -119,6 +153,28 @@ struct ReloadLabels {
     outcome: &'static str,
 }
 
+/// Why a call did not go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The vault said 429 a while ago.
+    Gate,
+    /// The budget is spent.
+    Rate,
+    /// The vault does not answer.
+    Circuit,
+}
+
+/// How a vault may be asked now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VaultState {
+    /// How long it is left alone because of a 429; zero if it is not.
+    pub gate_closed_for: Duration,
+    /// It does not answer, and is tried by one call at a time.
+    pub circuit_open: bool,
+    /// Calls that may be under way at the same time.
+    pub calls_at_once: usize,
+}
+
 /// Where a token is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenTimes {
@@ -134,11 +190,26 @@ impl Default for Metrics {
         let reads = Family::default();
         registry.register("sidekey_reads", "Reads of a secret by what became of them", reads.clone());
         let upstream = Family::default();
-        registry.register(
-            "sidekey_upstream_calls",
-            "Reads, listings and rounds of discovery by outcome",
-            upstream.clone(),
-        );
+        registry.register("sidekey_upstream_calls", "Calls to vaults by endpoint and outcome", upstream.clone());
+        let held_back = Family::default();
+        let help = "Calls that did not go: the vault's gate is closed, its budget spent, or its circuit open";
+        registry.register("sidekey_calls_held_back", help, held_back.clone());
+        let waited = Family::default();
+        registry.register("sidekey_budget_waits", "Calls that waited for their vault's budget", waited.clone());
+        let vaults = [
+            ("sidekey_gate_closed_seconds", "How long a vault is left alone because of a 429; 0: it is not"),
+            ("sidekey_circuit_open", "1 while a vault does not answer, and one call at a time tries it"),
+            ("sidekey_calls_at_once", "Calls that a vault may see at the same time; fewer for a while after a 429"),
+        ];
+        let vaults = vaults.map(|(name, help)| {
+            let family = Family::default();
+            registry.register(name, help, family.clone());
+            family
+        });
+        let listings = Family::default();
+        registry.register("sidekey_listings", "Listings of vaults, of all their pages, by outcome", listings.clone());
+        let rounds = Family::default();
+        registry.register("sidekey_discovery_rounds", "Rounds of discovery by source and outcome", rounds.clone());
         let requests = Family::default();
         registry.register("sidekey_http_requests", "HTTP requests by route and status", requests.clone());
         let sign_ins = Family::default();
@@ -171,10 +242,15 @@ impl Default for Metrics {
             gauge
         });
         let gauges = gauges.collect();
-        Self(Arc::new(Inner {
+        let all = Inner {
             registry,
             reads,
             upstream,
+            held_back,
+            waited,
+            vaults,
+            listings,
+            rounds,
             requests,
             sign_ins,
             snapshots,
@@ -183,7 +259,8 @@ impl Default for Metrics {
             watched,
             tokens,
             gauges,
-        }))
+        };
+        Self(Arc::new(all))
     }
 }
 
@@ -194,10 +271,50 @@ impl Metrics {
         self.0.reads.get_or_create(&ReadLabels { outcome }).inc();
     }
 
-    /// A vault was read (`get`, `versions`) or listed to its end (`list`), or a source has looked for its vaults
-    /// (`discover`): `ok`, or the reason why it failed. A listing of many pages counts once.
-    pub fn upstream(&self, operation: &'static str, outcome: &'static str) {
-        self.0.upstream.get_or_create(&OperationLabels { operation, outcome }).inc();
+    /// A call to a vault ended: `get`, `versions` or `list` (a page of it), `ok` or the reason why it failed. `vault` is
+    /// `source:vault`, one that was discovered. Told where budgets are kept, and nowhere else.
+    pub fn upstream(&self, vault: &str, endpoint: &'static str, outcome: &'static str) {
+        self.0.upstream.get_or_create(&UpstreamLabels { vault: vault.to_owned(), endpoint, outcome }).inc();
+    }
+
+    /// A call did not go.
+    pub fn held_back(&self, vault: &str, why: Refusal) {
+        let reason = match why {
+            Refusal::Gate => "gate",
+            Refusal::Rate => "rate",
+            Refusal::Circuit => "circuit",
+        };
+        self.0.held_back.get_or_create(&HeldBackLabels { vault: vault.to_owned(), reason }).inc();
+    }
+
+    /// A call waited for its budget before it went.
+    pub fn waited(&self, vault: &str) {
+        self.0.waited.get_or_create(&VaultLabels { vault: vault.to_owned() }).inc();
+    }
+
+    /// From now on, `state` is asked whenever the metrics are, for that vault.
+    pub fn vault(&self, vault: &str, state: impl Fn() -> VaultState + Send + Sync + 'static) {
+        let (labels, state) = (VaultLabels { vault: vault.to_owned() }, Arc::new(state));
+        let parts: [fn(VaultState) -> u64; 3] = [
+            |state| state.gate_closed_for.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX),
+            |state| u64::from(state.circuit_open),
+            |state| state.calls_at_once as u64,
+        ];
+        for (family, part) in self.0.vaults.iter().zip(parts) {
+            let state = Arc::clone(&state);
+            let number = move || i64::try_from(part(state())).unwrap_or(i64::MAX);
+            family.get_or_create(&labels).inner().by(Box::new(number));
+        }
+    }
+
+    /// A vault was listed to its end, or was not: `ok`, or the reason why.
+    pub fn listing(&self, outcome: &'static str) {
+        self.0.listings.get_or_create(&ListingLabels { outcome }).inc();
+    }
+
+    /// A source has looked for its vaults: `ok`, or the first reason why it may not have found all.
+    pub fn round(&self, source: &str, outcome: &'static str) {
+        self.0.rounds.get_or_create(&RoundLabels { source: source.to_owned(), outcome }).inc();
     }
 
     /// An HTTP request was answered; `route` is the route's pattern, never the path.
@@ -212,7 +329,7 @@ impl Metrics {
 
     /// The snapshot was read or written (`read`, `write`): `ok`, or the reason why not.
     pub fn snapshot(&self, operation: &'static str, outcome: &'static str) {
-        self.0.snapshots.get_or_create(&OperationLabels { operation, outcome }).inc();
+        self.0.snapshots.get_or_create(&SnapshotLabels { operation, outcome }).inc();
     }
 
     /// A background task of that name panicked and is begun again.
@@ -318,7 +435,12 @@ mod tests {
         let metrics = Metrics::default();
         metrics.read("hit");
         metrics.read("hit");
-        metrics.upstream("get", "throttled");
+        metrics.upstream("prod:pay", "get", "throttled");
+        metrics.held_back("prod:pay", Refusal::Gate);
+        let state = VaultState { gate_closed_for: Duration::from_millis(6_001), circuit_open: true, calls_at_once: 16 };
+        metrics.vault("prod:pay", move || state);
+        metrics.listing("throttled");
+        metrics.round("prod", "ok");
         metrics.request("/v1/secrets/{name}", 200);
         metrics.set(Level::Secrets, 7);
         metrics.sign_in("prod", "sign-in-failed");
@@ -334,7 +456,13 @@ mod tests {
         let text = metrics.encode();
         for line in [
             "sidekey_reads_total{outcome=\"hit\"} 2",
-            "sidekey_upstream_calls_total{operation=\"get\",outcome=\"throttled\"} 1",
+            "sidekey_upstream_calls_total{vault=\"prod:pay\",endpoint=\"get\",outcome=\"throttled\"} 1",
+            "sidekey_calls_held_back_total{vault=\"prod:pay\",reason=\"gate\"} 1",
+            "sidekey_gate_closed_seconds{vault=\"prod:pay\"} 7",
+            "sidekey_circuit_open{vault=\"prod:pay\"} 1",
+            "sidekey_calls_at_once{vault=\"prod:pay\"} 16",
+            "sidekey_listings_total{outcome=\"throttled\"} 1",
+            "sidekey_discovery_rounds_total{source=\"prod\",outcome=\"ok\"} 1",
             "sidekey_http_requests_total{route=\"/v1/secrets/{name}\",status=\"200\"} 1",
             "sidekey_catalog_secrets 7",
             "sidekey_watch_events_total{kind=\"changed\"} 1",

@@ -219,8 +219,9 @@ impl Problem {
         };
         let mut problem = Self::new(code, detail);
         problem.0.fault.reason = Some(error.reason().to_owned());
-        if let VaultErrorKind::Throttled { retry_after: Some(told) } = error.kind() {
-            problem.0.retry_after = Some((*told).clamp(Duration::from_secs(1), Duration::from_secs(300)));
+        let told = if let VaultErrorKind::Throttled { retry_after } = error.kind() { *retry_after } else { None };
+        if let (Some(told), Some(_)) = (told.or(error.worth_trying_after()), problem.0.retry_after) {
+            problem.0.retry_after = Some(told.clamp(Duration::from_secs(1), Duration::from_secs(300)));
         }
         problem
     }

@@ -50,9 +50,7 @@ pub struct BrokerOptions {
     pub order: Vec<VaultName>,
     /// Read before anybody asks.
     pub prefetch: Vec<Pattern>,
-    /// Calls at once to one vault; more wait their turn.
-    pub reads_at_once: usize,
-    /// The longest one read may take, its turn and its retries included.
+    /// The longest one read may take, its wait for the vault's budget and its retries included.
     pub read_limit: Duration,
     /// Reads under way at once over all vaults; more are refused at once.
     pub reads_in_all: usize,
@@ -66,7 +64,6 @@ impl Default for BrokerOptions {
             cache: CacheOptions::default(),
             order: Vec::new(),
             prefetch: Vec::new(),
-            reads_at_once: 32,
             read_limit: Duration::from_secs(15),
             reads_in_all: 4_096,
             watchers: 256,
@@ -110,10 +107,10 @@ impl Broker {
     /// A broker over that catalog, with an empty cache.
     #[must_use]
     pub fn new(catalog: Catalog, options: BrokerOptions, metrics: Metrics) -> Self {
-        let BrokerOptions { cache, order, prefetch, reads_at_once, read_limit, reads_in_all, watchers } = options;
-        let limits = upstream::Limits { reads_at_once, read_limit, reads_in_all };
+        let BrokerOptions { cache, order, prefetch, read_limit, reads_in_all, watchers } = options;
+        let limits = upstream::Limits { read_limit, reads_in_all };
         let hub = Hub::new(watchers, metrics.clone());
-        let upstream = Upstream::new(catalog.clone(), Cache::new(cache), limits, hub, metrics.clone());
+        let upstream = Upstream::new(catalog.clone(), Cache::new(cache), limits, hub);
         let prefetch = Arc::new(Prefetch::new(prefetch));
         let (listener, declared) = (upstream.clone(), Arc::clone(&prefetch));
         catalog.observe(move |listing| renewal::take_in(&listener, &declared, listing));

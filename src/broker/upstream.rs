@@ -3,13 +3,11 @@
 //! What must never happen: a reader that waits for a value that is held, unless it asked to; an answer from a flight
 //! that began before a reader insisted on a new one.
 
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, TryStreamExt};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
@@ -19,14 +17,13 @@ use crate::cache::{Cache, Freshness, Held, Kept, Key, Sight, Verdict};
 use crate::catalog::{Catalog, Entry};
 use crate::clock::Moment;
 use crate::flight::{Board, Flights, Full};
-use crate::metrics::Metrics;
-use crate::secret::{Metadata, Reference, SecretName, VaultName};
+use crate::secret::{Metadata, Reference, SecretName};
+use crate::vaults::asked::timed;
 use crate::vaults::{Outage, VaultError, VaultErrorKind};
 
 /// Bounds on the calls to vaults.
 #[derive(Debug, Clone)]
 pub(super) struct Limits {
-    pub(super) reads_at_once: usize,
     pub(super) read_limit: Duration,
     pub(super) reads_in_all: usize,
 }
@@ -49,16 +46,14 @@ pub(super) struct Upstream {
     catalog: Catalog,
     cache: Cache,
     flights: Flights<Key, Result<Arc<Held>, VaultError>>,
-    turns: Arc<Mutex<HashMap<VaultName, Arc<Semaphore>>>>,
     limits: Limits,
     hub: Hub,
-    metrics: Metrics,
 }
 
 impl Upstream {
-    pub(super) fn new(catalog: Catalog, cache: Cache, limits: Limits, hub: Hub, metrics: Metrics) -> Self {
+    pub(super) fn new(catalog: Catalog, cache: Cache, limits: Limits, hub: Hub) -> Self {
         let flights = Flights::new(limits.reads_in_all);
-        Self { catalog, cache, flights, turns: Arc::default(), limits, hub, metrics }
+        Self { catalog, cache, flights, limits, hub }
     }
 
     pub(super) fn hub(&self) -> &Hub {
@@ -120,12 +115,8 @@ impl Upstream {
     /// The metadata of every version of a secret; never cached.
     pub(super) async fn versions(&self, entry: &Entry, name: &SecretName) -> Result<Vec<Metadata>, Error> {
         let ask = Ask { vault: None, name: name.clone(), version: None, steer: super::Steer::default() };
-        let call = async {
-            let _turn = self.turn(entry.id()).await;
-            entry.vault.versions(name).try_collect().await
-        };
+        let call = entry.vault.versions(name).try_collect();
         let outcome = timeout(self.limits.read_limit, call).await.unwrap_or_else(|_| Err(too_long()));
-        self.metrics.upstream("versions", outcome.as_ref().map_or_else(VaultError::reason, |_| "ok"));
         outcome.map_err(|error| self.refused(entry, &ask, &error))
     }
 
@@ -146,17 +137,12 @@ impl Upstream {
 
     /// The flight itself: asks the vault once, and keeps what it learned.
     async fn fetch(self, entry: Entry, key: Key, asker: Asker) -> Result<Arc<Held>, VaultError> {
-        let call = async {
-            let _turn = self.turn(&key.vault).await;
-            // The age counts from here: what changes while the vault answers must not look seen.
-            let asked = Moment::now();
-            // A fault of our own is a failure like any other: it is not to be met again at once.
-            let get = AssertUnwindSafe(entry.vault.get(&key.name, key.version.as_ref())).catch_unwind();
-            (asked, get.await.unwrap_or_else(|_| Err(VaultError::new(INTERNAL, OUR_FAULT))))
-        };
+        // A fault of our own is a failure like any other: it is not to be met again at once.
+        let get = AssertUnwindSafe(entry.vault.get(&key.name, key.version.as_ref())).catch_unwind();
+        // The age counts from when the question goes out: what changes while the vault answers must not look seen.
+        let call = timed(async { get.await.unwrap_or_else(|_| Err(VaultError::new(INTERNAL, OUR_FAULT))) });
         let began = Moment::now();
         let (asked, outcome) = timeout(self.limits.read_limit, call).await.unwrap_or_else(|_| (began, Err(too_long())));
-        self.metrics.upstream("get", outcome.as_ref().map_or_else(VaultError::reason, |_| "ok"));
         self.catalog.note_read(&key.vault, outcome.as_ref().map(drop));
         let sight = self.catalog.sight(&key.vault, &key.name).filter(|_| key.version.is_none());
         let sight = sight.map(|(metadata, at, ended)| Sight { metadata, at, ended });
@@ -183,21 +169,14 @@ impl Upstream {
                         info!(vault = %entry.address, secret = %key.name, reason = error.reason(), "a value is no longer served");
                         self.hub.ended(&entry, self.catalog.is_spoken_for(&key.vault), &key, &error);
                     }
+                } else if let Some(after) = error.worth_trying_after() {
+                    self.cache.held_back(&key, outage_word(error.kind()), after);
                 } else {
                     self.cache.failed(&key, outage_word(error.kind()));
                 }
                 Err(error)
             }
         }
-    }
-
-    async fn turn(&self, vault: &VaultName) -> tokio::sync::OwnedSemaphorePermit {
-        let turns = {
-            let mut all = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            let fresh = || Arc::new(Semaphore::new(self.limits.reads_at_once));
-            Arc::clone(all.entry(vault.clone()).or_insert_with(fresh))
-        };
-        turns.acquire_owned().await.expect("the semaphore is never closed")
     }
 
     fn stale(&self, held: &Held, now: Moment) -> Option<&'static str> {
@@ -274,6 +253,8 @@ fn tell(asker: Asker, entry: &Entry, key: &Key, error: &VaultError) {
     let (vault, secret, reason) = (&entry.address, &key.name, error.reason());
     match asker {
         _ if *error.kind() == VaultErrorKind::NotFound => {}
+        // Told already, by the call that met it.
+        _ if error.worth_trying_after().is_some() => debug!(%vault, %secret, reason, "not asked: {error}"),
         Asker::Reader => {
             warn!(%vault, %secret, reason, cause = error_chain(error), "a vault did not give a secret: {error}");
         }

@@ -53,6 +53,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The longest wait while a denial is to be confirmed, so that it is over within a minute.
 const LONGEST_DOUBT: Duration = Duration::from_secs(10);
 
+/// Over that time those come back whose vault may be asked again.
+const SPREAD: Duration = Duration::from_secs(30);
+
 impl Cache {
     /// Keeps what an upstream read told that began at `asked`. `sight` is what the last listing showed of it.
     pub fn learn(&self, key: Key, secret: &Arc<Secret>, asked: Moment, sight: Option<&Sight>) -> Kept {
@@ -157,6 +160,17 @@ impl Cache {
         let longest = if trouble.denied.is_some() { LONGEST_DOUBT } else { LONGEST_WAIT };
         trouble.not_before = now + self.back_off(key, trouble.failures, longest);
         trouble.failures = trouble.failures.saturating_add(1);
+        trouble.reason = Some(reason);
+    }
+
+    /// A renewal was not even tried, as its vault must be left alone for so long. What is held stays, with the reason, and
+    /// is renewed soon after that; not all at once.
+    pub fn held_back(&self, key: &Key, reason: &'static str, after: Duration) {
+        let Some(held) = self.held.get(key) else { return };
+        let now = Moment::now();
+        let mut trouble = held.trouble();
+        let spread = if trouble.denied.is_some() { Duration::ZERO } else { SPREAD };
+        trouble.not_before = now + after + spread.mul_f64(self.draw(&(key, trouble.failures)));
         trouble.reason = Some(reason);
     }
 

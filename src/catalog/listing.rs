@@ -16,9 +16,9 @@ use tokio::time::timeout;
 
 use super::news::Listing;
 use super::record::Record;
-use crate::clock::Moment;
 use crate::metrics::Metrics;
 use crate::secret::Metadata;
+use crate::vaults::asked::timed;
 use crate::vaults::{Outage, VaultError, VaultErrorKind};
 
 /// A listing that brings nothing for that long gives its place to another.
@@ -36,10 +36,10 @@ pub(super) async fn list(record: &Record, slots: &Semaphore, metrics: &Metrics) 
     }
     let mut place = slots.acquire().await.ok();
     let number = record.begun.fetch_add(1, Ordering::AcqRel) + 1;
-    let began = Moment::now();
     let mut rows = Vec::new();
     let sweep = AssertUnwindSafe(sweep(record, &mut place, &mut rows)).catch_unwind();
-    let outcome = sweep.await.unwrap_or_else(|_| {
+    let (began, outcome) = timed(sweep).await;
+    let outcome = outcome.unwrap_or_else(|_| {
         Err(VaultError::new(
             VaultErrorKind::Unavailable(Outage::Internal),
             "a fault of our own while listing the vault",
@@ -51,7 +51,7 @@ pub(super) async fn list(record: &Record, slots: &Semaphore, metrics: &Metrics) 
             tracing::warn!(vault = %record.id, reason = error.reason(), known = rows.len(), "vault not listed: {error}");
         }
     }
-    metrics.upstream("list", outcome.as_ref().map_or_else(VaultError::reason, |()| "ok"));
+    metrics.listing(outcome.as_ref().map_or_else(VaultError::reason, |()| "ok"));
     let listing = record.listed(began, rows, outcome);
     record.ended.store(number, Ordering::Release);
     Some(listing)

@@ -148,6 +148,12 @@ impl Catalog {
         let listings = record.begun.load(Ordering::Acquire);
         let interval = self.spread(self.shared.options.listing_interval, &(record.id.as_str(), listings));
         let standing = record.standing();
+        // It was not asked, and nobody but we may find out that it answers again; not all vaults at once, and those of a
+        // fleet neither.
+        if let Some(after) = standing.failure.as_ref().and_then(VaultError::worth_trying_after) {
+            let soon = self.draw(&(record.id.as_str(), listings, "soon"));
+            return after.min(LONGEST_PAUSE) + (interval / 4).mul_f64(soon);
+        }
         if let Some(VaultErrorKind::Throttled { retry_after: Some(wish) }) =
             standing.failure.as_ref().map(VaultError::kind)
         {
@@ -159,10 +165,15 @@ impl Catalog {
     /// The interval give or take a tenth, so that vaults that were found together are not listed together for ever, nor
     /// one vault by many sidecars. Drawn from the seed and what it is for.
     fn spread(&self, interval: Duration, what: &impl Hash) -> Duration {
+        interval.mul_f64(0.9 + self.draw(what) / 5.0)
+    }
+
+    /// A number in 0..=1.
+    fn draw(&self, what: &impl Hash) -> f64 {
         let mut hasher = DefaultHasher::new();
         self.shared.options.seed.hash(&mut hasher);
         what.hash(&mut hasher);
-        interval.mul_f64(0.9 + (hasher.finish() % 2001) as f64 / 10_000.0)
+        (hasher.finish() % 2001) as f64 / 2_000.0
     }
 
     /// One round of one source.
@@ -182,7 +193,7 @@ impl Catalog {
         tracing::debug!(source = %name, vaults = round.vaults.len(), skipped = round.skipped.len(), "discovery round");
         let seen = Seen::by(&round);
         // One outcome for a round, so that rounds can be counted: a short one counts as its first fault.
-        shared.metrics.upstream("discover", round.faults.first().map_or("ok", VaultError::reason));
+        shared.metrics.round(name.as_str(), round.faults.first().map_or("ok", VaultError::reason));
         {
             let mut rounds = shared.lock_rounds();
             shared.directory.store(Arc::new(rounds.absorb(source, round, Moment::now())));

@@ -23,6 +23,7 @@ use super::terminal::stderr_is_terminal;
 use super::{Context, Exit, Failure};
 use crate::api::{Api, State};
 use crate::broker::{Broker, Keeper};
+use crate::budget::{BudgetOptions, BudgetedSource, Budgets};
 use crate::catalog::{Catalog, CatalogOptions, Lookup, Reach};
 use crate::config::{Config, SnapshotFiles};
 use crate::metrics::Metrics;
@@ -89,7 +90,7 @@ impl Sidecar {
         let catalog_options = CatalogOptions { seed, ..config.catalog.clone() };
         let mut broker_options = config.broker.clone();
         broker_options.cache.seed = seed;
-        let catalog = Catalog::counted(sources(config, &metrics)?, catalog_options, metrics.clone());
+        let catalog = Catalog::counted(sources(config, seed, &metrics)?, catalog_options, metrics.clone());
         let broker = Broker::new(catalog.clone(), broker_options, metrics.clone());
         let state = State::new(broker.clone(), metrics.clone());
         let stop = CancellationToken::new();
@@ -222,11 +223,13 @@ fn broken() -> Failure {
     Failure::new(Exit::Unavailable, "the request cannot be made")
 }
 
-/// The configured sources, ready to be asked.
-pub(super) fn sources(config: &Config, metrics: &Metrics) -> Result<Vec<Arc<dyn Source>>, Failure> {
+/// The configured sources, ready to be asked, within their budgets.
+pub(super) fn sources(config: &Config, seed: u64, metrics: &Metrics) -> Result<Vec<Arc<dyn Source>>, Failure> {
+    let budgets = Budgets::new(BudgetOptions { seed, ..config.budget.clone() }, metrics.clone());
     let mut sources: Vec<Arc<dyn Source>> = Vec::new();
     for settings in &config.sources {
-        sources.push(Arc::new(azure(settings, metrics)?));
+        let source = BudgetedSource::new(Arc::new(azure(settings, metrics)?), budgets.clone());
+        sources.push(Arc::new(source));
     }
     Ok(sources)
 }

@@ -32,6 +32,7 @@ pub use snapshot::SnapshotFiles;
 pub use vars::Vars;
 
 use crate::broker::BrokerOptions;
+use crate::budget::BudgetOptions;
 use crate::catalog::CatalogOptions;
 use crate::secret::VaultName;
 use crate::vaults::azure::{AzureSettings, WireLimits};
@@ -74,6 +75,8 @@ pub struct Config {
     pub snapshot: Option<SnapshotFiles>,
     /// How long what is under way may take to finish once the process was told to stop.
     pub drain: Duration,
+    /// What may be asked of a vault, and of a subscription.
+    pub budget: BudgetOptions,
     /// What is told on stderr.
     pub log: Log,
 }
@@ -154,7 +157,7 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
     let listen = listen::listen(section("listen"), &runtime_dir(&inputs.vars, inputs.uid));
     let cache = section("cache");
     let snapshot = snapshot::snapshot(reader, &cache);
-    let (broker, mut catalog, wire, drain) = tuning(cache, section("limits"), section("search"));
+    let Tuning { broker, mut catalog, budget, wire, drain } = tuning(cache, section("limits"), section("search"));
     let log = log(section("log"));
     let (sources, discovery_interval) = source::sources(reader, &top.tables("source"), &wire);
     catalog.discovery_interval = discovery_interval.unwrap_or(catalog.discovery_interval);
@@ -168,17 +171,24 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         sources,
         catalog,
         broker,
+        budget,
         snapshot,
         drain,
         log,
     })
 }
 
-fn tuning(
-    cache: Section<'_>,
-    limits: Section<'_>,
-    search: Section<'_>,
-) -> (BrokerOptions, CatalogOptions, WireLimits, Duration) {
+/// How hard everything works.
+struct Tuning {
+    broker: BrokerOptions,
+    catalog: CatalogOptions,
+    budget: BudgetOptions,
+    wire: WireLimits,
+    /// How long what is under way may take once the process was told to stop.
+    drain: Duration,
+}
+
+fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> Tuning {
     let mut broker = BrokerOptions::default();
     broker.cache.ttl = cache.read_or("ttl", duration, broker.cache.ttl);
     broker.cache.negative_ttl = cache.read_or("negative_ttl", duration, broker.cache.negative_ttl);
@@ -202,7 +212,13 @@ fn tuning(
 
     let mut wire = WireLimits::default();
     let whole = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    broker.reads_at_once = whole(limits.read_or("reads_at_once", positive, broker.reads_at_once as u64));
+    let mut budget = BudgetOptions::default();
+    let number = |key: &'static str, default: u32| {
+        limits.read(key, positive).map_or(default, |at| u32::try_from(at.value).unwrap_or(u32::MAX))
+    };
+    budget.reads_per_second = number("reads_per_second", budget.reads_per_second);
+    budget.burst = number("burst", budget.burst);
+    budget.calls_at_once = at_once(&limits, budget.calls_at_once);
     broker.reads_in_all = whole(limits.read_or("reads_in_all", positive, broker.reads_in_all as u64));
     broker.read_limit = limits.read_or("read_timeout", interval, broker.read_limit);
     wire.connect = limits.read_or("connect_timeout", interval, wire.connect);
@@ -216,7 +232,7 @@ fn tuning(
             _ => limits.fault_at(retries.place, "retries", "must be at most 10"),
         }
     }
-    limits.finish(&[("reads_per_second", "is not supported by this version; reads_at_once bounds each vault's load")]);
+    limits.finish(&[]);
 
     if let Some(order) = search.read("order", texts) {
         for (at, vault) in order.value.iter().enumerate() {
@@ -230,7 +246,18 @@ fn tuning(
         }
     }
     search.finish(&[]);
-    (broker, catalog, wire, drain)
+    Tuning { broker, catalog, budget, wire, drain }
+}
+
+/// More would be more than a vault serves, and more than one sidecar has sockets for.
+const MOST_AT_ONCE: u64 = 1_000;
+
+fn at_once(limits: &Section<'_>, default: usize) -> usize {
+    let Some(at) = limits.read("calls_at_once", positive) else { return default };
+    if at.value > MOST_AT_ONCE {
+        limits.fault_at(at.place, "calls_at_once", format!("must be at most {MOST_AT_ONCE}"));
+    }
+    usize::try_from(at.value.min(MOST_AT_ONCE)).unwrap_or(default)
 }
 
 fn log(section: Section<'_>) -> Log {

@@ -13,6 +13,7 @@ pub struct VaultError {
     kind: VaultErrorKind,
     detail: Arc<str>,
     source: Option<Arc<dyn Error + Send + Sync>>,
+    not_asked: Option<Duration>,
 }
 
 /// What the caller can do next. Add a variant only if its reader would act otherwise.
@@ -78,7 +79,7 @@ impl VaultError {
     /// An error of that kind; `detail` is one clause in our own words, for people.
     #[must_use]
     pub fn new(kind: VaultErrorKind, detail: impl Into<Arc<str>>) -> Self {
-        Self { kind, detail: detail.into(), source: None }
+        Self { kind, detail: detail.into(), source: None, not_asked: None }
     }
 
     /// The same with its cause, which only the log will show.
@@ -86,6 +87,19 @@ impl VaultError {
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(Arc::from(source.into()));
         self
+    }
+
+    /// The same, told on the vault's behalf without asking it; that will be worth trying again after so long.
+    #[must_use]
+    pub fn not_asked(self, worth_trying_after: Duration) -> Self {
+        Self { not_asked: Some(worth_trying_after), ..self }
+    }
+
+    /// Whether the vault was not even asked, and if so, after how long it may be: to ask for it again costs nothing
+    /// upstream, and this one says nothing new of the vault.
+    #[must_use]
+    pub fn worth_trying_after(&self) -> Option<Duration> {
+        self.not_asked
     }
 
     /// What the caller can do next.

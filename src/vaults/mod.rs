@@ -2,12 +2,13 @@
 //! caller what it can do next.
 //!
 //! A [`Source`] is one identity in one cloud or store and discovers [`Vault`]s; a vault lists metadata and gets
-//! values. Both are object safe. Time limits and retries of the wire live in the backend; concurrency, budgets and
-//! coalescing live above (`flight`, `catalog`), once for all backends. A listing never carries a value: the type has
+//! values. Both are object safe. Time limits and retries of the wire live in the backend; budgets, concurrency and
+//! coalescing live above (`budget`, `flight`, `catalog`), once for all backends. A listing never carries a value: the type has
 //! no room for one.
 //!
 //! [`memory`] is the reference backend, [`contract`] what every backend must do, [`azure`] the one the product is for.
 
+pub mod asked;
 pub mod azure;
 pub mod contract;
 mod error;

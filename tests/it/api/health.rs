@@ -45,9 +45,12 @@ async fn listings_and_rounds_of_discovery_are_counted_by_what_became_of_them() {
     house.list_fails("hr-canary", VaultErrorKind::Unavailable(Outage::Firewall));
     let router = house.open().await;
     let text = String::from_utf8(get(&router, "/metrics").await.body.to_vec()).unwrap();
-    for (operation, outcome) in [("discover", "ok"), ("list", "ok"), ("list", "firewall")] {
-        let line = format!("sidekey_upstream_calls_total{{operation=\"{operation}\",outcome=\"{outcome}\"}} 1\n");
-        assert!(text.contains(&line), "{line} is missing in {text}");
+    for line in [
+        "sidekey_discovery_rounds_total{source=\"test\",outcome=\"ok\"} 1\n",
+        "sidekey_listings_total{outcome=\"ok\"} 1\n",
+        "sidekey_listings_total{outcome=\"firewall\"} 1\n",
+    ] {
+        assert!(text.contains(line), "{line} is missing in {text}");
     }
     assert!(!text.contains("canary"), "{text}");
 }

@@ -33,7 +33,6 @@ async fn a_failure_that_may_pass_is_tried_again_a_few_times_in_one_layer() {
     for (reply, expected) in [
         (Reply::text(503, ""), VaultErrorKind::Unavailable(Outage::Server(503))),
         (Reply::text(500, ""), VaultErrorKind::Unavailable(Outage::Server(500))),
-        (Reply::text(429, ""), VaultErrorKind::Throttled { retry_after: None }),
         (Reply::Cut, VaultErrorKind::Unavailable(Outage::Connection)),
     ] {
         let stage = vaults(move |_| reply.clone()).await;
@@ -111,18 +110,27 @@ async fn entra_and_resource_manager_are_not_waited_for_without_end_either() {
 }
 
 #[tokio::test]
-async fn a_short_pause_is_made_for_a_vault_that_asks_for_it() {
-    let calls = AtomicUsize::new(0);
-    let stage = Stage::new(move |asked| {
-        let ours = asked.host.contains(".vault.") && asked.authorization.is_some();
-        ours.then(|| match calls.fetch_add(1, Ordering::SeqCst) {
-            0 => Reply::text(429, "").header("x-ms-retry-after-ms", "5"),
-            _ => Reply::secret(&asked.host, "a", VERSION, "good"),
+async fn a_429_is_told_at_once_however_short_the_pause_it_asks_for() {
+    for header in [None, Some("0"), Some("1")] {
+        let stage = vaults(move |_| {
+            let reply = Reply::text(429, "");
+            if let Some(wait) = header { reply.header("retry-after", wait) } else { reply }
         })
-    })
-    .await;
-    let vault = stage.vault().await;
-    assert_eq!(vault.get(&"a".parse().unwrap(), None).await.unwrap().value.expose(), b"good");
+        .await;
+        let retry_after = header.map(|wait| Duration::from_secs(wait.parse().unwrap()));
+        assert_eq!(kind_of(&stage, few_retries()).await, VaultErrorKind::Throttled { retry_after });
+        assert_eq!(stage.count("pay.vault.azure.net"), 1, "the vault's budget is kept elsewhere: {header:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_vault_that_fails_for_all_is_not_asked_twice_as_often_for_it() {
+    let stage = vaults(|_| Reply::text(500, "")).await;
+    let vault = stage.vault_with(|settings| settings.wire = few_retries()).await;
+    for n in 0..40 {
+        vault.get(&format!("a{n}").parse().unwrap(), None).await.expect_err("a failure");
+    }
+    assert_eq!(stage.count("pay.vault.azure.net"), 40 + 4, "a tenth is tried again");
 }
 
 #[tokio::test]

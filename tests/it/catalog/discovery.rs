@@ -31,7 +31,7 @@ async fn a_round_is_counted_once_however_many_faults_it_has() {
     let catalog = Catalog::counted(vec![source], CatalogOptions::default(), metrics.clone());
     catalog.discover().await;
     let told = metrics.encode();
-    let line = "sidekey_upstream_calls_total{operation=\"discover\",outcome=\"connection-failed\"} 1";
+    let line = "sidekey_discovery_rounds_total{source=\"s\",outcome=\"connection-failed\"} 1";
     assert!(told.contains(line) && !told.contains("outcome=\"denied"), "{told}");
 }
 

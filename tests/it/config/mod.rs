@@ -90,17 +90,13 @@ fn a_setting_that_a_later_version_will_have_is_a_fault_and_never_ignored() {
 tls = { cert = \"c\", key = \"k\" }
 metrics = \"0.0.0.0:9733\"
 [cache]
-[limits]
-reads_per_second = 100
 [[client]]
 name = \"orders\"
 [audit]
 required = true
 ";
     let told = faults(text, &inputs(&[]));
-    for (key, line) in
-        [("listen.tls", 2), ("listen.metrics", 3), ("limits.reads_per_second", 6), ("client", 7), ("audit", 9)]
-    {
+    for (key, line) in [("listen.tls", 2), ("listen.metrics", 3), ("client", 5), ("audit", 7)] {
         let fault = told.iter().find(|fault| fault.contains(&format!(": {key}: ")));
         let fault = fault.unwrap_or_else(|| panic!("{key} is not told: {told:?}"));
         assert!(
@@ -108,7 +104,7 @@ required = true
             "{fault}"
         );
     }
-    assert_eq!(told.len(), 5, "{told:?}");
+    assert_eq!(told.len(), 4, "{told:?}");
     let by_variable = faults("", &inputs(&[("SIDEKEY_LISTEN_METRICS", "f")]));
     assert!(by_variable[0].starts_with("SIDEKEY_LISTEN_METRICS: listen.metrics: "), "{by_variable:?}");
 }
@@ -237,6 +233,7 @@ fn the_example_tells_the_defaults_and_every_key_in_it_is_one() {
         .collect();
     let config = parse(&text, &inputs).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
     assert_eq!(config.broker, nothing.broker);
+    assert_eq!(config.budget, nothing.budget);
     assert_eq!(config.log, nothing.log);
     assert_eq!(config.sources[0].wire, nothing.sources[0].wire);
     assert_eq!(config.catalog.listing_interval, nothing.catalog.listing_interval);

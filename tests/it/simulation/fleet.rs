@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
 use sidekey::broker::{Ask, Broker, BrokerOptions, Steer};
+use sidekey::budget::{BudgetOptions, BudgetedSource, Budgets};
 use sidekey::cache::CacheOptions;
 use sidekey::catalog::{Catalog, CatalogOptions};
 use sidekey::metrics::Metrics;
@@ -58,7 +59,9 @@ pub fn restart(sidecars: usize, secrets: usize, spread: Duration, lives: Duratio
         let (mut run, mut apps) = (JoinSet::new(), JoinSet::new());
         for number in 0..sidecars {
             let seed = number as u64;
-            let source: Arc<dyn Source> = Arc::new(Only { name: "s".parse().unwrap(), vault: Arc::clone(&vault) });
+            let source = Arc::new(Only { name: "s".parse().unwrap(), vault: Arc::clone(&vault) });
+            let budgets = Budgets::new(BudgetOptions { seed, ..BudgetOptions::default() }, Metrics::default());
+            let source: Arc<dyn Source> = Arc::new(BudgetedSource::new(source, budgets));
             let catalog = Catalog::new(vec![source], CatalogOptions { seed, ..CatalogOptions::default() });
             let cache = CacheOptions { seed, ..CacheOptions::default() };
             let broker =

@@ -45,6 +45,8 @@ pub struct Sweep {
     pub end: Option<Ms>,
     /// It came to its end, and did not fail.
     pub whole: bool,
+    /// Why it failed.
+    pub failure: Option<&'static str>,
     /// By name: the current version as it was shown.
     pub rows: Vec<(usize, u32, i64, u32, bool)>,
 }

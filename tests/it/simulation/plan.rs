@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use sidekey::broker::{BrokerOptions, Steer};
+use sidekey::budget::BudgetOptions;
 use sidekey::cache::CacheOptions;
 use sidekey::catalog::CatalogOptions;
 
@@ -18,8 +19,8 @@ pub struct Plan {
     pub seed: u64,
     pub broker: BrokerOptions,
     pub catalog: CatalogOptions,
-    /// What its sources may ask of a vault, where they stand behind a budget.
-    pub budget: Option<Budget>,
+    /// What its sources may ask of a vault.
+    pub budget: BudgetOptions,
     /// By vault, then by name.
     pub vaults: Vec<Vec<Secret>>,
     pub views: Vec<View>,
@@ -29,13 +30,6 @@ pub struct Plan {
     /// All is well from then on, and nothing is written.
     pub healed: Ms,
     pub end: Ms,
-}
-
-/// Calls that a vault may see in ten seconds, and how many more at once after a quiet time.
-#[derive(Debug, Clone, Copy)]
-pub struct Budget {
-    pub per_window: usize,
-    pub burst: usize,
 }
 
 /// A vault as one source sees it: what a key belongs to.
@@ -95,14 +89,14 @@ impl Plan {
             _ => dice.within(MINUTE, 5 * MINUTE),
         };
         let (vaults, names) = (1 + dice.below(3), 1 + dice.below(3));
-        let (broker, catalog) = options(seed, &mut dice);
+        let (broker, catalog, budget) = options(seed, &mut dice);
         let healed = busy;
         let end = healed + TAIL + catalog.listing_interval.as_millis() as Ms;
         let mut plan = Self {
             seed,
             broker,
             catalog,
-            budget: None,
+            budget,
             vaults: Vec::new(),
             views: (0..vaults).map(|vault| View { source: 0, vault }).collect(),
             faults: Vec::new(),
@@ -145,7 +139,7 @@ impl Plan {
     }
 }
 
-fn options(seed: u64, dice: &mut Dice) -> (BrokerOptions, CatalogOptions) {
+fn options(seed: u64, dice: &mut Dice) -> (BrokerOptions, CatalogOptions, BudgetOptions) {
     let seconds = Duration::from_secs;
     let cache = CacheOptions {
         ttl: seconds(dice.pick(&[20, 60, 300])),
@@ -155,14 +149,17 @@ fn options(seed: u64, dice: &mut Dice) -> (BrokerOptions, CatalogOptions) {
         seed,
         ..CacheOptions::default()
     };
-    let reads_at_once = dice.pick(&[2, 32, 32]);
+    let calls_at_once = dice.pick(&[2, 32, 32]);
     let catalog = CatalogOptions {
         listing_interval: seconds(dice.pick(&[15, 60, 60])),
         discovery_interval: seconds(dice.pick(&[120, 600])),
         seed,
         ..CatalogOptions::default()
     };
-    (BrokerOptions { cache, reads_at_once, ..BrokerOptions::default() }, catalog)
+    // Of its own dice: a world is what it was before there were budgets. Some are so small that they matter.
+    let (reads_per_second, burst) = Dice::of(seed, &[4]).pick(&[(190, 100), (190, 100), (20, 10), (4, 6)]);
+    let budget = BudgetOptions { reads_per_second, burst, calls_at_once, seed, ..BudgetOptions::default() };
+    (BrokerOptions { cache, ..BrokerOptions::default() }, catalog, budget)
 }
 
 /// A few, around two points in time, so that they meet.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sidekey::broker::BrokerOptions;
+use sidekey::budget::BudgetOptions;
 use sidekey::cache::CacheOptions;
 use sidekey::catalog::CatalogOptions;
 
@@ -21,7 +22,7 @@ fn quiet(names: usize, end: Ms) -> Plan {
         seed: 0,
         broker: BrokerOptions::default(),
         catalog: CatalogOptions::default(),
-        budget: None,
+        budget: BudgetOptions::default(),
         vaults: vec![(0..names).map(old).collect()],
         views: vec![View { source: 0, vault: 0 }],
         faults: Vec::new(),

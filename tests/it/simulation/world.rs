@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
+use sidekey::budget::{BudgetedSource, Budgets};
+use sidekey::metrics::Metrics;
 use sidekey::secret::{Metadata, Secret, SecretName, SecretValue, SourceName, Version};
 use sidekey::vaults::{Denial, Discovery, Outage, Source, Vault, VaultError, VaultErrorKind, VaultInfo};
 use time::OffsetDateTime;
@@ -44,6 +46,7 @@ impl World {
     }
 
     pub fn sources(self: &Arc<Self>) -> Vec<Arc<dyn Source>> {
+        let budgets = Budgets::new(self.plan.budget.clone(), Metrics::default());
         let count = 1 + self.plan.views.iter().map(|view| view.source).max().unwrap_or(0);
         (0..count)
             .map(|source| {
@@ -51,7 +54,8 @@ impl World {
                 let views = (0..self.plan.views.len()).filter(|view| self.plan.views[*view].source == source);
                 let vaults = views.map(|view| Arc::new(Simulated::new(self, view, &name))).collect();
                 let rounds = Mutex::new(0);
-                Arc::new(Finder { world: Arc::clone(self), source, name, vaults, rounds }) as _
+                let finder = Finder { world: Arc::clone(self), source, name, vaults, rounds };
+                Arc::new(BudgetedSource::new(Arc::new(finder), budgets.clone())) as _
             })
             .collect()
     }
@@ -257,7 +261,7 @@ impl Vault for Simulated {
         let number = {
             let mut book = self.world.history.write();
             let (view, start) = (self.view, self.world.now());
-            book.sweeps.push(Sweep { view, start, end: None, whole: false, rows: Vec::new() });
+            book.sweeps.push(Sweep { view, start, end: None, whole: false, failure: None, rows: Vec::new() });
             book.sweeps.len() - 1
         };
         let (names, dice) = (self.world.plan.vaults[self.vault()].len(), self.dice(None));
@@ -300,12 +304,12 @@ impl Sweeping<'_> {
             let failure = trouble.map(|(_, kind)| kind);
             let failure = failure.or(breaks.then_some(VaultErrorKind::Unavailable(Outage::Connection)));
             if let Some(kind) = failure.or(denied.then_some(VaultErrorKind::Denied(Denial::Rbac))) {
-                self.end(false);
+                self.end(Some(kind.reason()));
                 self.over = true;
                 return Some((Err(VaultError::new(kind, "as scripted")), self));
             }
             if self.next == self.names {
-                self.end(true);
+                self.end(None);
                 return None;
             }
             let name = self.next;
@@ -322,11 +326,11 @@ impl Sweeping<'_> {
         None
     }
 
-    fn end(&self, whole: bool) {
+    fn end(&self, failure: Option<&'static str>) {
         let world = &self.vault.world;
         let now = world.now();
         if let Some(sweep) = world.history.write().sweeps.get_mut(self.number) {
-            (sweep.end, sweep.whole) = (Some(now), whole);
+            (sweep.end, sweep.whole, sweep.failure) = (Some(now), failure.is_none(), failure);
         }
     }
 }

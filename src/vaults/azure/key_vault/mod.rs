@@ -59,7 +59,7 @@ impl AzureVault {
         let gate = Arc::new(Gate::default());
         let watch = Watch { gate: Arc::clone(&gate), tokens: Arc::clone(tokens) };
         let wire = Wire::new(Arc::clone(transport), Peer::Origin(address.url()));
-        let wire = wire.watched(Arc::new(watch)).impatient();
+        let wire = wire.watched(Arc::new(watch)).budgeted();
         let options = SecretClientOptions {
             api_version: API_VERSION.to_owned(),
             client_options: ClientOptions {

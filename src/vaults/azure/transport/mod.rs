@@ -3,7 +3,8 @@
 //! One client, because each default client of the SDK would load the CA roots again. A pipeline may talk to one origin
 //! only ([`Peer`]): the SDK's bearer policy authorises whatever URL it is given, and links to further pages come from
 //! the wire, so without this check a token could be sent to a foreign host. Redirects are not followed, bodies are
-//! capped after decompression, and retries happen here and nowhere else.
+//! capped after decompression, and retries happen here and nowhere else: those of a vault within a budget, and none after
+//! a 429, which is for `budget` to heed.
 //!
 //! Proxies are honoured: `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or lower case, as the HTTP client reads them
 //! from the environment when it is built. Two kinds of peers are never looked for at a proxy: hosts that `resolve`
@@ -11,6 +12,7 @@
 
 mod last_good;
 mod resolve;
+mod retries;
 mod retry_after;
 mod tls;
 mod wire;

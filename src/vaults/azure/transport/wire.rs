@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use azure_core::Bytes;
@@ -10,15 +11,17 @@ use azure_core::http::{AsyncRawResponse, Body, Context, Request};
 use tokio::time::Instant;
 use url::Url;
 
+use super::retries::Retries;
 use super::{Transport, retry_after};
+use crate::clock::Moment;
 use crate::vaults::azure::errors::{self, akv_code};
 use crate::vaults::azure::pace;
 use crate::vaults::{Outage, VaultError, VaultErrorKind};
 
 /// The first wait before another attempt; it doubles.
 const FIRST_WAIT: std::time::Duration = std::time::Duration::from_millis(100);
-/// The longest wait of our own choosing, and the longest that a vault may ask for and be waited for: whoever asked it
-/// (a reader, or the catalog with its own loop) knows better than this layer what to do in the meantime.
+/// The longest wait of our own choosing, and the longest that a failing vault may ask for and be waited for: whoever
+/// asked it (a reader, or the catalog with its own loop) knows better than this layer what to do in the meantime.
 const LONGEST_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
 /// The longest that Entra or Resource Manager may ask for and be waited for: there is nobody else to ask.
 const LONGEST_COMMON_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -88,6 +91,14 @@ pub(in crate::vaults::azure) struct Answer {
 /// Makes an error of an answer that is not a success, where the SDK would lose what it says.
 pub(in crate::vaults::azure) type Judge = fn(&Answer) -> VaultError;
 
+/// What one vault's calls have met.
+#[derive(Debug, Default)]
+struct Budgeted {
+    retries: Retries,
+    /// How often it said 429.
+    throttled: AtomicU64,
+}
+
 /// The last policy of a pipeline: checks the peer, sends, retries, caps the body and watches the tokens.
 ///
 /// Failures leave it as `ErrorKind::Other` with a [`VaultError`] inside: the SDK never retries those, so that retries
@@ -99,6 +110,8 @@ pub(in crate::vaults::azure) struct Wire {
     max_body: usize,
     /// An upstream that asks to be left alone for longer is not waited for.
     longest_wait: std::time::Duration,
+    /// Of a vault, whose budget is kept above: what may be repeated, and never after a 429.
+    budgeted: Option<Budgeted>,
     watch: Option<Arc<dyn BearerWatch>>,
     judge: Option<Judge>,
 }
@@ -106,12 +119,12 @@ pub(in crate::vaults::azure) struct Wire {
 impl Wire {
     pub(in crate::vaults::azure) fn new(transport: Arc<Transport>, peer: Peer) -> Self {
         let max_body = transport.limits.max_body;
-        Self { transport, peer, max_body, longest_wait: LONGEST_COMMON_WAIT, watch: None, judge: None }
+        Self { transport, peer, max_body, longest_wait: LONGEST_COMMON_WAIT, budgeted: None, watch: None, judge: None }
     }
 
-    /// Gives up at once on a throttled peer that wants more than a short pause.
-    pub(in crate::vaults::azure) fn impatient(self) -> Self {
-        Self { longest_wait: LONGEST_WAIT, ..self }
+    /// The peer is a vault: a 429 is told at once, for all of its calls, and failures are repeated within a budget.
+    pub(in crate::vaults::azure) fn budgeted(self) -> Self {
+        Self { longest_wait: LONGEST_WAIT, budgeted: Some(Budgeted::default()), ..self }
     }
 
     pub(in crate::vaults::azure) fn watched(self, watch: Arc<dyn BearerWatch>) -> Self {
@@ -136,8 +149,16 @@ impl Wire {
         let limits = &self.transport.limits;
         let deadline = context.value::<Deadline>().map_or_else(|| Instant::now() + limits.call, |deadline| deadline.0);
         let mut failures = 0;
+        let throttled = self.throttled();
+        if let Some(budgeted) = &self.budgeted {
+            budgeted.retries.first(Moment::now());
+        }
         loop {
             let outcome = self.attempt(&url, request, deadline).await;
+            if let (Some(budgeted), Ok(Answer { status: 429, .. })) = (&self.budgeted, &outcome) {
+                budgeted.throttled.fetch_add(1, Ordering::AcqRel);
+                return outcome;
+            }
             let asked = match &outcome {
                 Ok(answer) if !is_transient(answer.status) => return outcome,
                 Ok(answer) => retry_after(&answer.headers),
@@ -154,8 +175,19 @@ impl Wire {
             if failures > limits.retries || !bearable || !fits {
                 return outcome;
             }
+            if self.budgeted.as_ref().is_some_and(|budgeted| !budgeted.retries.another(Moment::now())) {
+                return outcome;
+            }
             tokio::time::sleep(wait).await;
+            // Another call was told to leave the vault alone, meanwhile.
+            if self.throttled() != throttled {
+                return outcome;
+            }
         }
+    }
+
+    fn throttled(&self) -> u64 {
+        self.budgeted.as_ref().map_or(0, |budgeted| budgeted.throttled.load(Ordering::Acquire))
     }
 
     async fn attempt(&self, url: &Url, request: &Request, deadline: Instant) -> Result<Answer, VaultError> {

@@ -1,38 +1,156 @@
-//! Whether the vault's budget is kept. Applies to worlds whose sources stand behind budgets: [`Plan::budget`] tells.
+//! Whether the vault's budget is kept. Azure counts by vault, whichever source asks.
+
+use std::collections::VecDeque;
 
 use super::super::fault::Kind;
 use super::super::history::Told;
-use super::super::plan::Budget;
 use super::super::truth::{Ms, SECOND};
 use super::{Broken, Case, Key, broken};
 
 const WINDOW: Ms = 10 * SECOND;
+/// Outages in a row that open a circuit.
+const OUTAGES: usize = 3;
+/// A call that was given up after that long was not answered.
+const SILENCE: Ms = 5 * SECOND;
+
+/// One call of a vault: a read, or a listing as a whole.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    view: usize,
+    start: Ms,
+    end: Option<Ms>,
+    sign: Sign,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    /// It spoke, at the end or before it.
+    Answered,
+    Throttled,
+    Outage,
+    /// Says nothing.
+    Nothing,
+    /// It may have been any of these.
+    Unclear,
+}
+
+fn asked(case: &Case<'_>, vault: usize) -> Vec<Asked> {
+    let ours = |view: usize| case.plan.views[view].vault == vault;
+    let calls = case.book.calls.iter().filter(|call| ours(call.key.view)).map(|call| {
+        let sign = match call.told {
+            Told::Value { .. } | Told::Word(_) => Sign::Answered,
+            Told::Outage(reason) => of_reason(reason),
+            // Given up early it says nothing; else it was silent, or fell.
+            Told::Nothing if call.end.is_some_and(|end| end < call.start + SILENCE) => Sign::Nothing,
+            Told::Nothing => Sign::Unclear,
+        };
+        Asked { view: call.key.view, start: call.start, end: call.end, sign }
+    });
+    let sweeps = case.book.sweeps.iter().filter(|sweep| ours(sweep.view)).map(|sweep| {
+        let sign = match sweep.failure {
+            None if sweep.whole => Sign::Answered,
+            Some(reason) if sweep.rows.is_empty() || reason == "throttled" => of_reason(reason),
+            // It gave some rows first, or was given up.
+            Some(_) | None => Sign::Unclear,
+        };
+        Asked { view: sweep.view, start: sweep.start, end: sweep.end, sign }
+    });
+    let mut all: Vec<Asked> = calls.chain(sweeps).collect();
+    all.sort_by_key(|asked| asked.start);
+    all
+}
+
+fn of_reason(reason: &str) -> Sign {
+    match reason {
+        "throttled" => Sign::Throttled,
+        "denied-by-rbac" => Sign::Answered,
+        "sign-in-failed" | "malformed-answer" => Sign::Nothing,
+        _ => Sign::Outage,
+    }
+}
 
 /// 7. In any ten seconds a vault sees no more calls than its budget and its burst; and none at all while its gate is
 ///    closed: from a 429 until the time that it told, or a second if it told none, and never longer than five minutes.
 pub(super) fn budgets_are_kept(case: &Case<'_>) -> Result<(), Broken> {
-    let Some(Budget { per_window, burst }) = case.plan.budget else { return Ok(()) };
-    for view in 0..case.plan.views.len() {
-        let calls = case.book.calls.iter().filter(|call| call.key.view == view).map(|call| call.start);
-        let sweeps = case.book.sweeps.iter().filter(|sweep| sweep.view == view).map(|sweep| sweep.start);
-        let mut starts: Vec<Ms> = calls.chain(sweeps).collect();
-        starts.sort_unstable();
-        let key = Key { view, name: 0, version: None };
-        for (n, first) in starts.iter().enumerate() {
-            if starts.get(n + per_window + burst).is_some_and(|last| *last < first + WINDOW) {
-                return Err(broken("7 budgets are kept", *first, key, "more calls in ten seconds than the budget"));
+    let budget = &case.plan.budget;
+    let most = budget.reads_per_second as usize * 10 + budget.burst as usize;
+    for vault in 0..case.plan.vaults.len() {
+        let all = asked(case, vault);
+        for (n, first) in all.iter().enumerate() {
+            if all.get(n + most).is_some_and(|last| last.start < first.start + WINDOW) {
+                let what = "more calls in ten seconds than the budget";
+                return Err(broken("7 budgets are kept", first.start, key(first), what));
             }
         }
-        for call in case.book.calls.iter().filter(|call| call.key.view == view) {
-            let (Told::Outage("throttled"), Some(end)) = (call.told, call.end) else { continue };
-            let vault = case.plan.views[view].vault;
-            let told = case.plan.active(Kind::Throttled, vault, call.start).map_or(-1, |fault| fault.level);
+        for refused in all.iter().filter(|asked| asked.sign == Sign::Throttled) {
+            let Some(end) = refused.end else { continue };
+            // Which of several was told is not known; nor when within a listing it was.
+            let told = case.plan.faults.iter().filter(|fault| {
+                fault.is_active(Kind::Throttled, vault, refused.start)
+                    || fault.is_active(Kind::Throttled, vault, end - 5)
+            });
+            let told = told.map(|fault| fault.level).min().unwrap_or(-1);
             let opens = end + told.clamp(1, 300) as Ms * SECOND;
-            if let Some(early) = starts.iter().find(|start| **start > end && **start < opens) {
+            let after = all.partition_point(|asked| asked.start <= end);
+            if let Some(early) = all.get(after).filter(|asked| asked.start < opens) {
                 let what = format!("a 429 at {end} closed the gate until {opens}");
-                return Err(broken("7 no call while the gate is closed", *early, key, what));
+                return Err(broken("7 no call while the gate is closed", early.start, key(early), what));
             }
         }
     }
     Ok(())
+}
+
+/// 7. No more calls are under way at once than there may be.
+pub(super) fn few_at_once(case: &Case<'_>) -> Result<(), Broken> {
+    for vault in 0..case.plan.vaults.len() {
+        let calls = case.book.calls.iter().filter(|call| case.plan.views[call.key.view].vault == vault);
+        let mut running: VecDeque<Ms> = VecDeque::new();
+        for call in calls {
+            running.retain(|end| *end > call.start);
+            running.push_back(call.end.unwrap_or(Ms::MAX));
+            if running.len() > case.plan.budget.calls_at_once {
+                let what = format!("{} calls at once", running.len());
+                return Err(broken("7 few at once", call.start, call.key, what));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// 7. After three outages in a row, until it answers again, a vault is asked by one call at a time. Calls that were under
+///    way already end first.
+pub(super) fn one_probe_at_a_time(case: &Case<'_>) -> Result<(), Broken> {
+    for vault in 0..case.plan.vaults.len() {
+        let by_start = asked(case, vault);
+        let mut by_end: Vec<_> = by_start.iter().filter_map(|asked| Some((asked.end?, *asked))).collect();
+        by_end.sort_by_key(|(end, _)| *end);
+        let mut outages = 0;
+        for (n, (opened, asked)) in by_end.iter().enumerate() {
+            outages = match asked.sign {
+                Sign::Outage => outages + 1,
+                Sign::Nothing => outages,
+                Sign::Answered | Sign::Throttled | Sign::Unclear => 0,
+            };
+            if outages < OUTAGES {
+                continue;
+            }
+            let speaks = |sign| matches!(sign, Sign::Answered | Sign::Throttled | Sign::Unclear);
+            // Of what speaks only in part it is not known when.
+            let until = by_end[n + 1..].iter().filter(|(_, next)| speaks(next.sign));
+            let until =
+                until.map(|(end, next)| if next.sign == Sign::Throttled { *end } else { next.start.max(*opened) });
+            let until = until.min().unwrap_or(Ms::MAX);
+            let within: Vec<_> = by_start.iter().filter(|asked| *opened < asked.start && asked.start < until).collect();
+            if let Some(pair) = within.windows(2).find(|pair| pair[0].end.is_none_or(|end| end > pair[1].start)) {
+                let what = format!("the circuit is open since {opened}, and {:?} is not over", pair[0]);
+                return Err(broken("7 one probe at a time", pair[1].start, key(pair[1]), what));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn key(asked: &Asked) -> Key {
+    Key { view: asked.view, name: 0, version: None }
 }

@@ -57,8 +57,9 @@ pub(super) fn insisting_reaches_the_vault_and_not_too_often(case: &Case<'_>) -> 
                 return Err(broken("6 insisting reaches the vault", reading.done, *key, what));
             }
         }
-        // Those who wait for their vault's turn come together when it is free.
-        let calls = if case.plan.broker.reads_at_once < 8 { &[][..] } else { &of.calls[..] };
+        // Those who wait for their vault's turn, or its budget, come together when it is free.
+        let budget = &case.plan.budget;
+        let calls = if budget.calls_at_once < 8 || budget.burst < 100 { &[][..] } else { &of.calls[..] };
         for (n, first) in calls.iter().enumerate() {
             let within = calls[n..].iter().take_while(|call| call.start < first.start + SECOND);
             let calls = within.count();

@@ -27,7 +27,7 @@ type Rule = fn(&Case<'_>) -> Result<(), Broken>;
 /// The first broken rule, if any.
 pub fn check(plan: &Plan, book: &Book) -> Option<Broken> {
     let case = Case::new(plan, book);
-    let rules: [Rule; 14] = [
+    let rules: [Rule; 16] = [
         truth::values_are_the_vaults_own,
         truth::ages_are_true,
         truth::ages_restart_on_proof_alone,
@@ -42,6 +42,8 @@ pub fn check(plan: &Plan, book: &Book) -> Option<Broken> {
         calls::insisting_reaches_the_vault_and_not_too_often,
         calls::renewals_are_few_and_nothing_is_left,
         budget::budgets_are_kept,
+        budget::few_at_once,
+        budget::one_probe_at_a_time,
     ];
     rules.iter().find_map(|rule| rule(&case).err())
 }

@@ -1,0 +1,143 @@
+//! What a 429 does: the whole vault is left alone for as long as it says, and then asked more slowly, until a while of
+//! successes has shown that it bears more again (additive increase, multiplicative decrease, as TCP has it).
+//!
+//! What of the budget is used (the share) holds for the rate, the burst and the calls at once alike. It falls far below
+//! what one sidecar alone would ever need: of a fleet that restarts together nobody knows how large it is, and each
+//! finds its part by being refused.
+
+use std::time::Duration;
+
+use crate::clock::Moment;
+
+/// Bounds on what a vault may ask for.
+const LEAST: Duration = Duration::from_secs(1);
+const MOST: Duration = Duration::from_secs(300);
+/// The longest wait of our own choosing: where the vault asked for none, and beyond what it asked for.
+pub(super) const CAP: Duration = Duration::from_secs(60);
+/// Successes that let the share grow a step.
+const SUCCESSES: u32 = 16;
+/// A step, unless that is more than the share itself.
+const STEP: f64 = 1.0 / 32.0;
+/// The least that is used: of the defaults, a call in 43 s. A fleet of ten thousand then asks for 230 a second.
+const FLOOR: f64 = 1.0 / 8192.0;
+/// So long after the last 429, all is forgotten.
+const FORGIVEN: Duration = Duration::from_secs(300);
+
+#[derive(Debug)]
+pub(super) struct Gate {
+    /// Closed until then.
+    opens: Moment,
+    /// When it was last closed.
+    closed: Moment,
+    share: f64,
+    successes: u32,
+    /// Closings in a row without a success between.
+    strikes: u32,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { opens: Moment::default(), closed: Moment::default(), share: 1.0, successes: 0, strikes: 0 }
+    }
+}
+
+impl Gate {
+    /// How long it stays closed; `None`: it is open.
+    pub(super) fn left(&self, now: Moment) -> Option<Duration> {
+        (now < self.opens).then(|| self.opens - now)
+    }
+
+    /// The part of the budget that may be used.
+    pub(super) fn share(&self, now: Moment) -> f64 {
+        if now - self.closed >= FORGIVEN { 1.0 } else { self.share }
+    }
+
+    /// A call that began then was told 429, and to stay away for so long, if it was. `chance` draws from 0..1. True if
+    /// that closed the gate anew: what calls are told that were under way with the first one is no news.
+    pub(super) fn refused(
+        &mut self,
+        began: Moment,
+        now: Moment,
+        told: Option<Duration>,
+        mut chance: impl FnMut() -> f64,
+    ) -> bool {
+        let news = began > self.closed;
+        if news {
+            self.share = (self.share(now) / 2.0).max(FLOOR);
+            self.strikes = self.strikes.saturating_add(1);
+            (self.closed, self.successes) = (now, 0);
+        }
+        let wait = told.map_or_else(
+            || {
+                let longest = LEAST.saturating_mul(2u32.saturating_pow(self.strikes)).min(CAP);
+                LEAST + (longest - LEAST).mul_f64(chance())
+            },
+            |told| told.clamp(LEAST, MOST),
+        );
+        // Whoever was refused in the same second was told the same: the more crowded it seems, the wider we spread.
+        let spread = wait.mul_f64((1.0 / self.share - 1.0).min(600.0)).min(CAP);
+        let spread = if news { spread.mul_f64(chance()) } else { Duration::ZERO };
+        self.opens = self.opens.max(now + wait + spread);
+        news
+    }
+
+    /// A call that began then was answered.
+    pub(super) fn answered(&mut self, began: Moment, now: Moment) {
+        if began <= self.closed {
+            return;
+        }
+        self.strikes = 0;
+        self.share = self.share(now);
+        self.successes += 1;
+        if self.successes >= SUCCESSES {
+            self.successes = 0;
+            self.share = (self.share + self.share.min(STEP)).min(1.0);
+        }
+    }
+
+    /// When it will open, or opened last.
+    pub(super) fn opens(&self) -> Moment {
+        self.opens
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_is_clamped_and_without_one_the_wait_grows_to_its_cap() {
+        let start = Moment::now();
+        for (told, least) in [(0, 1), (7, 7), (1_000_000, 300)] {
+            let mut gate = Gate::default();
+            gate.refused(start, start, Some(Duration::from_secs(told)), || 0.0);
+            assert_eq!(gate.left(start), Some(Duration::from_secs(least)));
+        }
+        let (mut gate, mut now) = (Gate::default(), start);
+        let mut longest = Vec::new();
+        for _ in 0..8 {
+            let mut draws = [1.0, 0.0].into_iter();
+            gate.refused(now, now, None, || draws.next().unwrap_or(0.0));
+            let left = gate.left(now).unwrap();
+            longest.push(left.as_secs());
+            now = now + left;
+        }
+        assert_eq!(longest, [2, 4, 8, 16, 32, 60, 60, 60]);
+    }
+
+    #[test]
+    fn refusals_of_one_moment_halve_once_and_successes_bring_it_back_step_by_step() {
+        let start = Moment::now();
+        let later = |seconds| start + Duration::from_secs(seconds);
+        let mut gate = Gate::default();
+        for _ in 0..20 {
+            gate.refused(start, later(1), Some(Duration::from_secs(10)), || 0.0);
+        }
+        assert_eq!(gate.share(later(12)), 0.5);
+        for _ in 0..SUCCESSES {
+            gate.answered(later(12), later(12));
+        }
+        assert_eq!(gate.share(later(12)), 0.5 + STEP);
+        assert_eq!(gate.share(later(302)), 1.0, "forgiven");
+    }
+}
