@@ -50,7 +50,8 @@ fn asked(case: &Case<'_>, vault: usize) -> Vec<Asked> {
         let sign = match sweep.failure {
             None if sweep.whole => Sign::Answered,
             Some(reason) if sweep.rows.is_empty() || reason == "throttled" => of_reason(reason),
-            // It gave some rows first, or was given up.
+            None if sweep.rows.is_empty() && sweep.end.is_some_and(|end| end < sweep.start + SILENCE) => Sign::Nothing,
+            // It gave some rows first, or was silent, or fell.
             Some(_) | None => Sign::Unclear,
         };
         Asked { view: sweep.view, start: sweep.start, end: sweep.end, sign }
