@@ -132,7 +132,8 @@ pub(super) fn one_probe_at_a_time(case: &Case<'_>) -> Result<(), Broken> {
                 Sign::Nothing => outages,
                 Sign::Answered | Sign::Throttled | Sign::Unclear => 0,
             };
-            if outages < OUTAGES {
+            // Open since then, until it speaks.
+            if outages != OUTAGES || asked.sign != Sign::Outage {
                 continue;
             }
             let speaks = |sign| matches!(sign, Sign::Answered | Sign::Throttled | Sign::Unclear);
