@@ -25,6 +25,8 @@ use crate::vaults::{VaultError, VaultErrorKind};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The same for a page of a listing, which nobody waits for: readers that use all of the rate must not end listings.
 const LISTING_PATIENCE: Duration = Duration::from_secs(20);
+/// The least rate that 429s bring a vault down to. A fleet for which that is too much is spread further by its gates.
+const LEAST_PER_SECOND: f64 = 0.2;
 /// A call that was given up after that long was not answered.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -38,7 +40,7 @@ pub(super) struct Allowance {
     seed: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     gate: Gate,
     circuit: Circuit,
@@ -58,11 +60,13 @@ impl Allowance {
         let mut hasher = DefaultHasher::new();
         (options.seed, key).hash(&mut hasher);
         let calls_at_once = options.calls_at_once.max(1);
+        let rate = Rate::new(options.reads_per_second, options.burst);
+        let floor = (LEAST_PER_SECOND / rate.per_second).min(1.0);
         Self {
-            tap: Tap::new(Rate::new(options.reads_per_second, options.burst)),
+            tap: Tap::new(rate),
             turns: Turns::new(calls_at_once),
             calls_at_once,
-            state: Mutex::default(),
+            state: Mutex::new(State { gate: Gate::new(floor), circuit: Circuit::default(), draws: 0 }),
             seed: hasher.finish(),
         }
     }
@@ -148,8 +152,8 @@ impl Allowance {
 
     /// A call was made that nobody asked for here.
     pub(super) fn charge(&self, subscription: &Tap) {
-        self.tap.charge();
-        subscription.charge();
+        self.tap.charge(self.state().gate.share(Moment::now()));
+        subscription.charge(1.0);
     }
 
     /// What a call's end tells.
@@ -278,7 +282,7 @@ pub(super) fn word(outcome: Result<(), &VaultError>) -> &'static str {
 }
 
 fn closed(left: Duration) -> VaultError {
-    let told = "the vault wants to be left alone for a while, and is";
+    let told = "the vault throttles, and is left alone until it may be asked again";
     VaultError::new(VaultErrorKind::Throttled { retry_after: Some(left) }, told).not_asked(left)
 }
 

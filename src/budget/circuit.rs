@@ -10,9 +10,9 @@ use crate::vaults::VaultError;
 const OUTAGES: u32 = 3;
 /// Between two probes: at most this, doubled each time, up to the cap.
 const FIRST: Duration = Duration::from_secs(1);
-/// With the time over which those who were not asked come back (15 s, in the cache), all is fresh again
+/// With the time over which those who were not asked come back (30 s, in the cache), all is fresh again
 /// within the 60 s that a back-off may last.
-const CAP: Duration = Duration::from_secs(45);
+const CAP: Duration = Duration::from_secs(30);
 /// The least, so that chance makes no loop.
 const LEAST: Duration = Duration::from_millis(100);
 
@@ -133,7 +133,7 @@ mod tests {
             assert!(circuit.enter(now).is_err(), "one at a time");
             circuit.ended(Way::Probe, outage(), now, || 1.0);
         }
-        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 45]);
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
         now = now + CAP;
         let probe = circuit.enter(now).unwrap();
         circuit.ended(probe, Sign::Nothing, now, || 1.0);

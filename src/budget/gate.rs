@@ -3,7 +3,7 @@
 //!
 //! What of the budget is used (the share) holds for the rate, the burst and the calls at once alike. It falls far below
 //! what one sidecar alone would ever need: of a fleet that restarts together nobody knows how large it is, and each
-//! finds its part by being refused.
+//! finds its part by being refused. It comes back by successes, and by time too, as one that asks little has few.
 
 use std::time::Duration;
 
@@ -18,30 +18,31 @@ pub(super) const CAP: Duration = Duration::from_secs(60);
 const SUCCESSES: u32 = 16;
 /// A step, unless that is more than the share itself.
 const STEP: f64 = 1.0 / 32.0;
-/// The least that is used: of the defaults, a call in 43 s. A fleet of ten thousand then asks for 230 a second.
-const FLOOR: f64 = 1.0 / 8192.0;
-/// So long after the last 429, all is forgotten.
-const FORGIVEN: Duration = Duration::from_secs(300);
+/// The share doubles over that time without a 429.
+const DOUBLES: Duration = Duration::from_secs(15);
 
 #[derive(Debug)]
 pub(super) struct Gate {
+    /// The least share.
+    floor: f64,
     /// Closed until then.
     opens: Moment,
     /// When it was last closed.
     closed: Moment,
     share: f64,
+    /// When the share was that.
+    since: Moment,
     successes: u32,
     /// Closings in a row without a success between.
     strikes: u32,
 }
 
-impl Default for Gate {
-    fn default() -> Self {
-        Self { opens: Moment::default(), closed: Moment::default(), share: 1.0, successes: 0, strikes: 0 }
-    }
-}
-
 impl Gate {
+    pub(super) fn new(floor: f64) -> Self {
+        let never = Moment::default();
+        Self { floor, opens: never, closed: never, share: 1.0, since: never, successes: 0, strikes: 0 }
+    }
+
     /// How long it stays closed; `None`: it is open.
     pub(super) fn left(&self, now: Moment) -> Option<Duration> {
         (now < self.opens).then(|| self.opens - now)
@@ -49,7 +50,8 @@ impl Gate {
 
     /// The part of the budget that may be used.
     pub(super) fn share(&self, now: Moment) -> f64 {
-        if now - self.closed >= FORGIVEN { 1.0 } else { self.share }
+        let doubled = (now - self.since).as_secs_f64() / DOUBLES.as_secs_f64();
+        (self.share * doubled.min(100.0).exp2()).min(1.0)
     }
 
     /// A call that began then was told 429, and to stay away for so long, if it was. `chance` draws from 0..1. True if
@@ -63,7 +65,7 @@ impl Gate {
     ) -> bool {
         let news = began > self.closed;
         if news {
-            self.share = (self.share(now) / 2.0).max(FLOOR);
+            self.share = (self.share(now) / 2.0).max(self.floor);
             self.strikes = self.strikes.saturating_add(1);
             (self.closed, self.successes) = (now, 0);
         }
@@ -78,6 +80,7 @@ impl Gate {
         let spread = wait.mul_f64((1.0 / self.share - 1.0).min(600.0)).min(CAP);
         let spread = if news { spread.mul_f64(chance()) } else { Duration::ZERO };
         self.opens = self.opens.max(now + wait + spread);
+        self.since = self.opens;
         news
     }
 
@@ -87,11 +90,11 @@ impl Gate {
             return;
         }
         self.strikes = 0;
-        self.share = self.share(now);
         self.successes += 1;
         if self.successes >= SUCCESSES {
             self.successes = 0;
-            self.share = (self.share + self.share.min(STEP)).min(1.0);
+            let share = self.share(now);
+            (self.share, self.since) = ((share + share.min(STEP)).min(1.0), now);
         }
     }
 
@@ -109,11 +112,11 @@ mod tests {
     fn a_wish_is_clamped_and_without_one_the_wait_grows_to_its_cap() {
         let start = Moment::now();
         for (told, least) in [(0, 1), (7, 7), (1_000_000, 300)] {
-            let mut gate = Gate::default();
+            let mut gate = Gate::new(0.001);
             gate.refused(start, start, Some(Duration::from_secs(told)), || 0.0);
             assert_eq!(gate.left(start), Some(Duration::from_secs(least)));
         }
-        let (mut gate, mut now) = (Gate::default(), start);
+        let (mut gate, mut now) = (Gate::new(0.001), start);
         let mut longest = Vec::new();
         for _ in 0..8 {
             let mut draws = [1.0, 0.0].into_iter();
@@ -129,15 +132,15 @@ mod tests {
     fn refusals_of_one_moment_halve_once_and_successes_bring_it_back_step_by_step() {
         let start = Moment::now();
         let later = |seconds| start + Duration::from_secs(seconds);
-        let mut gate = Gate::default();
+        let mut gate = Gate::new(0.001);
         for _ in 0..20 {
             gate.refused(start, later(1), Some(Duration::from_secs(10)), || 0.0);
         }
-        assert_eq!(gate.share(later(12)), 0.5);
+        assert_eq!(gate.share(later(11)), 0.5);
         for _ in 0..SUCCESSES {
-            gate.answered(later(12), later(12));
+            gate.answered(later(11), later(11));
         }
-        assert_eq!(gate.share(later(12)), 0.5 + STEP);
-        assert_eq!(gate.share(later(302)), 1.0, "forgiven");
+        assert_eq!(gate.share(later(11)), 0.5 + STEP);
+        assert_eq!(gate.share(later(26)), 1.0, "and time does");
     }
 }

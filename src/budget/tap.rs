@@ -67,8 +67,8 @@ impl Tap {
     }
 
     /// A call was made that nobody took a token for.
-    pub(super) fn charge(&self) {
-        self.bucket().charge(self.rate);
+    pub(super) fn charge(&self, share: f64) {
+        self.bucket().charge(self.rate.part(share));
     }
 
     /// As [`Bucket::drain`].

@@ -157,7 +157,7 @@ fn options(seed: u64, dice: &mut Dice) -> (BrokerOptions, CatalogOptions, Budget
         ..CatalogOptions::default()
     };
     // Of its own dice: a world is what it was before there were budgets. Some are so small that they matter.
-    let (reads_per_second, burst) = Dice::of(seed, &[4]).pick(&[(190, 100), (190, 100), (20, 10), (4, 6)]);
+    let (reads_per_second, burst) = Dice::of(seed, &[4]).pick(&[(190, 100), (190, 100), (20, 10), (2, 4)]);
     let budget = BudgetOptions { reads_per_second, burst, calls_at_once, seed, ..BudgetOptions::default() };
     (BrokerOptions { cache, ..BrokerOptions::default() }, catalog, budget)
 }

@@ -305,7 +305,6 @@ impl Sweeping<'_> {
             let failure = failure.or(breaks.then_some(VaultErrorKind::Unavailable(Outage::Connection)));
             if let Some(kind) = failure.or(denied.then_some(VaultErrorKind::Denied(Denial::Rbac))) {
                 self.end(Some(kind.reason()));
-                self.over = true;
                 return Some((Err(VaultError::new(kind, "as scripted")), self));
             }
             if self.next == self.names {
@@ -326,11 +325,23 @@ impl Sweeping<'_> {
         None
     }
 
-    fn end(&self, failure: Option<&'static str>) {
+    fn end(&mut self, failure: Option<&'static str>) {
+        self.over = true;
         let world = &self.vault.world;
         let now = world.now();
         if let Some(sweep) = world.history.write().sweeps.get_mut(self.number) {
             (sweep.end, sweep.whole, sweep.failure) = (Some(now), failure.is_none(), failure);
+        }
+    }
+}
+
+impl Drop for Sweeping<'_> {
+    /// It was given up, or fell.
+    fn drop(&mut self) {
+        let world = &self.vault.world;
+        let now = world.now();
+        if let (false, Some(sweep)) = (self.over, world.history.write().sweeps.get_mut(self.number)) {
+            sweep.end = Some(now);
         }
     }
 }

@@ -50,7 +50,8 @@ fn asked(case: &Case<'_>, vault: usize) -> Vec<Asked> {
         let sign = match sweep.failure {
             None if sweep.whole => Sign::Answered,
             Some(reason) if sweep.rows.is_empty() || reason == "throttled" => of_reason(reason),
-            // It gave some rows first, or was given up.
+            None if sweep.rows.is_empty() && sweep.end.is_some_and(|end| end < sweep.start + SILENCE) => Sign::Nothing,
+            // It gave some rows first, or was silent, or fell.
             Some(_) | None => Sign::Unclear,
         };
         Asked { view: sweep.view, start: sweep.start, end: sweep.end, sign }
@@ -132,7 +133,8 @@ pub(super) fn one_probe_at_a_time(case: &Case<'_>) -> Result<(), Broken> {
                 Sign::Nothing => outages,
                 Sign::Answered | Sign::Throttled | Sign::Unclear => 0,
             };
-            if outages < OUTAGES {
+            // Open since then, until it speaks.
+            if outages != OUTAGES || asked.sign != Sign::Outage {
                 continue;
             }
             let speaks = |sign| matches!(sign, Sign::Answered | Sign::Throttled | Sign::Unclear);
