@@ -7,8 +7,9 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
+    clippy::disallowed_methods,
     missing_docs,
-    reason = "a benchmark prints, and says where it stops"
+    reason = "a benchmark prints, says where it stops, and waits for processes"
 )]
 
 use std::convert::Infallible;
@@ -18,7 +19,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::Response;
@@ -28,6 +29,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 const EMULATOR: &str = env!("CARGO_BIN_EXE_sidekey");
 const VALUES: usize = 1_000;
@@ -53,9 +55,12 @@ fn main() {
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
     println!("{}: {:.1} MB", binary.display(), fs::metadata(&binary).unwrap().len() as f64 / 1e6);
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!("{cores} cores; memory in MB as /proc/PID/smaps_rollup tells it\n");
+    println!(
+        "{cores} cores; memory in MB; PSS is shared with the emulator where that is the same binary; own: heap and stacks,"
+    );
+    println!("without the pages of the binary, which the system can drop\n");
 
-    println!("{:<46} {:>7} {:>7} {:>7} {:>7}", "memory", "RSS", "PSS", "private", "peak");
+    println!("{:<46} {:>7} {:>7} {:>7} {:>7}", "memory", "RSS", "PSS", "own", "peak");
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("bare.sock");
     let itself = std::env::current_exe().unwrap();
@@ -130,8 +135,7 @@ impl Process {
         ask(&mut stream, path)
     }
 
-    /// So many connections at the same time, all answered, then closed; several times, as what one leaves behind may be
-    /// taken up by the next.
+    /// So many connections at the same time, all answered, then closed; several times, as each may leave its own behind.
     fn burst(&self, path: &str) {
         for _ in 0..BURSTS {
             let mut streams: Vec<_> = (0..CONNECTIONS).map(|_| UnixStream::connect(&self.socket).unwrap()).collect();
@@ -141,6 +145,9 @@ impl Process {
                     scope.spawn(|| assert!(part.iter_mut().all(|stream| ask(stream, path))));
                 }
             });
+            drop(streams);
+            // They are gone on the other side too before the next come.
+            std::thread::sleep(SETTLE / 10);
         }
     }
 
@@ -149,8 +156,9 @@ impl Process {
         let pid = self.child.id();
         let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let [rss, pss, private] = ["Rss:", "Pss:", "Private_Dirty:"].map(|key| megabytes(&rollup, key));
-        println!("{what:<46} {rss:>7.1} {pss:>7.1} {private:>7.1} {:>7.1}", megabytes(&status, "VmHWM:"));
+        // Not Private_Dirty: pages of a binary that was just written are dirty too.
+        let [rss, pss, own] = ["Rss:", "Pss:", "Anonymous:"].map(|key| megabytes(&rollup, key));
+        println!("{what:<46} {rss:>7.1} {pss:>7.1} {own:>7.1} {:>7.1}", megabytes(&status, "VmHWM:"));
     }
 }
 
