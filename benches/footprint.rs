@@ -1,0 +1,282 @@
+//! What the sidecar costs the pod that it stands in: memory when idle, with values held, with many names known and after
+//! a burst of connections; how soon it answers; how large its binary is. The real binary as a process of its own, the
+//! fake Azure in another.
+//!
+//! `cargo bench --bench footprint [-- BINARY]` measures the binary of this build, or that one: what ships is built by
+//! `cargo build --locked --profile dist --no-default-features` and is `target/dist/sidekey`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a benchmark prints, says where it stops, and waits for processes"
+)]
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::Response;
+use hyper::body::Bytes;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+const EMULATOR: &str = env!("CARGO_BIN_EXE_sidekey");
+const VALUES: usize = 1_000;
+const VALUE_BYTES: usize = 200;
+/// Vaults, and secrets in each.
+const NAMES: (usize, usize) = (250, 400);
+const CONNECTIONS: usize = 1_000;
+const BURSTS: usize = 5;
+const STARTS: usize = 9;
+/// What a process does behind an answer is done by then.
+const SETTLE: Duration = Duration::from_secs(2);
+const YARDSTICK: &str = "--yardstick";
+
+fn main() {
+    let told: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, socket] = told.as_slice()
+        && flag == YARDSTICK
+    {
+        return bare(socket);
+    }
+    let binary = told.iter().find(|word| !word.starts_with('-')).map_or_else(|| EMULATOR.into(), PathBuf::from);
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
+    println!("{}: {:.1} MB", binary.display(), fs::metadata(&binary).unwrap().len() as f64 / 1e6);
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    println!(
+        "{cores} cores; memory in MB; PSS is shared with the emulator where that is the same binary; own: heap and stacks,"
+    );
+    println!("without the pages of the binary, which the system can drop\n");
+
+    println!("{:<46} {:>7} {:>7} {:>7} {:>7}", "memory", "RSS", "PSS", "own", "peak");
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("bare.sock");
+    let itself = std::env::current_exe().unwrap();
+    let yardstick = Process::new(Command::new(itself).arg(YARDSTICK).arg(&socket), socket);
+    until(|| yardstick.get("/"));
+    yardstick.tell("bare tokio and hyper, one answer given");
+    yardstick.burst("/");
+    yardstick.tell(&format!("  after {BURSTS} bursts of {CONNECTIONS} connections"));
+    drop(yardstick);
+
+    let none = Azure::start("");
+    let sidecar = none.serve(&binary);
+    sidecar.tell("sidekey, no vault");
+    drop((sidecar, none));
+
+    let azure = Azure::start(&values());
+    let sidecar = azure.serve(&binary);
+    sidecar.tell(&format!("sidekey, 1 vault, {VALUES} names known"));
+    for number in 0..VALUES {
+        assert!(sidecar.get(&value(number)), "{number} cannot be read");
+    }
+    sidecar.tell(&format!("  {VALUES} values of {VALUE_BYTES} bytes held"));
+    sidecar.burst(&value(0));
+    sidecar.tell(&format!("  after {BURSTS} bursts of {CONNECTIONS} connections"));
+    drop(sidecar);
+
+    let many = Azure::start(&names());
+    let sidecar = many.serve(&binary);
+    sidecar.tell(&format!("sidekey, {} names known", NAMES.0 * NAMES.1));
+    drop((sidecar, many));
+
+    println!("\nfrom the start of the process, median of {STARTS}");
+    let mut times: Vec<_> = (0..STARTS).map(|_| azure.start_times(&binary)).collect();
+    let mut median = |part: fn(&(Duration, Duration)) -> Duration| {
+        times.sort_by_key(part);
+        part(&times[STARTS / 2]).as_secs_f64() * 1e3
+    };
+    println!("{:<46} {:>7.1} ms", "to the first answer on the socket", median(|one| one.0));
+    println!("{:<46} {:>7.1} ms", "to the first value (sign-in, discovery, read)", median(|one| one.1));
+}
+
+/// The least that any server of this kind is: what of the memory is not ours to save.
+fn bare(socket: &str) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let listener = tokio::net::UnixListener::bind(socket).unwrap();
+        let mut connections = tokio::task::JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            connections.spawn(async {
+                let answer = service_fn(|_| async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("ok")))) });
+                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+            });
+            while connections.try_join_next().is_some() {}
+        }
+    });
+}
+
+/// A process with a socket, ended when it is dropped.
+struct Process {
+    child: Child,
+    socket: PathBuf,
+}
+
+impl Process {
+    fn new(command: &mut Command, socket: PathBuf) -> Self {
+        Self { child: command.stdin(Stdio::null()).spawn().unwrap(), socket }
+    }
+
+    /// Whether that is answered with 200 on a connection of its own.
+    fn get(&self, path: &str) -> bool {
+        let Ok(mut stream) = UnixStream::connect(&self.socket) else { return false };
+        ask(&mut stream, path)
+    }
+
+    /// So many connections at the same time, all answered, then closed; several times, as each may leave its own behind.
+    fn burst(&self, path: &str) {
+        for _ in 0..BURSTS {
+            let mut streams: Vec<_> = (0..CONNECTIONS).map(|_| UnixStream::connect(&self.socket).unwrap()).collect();
+            let told: Vec<_> = streams.chunks_mut(CONNECTIONS / 8).collect();
+            std::thread::scope(|scope| {
+                for part in told {
+                    scope.spawn(|| assert!(part.iter_mut().all(|stream| ask(stream, path))));
+                }
+            });
+            drop(streams);
+            // They are gone on the other side too before the next come.
+            std::thread::sleep(SETTLE / 10);
+        }
+    }
+
+    fn tell(&self, what: &str) {
+        std::thread::sleep(SETTLE);
+        let pid = self.child.id();
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        // Not Private_Dirty: pages of a binary that was just written are dirty too.
+        let [rss, pss, own] = ["Rss:", "Pss:", "Anonymous:"].map(|key| megabytes(&rollup, key));
+        println!("{what:<46} {rss:>7.1} {pss:>7.1} {own:>7.1} {:>7.1}", megabytes(&status, "VmHWM:"));
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn megabytes(text: &str, key: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+    line.split_whitespace().next().unwrap().parse::<f64>().unwrap() * 1024.0 / 1e6
+}
+
+/// One request on a connection that stays open.
+fn ask(stream: &mut UnixStream, path: &str) -> bool {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut answer = [0; 4_096];
+    stream.write_all(request.as_bytes()).is_ok()
+        && stream.read(&mut answer).is_ok()
+        && answer.starts_with(b"HTTP/1.1 200")
+}
+
+fn until(mut done: impl FnMut() -> bool) {
+    while !done() {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// A fake Azure in a process of its own, and what a sidecar needs to reach it.
+struct Azure {
+    child: Child,
+    folder: TempDir,
+}
+
+const CLIENT: &str = "aaaaaaaa-0000-4000-8000-000000000001";
+const TENANT: &str = "11111111-1111-4111-8111-111111111111";
+
+impl Azure {
+    fn start(vaults: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let estate = format!(
+            "[[tenant]]\nid = \"{TENANT}\"\n[[app]]\nname = \"reader\"\nid = \"{CLIENT}\"\nsecret = [{{ value = \"s\" }}]\n\
+             [[subscription]]\nid = \"aaaa0000-0000-4000-8000-00000000000a\"\nname = \"s\"\n[[grant]]\napp = \"reader\"\n\
+             subscriptions = [\"*\"]\n[[grant]]\napp = \"reader\"\nvaults = [\"*\"]\nrights = [\"get\", \"list\"]\n{vaults}"
+        );
+        fs::write(path("estate.toml"), estate).unwrap();
+        fs::write(path("client-secret"), "s").unwrap();
+        let mut command = Command::new(EMULATOR);
+        command.args(["emulator", "--listen", "127.0.0.1:0", "--estate"]).arg(path("estate.toml"));
+        command.arg("--ca-out").arg(path("ca.pem")).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let to = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("no emulator: {line}"));
+        let config = format!(
+            "[listen]\nsocket = \"s.sock\"\n[[source]]\ntenant_id = \"{TENANT}\"\nclient_id = \"{CLIENT}\"\n\
+             client_secret_file = \"client-secret\"\nca_file = \"ca.pem\"\nresolve = {{ \"login.microsoftonline.com\" = \
+             \"{to}\", \"management.azure.com\" = \"{to}\", \"*.vault.azure.net\" = \"{to}\" }}\n"
+        );
+        fs::write(path("sidekey.toml"), config).unwrap();
+        Self { child, folder }
+    }
+
+    fn sidecar(&self, binary: &Path) -> Process {
+        let socket = self.folder.path().join("s.sock");
+        let _ = fs::remove_file(&socket);
+        let mut command = Command::new(binary);
+        command.arg("serve").arg("--config").arg(self.folder.path().join("sidekey.toml"));
+        Process::new(command.env_clear().stderr(Stdio::null()), socket)
+    }
+
+    /// A sidecar that has listed everything.
+    fn serve(&self, binary: &Path) -> Process {
+        let sidecar = self.sidecar(binary);
+        until(|| sidecar.get("/readyz"));
+        sidecar
+    }
+
+    /// To the first answer, and to the first value.
+    fn start_times(&self, binary: &Path) -> (Duration, Duration) {
+        let began = Instant::now();
+        let sidecar = self.sidecar(binary);
+        until(|| sidecar.get("/livez"));
+        let live = began.elapsed();
+        until(|| sidecar.get(&value(0)));
+        (live, began.elapsed())
+    }
+}
+
+impl Drop for Azure {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn value(number: usize) -> String {
+    format!("/v1/vaults/pay/secrets/secret-{number}")
+}
+
+/// A vault with values.
+fn values() -> String {
+    let mut text = "[[vault]]\nname = \"pay\"\nsubscription = \"s\"\n".to_owned();
+    for number in 0..VALUES {
+        let value = "x".repeat(VALUE_BYTES);
+        writeln!(text, "[[vault.secret]]\nname = \"secret-{number}\"\nvalue = \"{value}\"").unwrap();
+    }
+    text
+}
+
+/// Vaults with many names.
+fn names() -> String {
+    let (vaults, secrets) = NAMES;
+    format!(
+        "[[vault]]\nname = \"bench-{{}}\"\ncount = {vaults}\nsubscription = \"s\"\n[[vault.bulk]]\n\
+         pattern = \"service-{{}}-db-password\"\ncount = {secrets}\ntags = {{ team = \"pay\" }}\n"
+    )
+}
