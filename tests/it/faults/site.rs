@@ -296,7 +296,7 @@ impl Site {
     /// service that owes an answer is given more time, and not for ever, as it may be meant to.
     pub async fn still(&self) {
         const LOOKS: u32 = 30;
-        const LOOKS_FOR_AN_ANSWER: u32 = 1000;
+        const LOOKS_FOR_AN_ANSWER: u32 = 300;
         let mut moved = self.moved();
         let mut quiet = 0;
         let awaited = |moved| self.given_up.get() != moved && self.cables().any(Cable::is_awaited);
