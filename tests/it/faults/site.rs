@@ -15,12 +15,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sidekey::api::{Api, Guard, ServeOptions, State, Token, UnixOptions, bind_tcp, bind_unix, serve};
-use sidekey::broker::{Broker, BrokerOptions};
+use sidekey::broker::{Broker, BrokerOptions, Keeper};
 use sidekey::cache::CacheOptions;
 use sidekey::catalog::{Catalog, CatalogOptions};
 use sidekey::emulator::{Change, Control, Emulator, Endpoint, Estate, Fault};
 use sidekey::metrics::Metrics;
 use sidekey::secret::SecretValue;
+use sidekey::snapshot::{Key, Snapshot};
 use sidekey::vaults::azure::{AzureSettings, AzureSource, Credential, Identity, LookUp};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -108,6 +109,8 @@ pub struct Plan {
     pub names: Option<Arc<PhoneBook>>,
     /// Every wire is cut when the sidecar starts, and nobody waits for its first round.
     pub in_the_dark: bool,
+    /// Where what is held outlives the process.
+    pub kept: Option<PathBuf>,
 }
 
 impl Default for Plan {
@@ -120,6 +123,7 @@ impl Default for Plan {
             azure: Box::new(|_| {}),
             names: None,
             in_the_dark: false,
+            kept: None,
         }
     }
 }
@@ -199,6 +203,12 @@ impl Site {
         };
         if plan.in_the_dark {
             site.all(Wire::Cut).await;
+        }
+        if let Some(folder) = plan.kept {
+            let key = Key::load_or_create(&folder.join("key")).unwrap();
+            let keeper = Keeper::new(site.broker.clone(), Snapshot::new(folder.join("snapshot"), key, b"prod"));
+            keeper.restore().await;
+            site.tasks.spawn(keeper.run(site.stop.clone()));
         }
         site.tasks.spawn(catalog.clone().run(site.stop.clone()));
         site.tasks.spawn(site.broker.clone().run(site.stop.clone()));
@@ -297,7 +307,7 @@ impl Site {
     /// service that owes an answer is given more time, and not for ever, as it may be meant to.
     pub async fn still(&self) {
         const LOOKS: u32 = 30;
-        const LOOKS_FOR_AN_ANSWER: u32 = 1000;
+        const LOOKS_FOR_AN_ANSWER: u32 = 300;
         let mut moved = self.moved();
         let mut quiet = 0;
         let awaited = |moved| self.given_up.get() != moved && self.cables().any(Cable::is_awaited);
