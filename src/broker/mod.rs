@@ -116,6 +116,11 @@ impl Broker {
         renewal::run(&self.0.upstream, &self.0.prefetch, shutdown).await;
     }
 
+    /// Resolves when no vault is being read: what readers were given is held by then.
+    pub async fn landed(&self) {
+        self.0.upstream.landed().await;
+    }
+
     /// The declared secrets that are not held. Empty: those that were declared are there.
     #[must_use]
     pub fn missing(&self) -> Vec<Missing> {

@@ -20,7 +20,7 @@ use tower::ServiceExt as _;
 use super::client::{Answer, Request};
 use super::terminal::stderr_is_terminal;
 use super::{Context, Exit, Failure};
-use crate::api::{Api, State};
+use crate::api::State;
 use crate::broker::Broker;
 use crate::catalog::{Catalog, CatalogOptions, Lookup, Reach};
 use crate::config::Config;
@@ -36,6 +36,7 @@ pub(super) struct Sidecar {
     broker: Broker,
     pub(super) metrics: Metrics,
     state: State,
+    seed: u64,
     tasks: TaskTracker,
     /// The catalog is kept current by itself.
     runs: AtomicBool,
@@ -70,10 +71,33 @@ impl Sidecar {
         Ok(sidecar)
     }
 
+    /// One of another configuration that is to stand in this one's place: it counts on where this one does, and begins
+    /// with what this one knows of the sources that `keeps` lets through.
+    pub(super) fn successor(&self, config: &Config, keeps: impl Fn(&str) -> bool) -> Result<Self, Failure> {
+        let next = Self::counted(config, self.metrics.clone(), self.seed)?;
+        let known = self.catalog.known();
+        next.catalog.recall(known.into_iter().filter(|vault| keeps(vault.info.source.as_str())).collect());
+        next.adopt(self, keeps);
+        next.run();
+        Ok(next)
+    }
+
+    /// Takes over what that one holds of the sources that `keeps` lets through, where it is newer.
+    pub(super) fn adopt(&self, before: &Self, keeps: impl Fn(&str) -> bool) {
+        for (key, held) in before.broker.cache().iter() {
+            if key.vault.as_str().split_once(':').is_some_and(|(source, _)| keeps(source)) {
+                self.broker.cache().adopt(&key, &held);
+            }
+        }
+    }
+
     fn idle(config: &Config) -> Result<Self, Failure> {
-        let metrics = Metrics::default();
         // Sidecars of a fleet start in the same second; what they do at an interval must not fall together.
         let seed = RandomState::new().build_hasher().finish();
+        Self::counted(config, Metrics::default(), seed)
+    }
+
+    fn counted(config: &Config, metrics: Metrics, seed: u64) -> Result<Self, Failure> {
         let catalog_options = CatalogOptions { seed, ..config.catalog.clone() };
         let mut broker_options = config.broker.clone();
         broker_options.cache.seed = seed;
@@ -83,7 +107,17 @@ impl Sidecar {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let runs = AtomicBool::new(false);
-        Ok(Self { catalog, broker, metrics, state, tasks, runs, _stop_when_dropped: stop.clone().drop_guard(), stop })
+        Ok(Self {
+            catalog,
+            broker,
+            metrics,
+            state,
+            seed,
+            tasks,
+            runs,
+            _stop_when_dropped: stop.clone().drop_guard(),
+            stop,
+        })
     }
 
     /// Keeps everything current from now on.
@@ -96,16 +130,11 @@ impl Sidecar {
         }
     }
 
-    /// Resolves when `/readyz` would say so.
+    /// Resolves when its sources were asked and `/readyz` would say so.
     pub(super) async fn ready(&self) {
-        let mut progress = self.catalog.progress();
+        self.catalog.discovered().await;
         while !self.state.is_ready() {
-            tokio::select! {
-                // The catalog lives as long as we do.
-                _ = progress.changed() => {}
-                // What was declared is read without anything to wait for.
-                () = sleep(LOOK) => {}
-            }
+            sleep(LOOK).await;
         }
     }
 
@@ -119,15 +148,21 @@ impl Sidecar {
     }
 
     /// What is served.
-    pub(super) fn api(&self) -> Api {
-        Api::new(self.state.clone())
+    pub(super) fn state(&self) -> State {
+        self.state.clone()
     }
 
     /// Ends what runs for it, and waits for that.
-    pub(super) async fn stop(self) {
+    pub(super) async fn stop(&self) {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// The same, and waits until nobody is given anything by it that it does not hold.
+    pub(super) async fn retire(&self) {
+        self.stop().await;
+        self.broker.landed().await;
     }
 
     /// The routes, called without a network between.

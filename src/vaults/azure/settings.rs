@@ -32,6 +32,27 @@ pub struct AzureSettings {
     pub wire: WireLimits,
 }
 
+impl AzureSettings {
+    /// Whether both are the same to the vaults: one that has read a value for the one has read it for the other. How an
+    /// application proves itself makes no difference.
+    #[must_use]
+    pub fn is_same_principal(&self, other: &Self) -> bool {
+        self.name == other.name && self.cloud == other.cloud && self.identity.principal() == other.identity.principal()
+    }
+}
+
+impl Identity {
+    fn principal(&self) -> (&'static str, Option<&str>, Option<&str>) {
+        match self {
+            Self::ClientSecret { tenant, client, .. }
+            | Self::Certificate { tenant, client, .. }
+            | Self::FederatedToken { tenant, client, .. } => ("application", Some(tenant), Some(client)),
+            Self::ManagedIdentity { client, .. } => ("managed-identity", None, client.as_deref()),
+            Self::AzureCli { tenant } => ("azure-cli", tenant.as_deref(), None),
+        }
+    }
+}
+
 /// An identity of Microsoft Entra, and how it proves itself.
 #[derive(Debug, Clone)]
 pub enum Identity {
