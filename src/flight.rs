@@ -113,6 +113,13 @@ where
         }
     }
 
+    /// Resolves when none is under way.
+    pub async fn landed(&self) {
+        // Closed only to be waited for: it takes in new ones all the same.
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
     /// How many are under way.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -2,12 +2,14 @@
 
 use std::panic::PanicHookInfo;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser as _;
 use sidekey::cli::{Cli, Context, Exit, Failure, refuse, run, tell};
 use sidekey::config::Vars;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
         uid: rustix::process::getuid().as_raw(),
         program: std::env::current_exe().unwrap_or_else(|_| "sidekey".into()),
         shutdown: CancellationToken::new(),
+        reload: Arc::default(),
         global: cli.global,
     };
     let outcome = runtime(cli.command.stays()).and_then(|runtime| {
@@ -34,7 +37,7 @@ fn main() -> ExitCode {
             let mut signals = Signals::new()?;
             tokio::select! {
                 done = command => done.map(|()| ExitCode::SUCCESS),
-                code = signals.twice(&context.shutdown) => Ok(code),
+                code = signals.act(&context, cli.command.reloads()) => Ok(code),
             }
         })
     });
@@ -57,33 +60,42 @@ fn runtime(stays: bool) -> Result<Runtime, Failure> {
     builder.enable_all().build().map_err(cannot)
 }
 
-/// SIGTERM and SIGINT.
+/// SIGTERM, SIGINT and SIGHUP.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
     fn new() -> Result<Self, Failure> {
-        let cannot = |error: std::io::Error| {
-            Failure::new(Exit::Unavailable, format!("signals cannot be taken: {}", error.kind()))
+        let take = |kind| {
+            signal(kind)
+                .map_err(|error| Failure::new(Exit::Unavailable, format!("signals cannot be taken: {}", error.kind())))
         };
-        let terminate = signal(SignalKind::terminate()).map_err(cannot)?;
-        let interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
-        Ok(Self { terminate, interrupt })
+        let terminate = take(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: take(SignalKind::interrupt())?, hang_up: take(SignalKind::hangup())? })
     }
 
-    /// The first asks for an orderly end. The second is the end, with the code that a shell gives to it.
-    async fn twice(&mut self, shutdown: &CancellationToken) -> ExitCode {
-        self.next().await;
-        shutdown.cancel();
-        self.next().await
+    /// The first asks for an orderly end. The second is the end, with the code that a shell gives to it. SIGHUP is not
+    /// among them where the command reads its configuration again instead.
+    async fn act(&mut self, context: &Context, reloads: bool) -> ExitCode {
+        let reload = reloads.then_some(&*context.reload);
+        self.next(reload).await;
+        context.shutdown.cancel();
+        self.next(reload).await
     }
 
-    async fn next(&mut self) -> ExitCode {
-        tokio::select! {
-            _ = self.terminate.recv() => ExitCode::from(128 + 15),
-            _ = self.interrupt.recv() => ExitCode::from(128 + 2),
+    async fn next(&mut self, reload: Option<&Notify>) -> ExitCode {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return ExitCode::from(128 + 15),
+                _ = self.interrupt.recv() => return ExitCode::from(128 + 2),
+                _ = self.hang_up.recv() => match reload {
+                    Some(reload) => reload.notify_one(),
+                    None => return ExitCode::from(128 + 1),
+                },
+            }
         }
     }
 }

@@ -8,6 +8,9 @@
 //! hyper checks none of this: it takes requests without `Host`, with two, and with another authority in the request
 //! line. Must never happen: an answer that depends on what exists, before the caller has passed.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
 use axum::http::header::{AUTHORIZATION, HOST, HeaderName, UPGRADE};
 use axum::http::{HeaderMap, Method, Request, Uri};
 
@@ -36,17 +39,22 @@ pub struct Peer {
     pub gid: u32,
 }
 
-/// What a request must bring.
+/// What a request must bring. A cheap handle.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
-    token: Option<TokenDigest>,
+    token: Arc<ArcSwapOption<TokenDigest>>,
 }
 
 impl Guard {
     /// TCP callers must bring that token. Without one, TCP callers are let in to nothing but the probes.
     #[must_use]
     pub fn new(token: Option<TokenDigest>) -> Self {
-        Self { token }
+        Self { token: Arc::new(ArcSwapOption::from_pointee(token)) }
+    }
+
+    /// From the next request on, TCP callers must bring that token.
+    pub fn replace(&self, token: TokenDigest) {
+        self.token.store(Some(Arc::new(token)));
     }
 
     /// Lets the request pass, or says why not.
@@ -83,7 +91,7 @@ impl Guard {
         let Some(offered) = bearer(offered) else {
             return refused("Authorization must be: Bearer TOKEN");
         };
-        match &self.token {
+        match &*self.token.load() {
             Some(token) if token.matches(offered) => Ok(()),
             Some(_) | None => refused("the token is not the one in the token file"),
         }

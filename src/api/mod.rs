@@ -22,6 +22,7 @@ mod token;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Bytes;
 use utoipa::OpenApi as _;
@@ -108,10 +109,14 @@ impl State {
     }
 }
 
-/// The API as [`serve`] serves it. What is asked most, a value, is answered past the router: matching, boxing and
-/// copying of headers would cost a hit more than the rest of it.
+/// The API as [`serve`] serves it. A cheap handle: what one of them replaces, all serve.
 #[derive(Debug, Clone)]
-pub struct Api {
+pub struct Api(Arc<ArcSwap<Routes>>);
+
+/// What is asked most, a value, is answered past the router: matching, boxing and copying of headers would cost a hit
+/// more than the rest of it.
+#[derive(Debug)]
+struct Routes {
     router: Router,
     values: Option<State>,
 }
@@ -120,6 +125,23 @@ impl Api {
     /// Every route, over that state.
     #[must_use]
     pub fn new(state: State) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(Routes::of(state))))
+    }
+
+    /// From the next request on, answers from that state. What is under way ends on the one before.
+    pub fn replace(&self, state: State) {
+        self.0.store(Arc::new(Routes::of(state)));
+    }
+
+    /// Whether `/readyz` says so; never, where there is none.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.0.load().values.as_ref().is_some_and(State::is_ready)
+    }
+}
+
+impl Routes {
+    fn of(state: State) -> Self {
         Self { router: router(state.clone()), values: Some(state) }
     }
 }
@@ -127,7 +149,7 @@ impl Api {
 impl From<Router> for Api {
     /// Other routes behind the same door.
     fn from(router: Router) -> Self {
-        Self { router, values: None }
+        Self(Arc::new(ArcSwap::from_pointee(Routes { router, values: None })))
     }
 }
 

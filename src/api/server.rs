@@ -249,12 +249,14 @@ impl Serving {
     /// The route's pattern, and its answer.
     async fn handle(&self, request: Request<Incoming>, connection: Connection) -> (&'static str, Response<Body>) {
         let place = if request.method() == Method::GET { Place::of(request.uri().path()) } else { None };
-        if let (Some(state), Some(place)) = (&self.api.values, place) {
+        // One and the same for all of this request, whatever is replaced meanwhile.
+        let api = self.api.0.load();
+        if let (Some(state), Some(place)) = (&api.values, place) {
             let answered = secrets::get(state, &place, request.uri().query(), request.headers()).await;
             return (place.pattern(), answered.unwrap_or_else(Problem::into_response));
         }
         let route = routes::pattern(request.uri().path());
-        match self.api.router.clone().call(self.bodied(request, connection)).await {
+        match api.router.clone().call(self.bodied(request, connection)).await {
             Ok(response) => (route, response),
             Err(never) => match never {},
         }

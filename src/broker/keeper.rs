@@ -53,10 +53,11 @@ struct Mark {
 }
 
 impl Keeper {
-    /// Keeps what that broker holds in that snapshot.
+    /// Keeps what that broker holds in that snapshot. `began`: when this process began to ask; what is known since is
+    /// worth replacing a snapshot for.
     #[must_use]
-    pub fn new(broker: Broker, snapshot: Snapshot) -> Self {
-        Self { broker, snapshot: Arc::new(snapshot), began: Moment::now() }
+    pub fn new(broker: Broker, snapshot: Snapshot, began: Moment) -> Self {
+        Self { broker, snapshot: Arc::new(snapshot), began }
     }
 
     /// Takes in what an earlier process has left, to be served at once and marked. To be done before anybody is served.

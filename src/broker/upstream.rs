@@ -64,6 +64,10 @@ impl Upstream {
         &self.cache
     }
 
+    pub(super) async fn landed(&self) {
+        self.flights.landed().await;
+    }
+
     pub(super) fn catalog(&self) -> &Catalog {
         &self.catalog
     }

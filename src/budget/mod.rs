@@ -95,6 +95,12 @@ impl Budgets {
         Self(Arc::new(Shared { options, metrics, vaults: Mutex::default(), subscriptions: Mutex::default() }))
     }
 
+    /// How much may be asked.
+    #[must_use]
+    pub fn options(&self) -> &BudgetOptions {
+        &self.0.options
+    }
+
     fn of_vault(&self, info: &VaultInfo) -> Arc<Allowance> {
         let key = info.uri.clone().unwrap_or_else(|| info.id().to_string());
         let mut vaults = self.0.vaults.lock().unwrap_or_else(PoisonError::into_inner);

@@ -98,6 +98,21 @@ impl Held {
         }
     }
 
+    /// The same with another life, to be held elsewhere.
+    pub(super) fn with_life(&self, life: Duration) -> Self {
+        Self {
+            answer: self.answer.clone(),
+            asked: self.asked,
+            life,
+            first_seen: self.first_seen,
+            restored: self.restored,
+            confirmed: AtomicU64::new(self.confirmed.load(Ordering::Relaxed)),
+            used: AtomicU64::new(self.used.load(Ordering::Relaxed)),
+            outdated: AtomicBool::new(self.is_outdated()),
+            trouble: Mutex::new(self.trouble().clone()),
+        }
+    }
+
     /// The secret, or the vault's own word that it does not give it: not found, disabled, denied.
     ///
     /// # Errors

@@ -168,6 +168,17 @@ impl Cache {
         });
     }
 
+    /// Takes over what another cache of the same estate holds, with its ages and all that is known of it, unless what is
+    /// held is as new. How long it lives is for these options to say.
+    pub fn adopt(&self, key: &Key, held: &Held) {
+        let about = if held.answer().is_ok() { self.options.ttl } else { self.options.negative_ttl };
+        let life = self.life(key, about);
+        self.held.entry(key.clone()).and_compute_with(|entry| match entry {
+            Some(entry) if entry.value().asked() >= held.asked() => Op::Nop,
+            Some(_) | None => Op::Put(Arc::new(held.with_life(life))),
+        });
+    }
+
     /// Whether a listing that shows a held value's stamp proves that nothing changed.
     #[must_use]
     pub fn is_settled(&self, held: &Held) -> bool {
@@ -284,6 +295,30 @@ mod tests {
             };
             assert_eq!(cache.is_settled(&held), settled, "asked {asked} s after the listing began");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_adopted_keeps_its_age_and_its_use_and_replaces_nothing_newer() {
+        let before = Cache::new(CacheOptions { jitter_percent: 0, ..CacheOptions::default() });
+        let ttl = Duration::from_secs(20);
+        let after = Cache::new(CacheOptions { ttl, jitter_percent: 0, ..CacheOptions::default() });
+        let asked = Moment::now();
+        for name in ["old", "newer"] {
+            before.learn(key(name), &secret(1), asked, None);
+        }
+        before.failed(&key("old"), "vault-timeout");
+        tokio::time::advance(Duration::from_secs(10)).await;
+        before.peek(&key("old")).unwrap().touch(Moment::now());
+        after.learn(key("newer"), &secret(2), Moment::now(), None);
+        tokio::time::advance(Duration::from_secs(15)).await;
+        for (key, held) in before.iter() {
+            after.adopt(&key, &held);
+        }
+        let (old, now) = (after.peek(&key("old")).unwrap(), Moment::now());
+        assert_eq!((old.age(now), old.ttl(now)), (Duration::from_secs(25), -5), "with the life of its new options");
+        assert_eq!(old.used(), before.peek(&key("old")).unwrap().used());
+        assert_eq!(after.freshness(&old, now), Freshness::Stale(Stale::Failing("vault-timeout")));
+        assert_eq!(after.peek(&key("newer")).unwrap().answer().unwrap().value.len(), 2);
     }
 
     #[test]

@@ -135,6 +135,12 @@ impl Format {
 }
 
 impl Command {
+    /// Whether it reads its configuration again when it is told to. The others end when their terminal hangs up.
+    #[must_use]
+    pub fn reloads(&self) -> bool {
+        matches!(self, Self::Serve(_))
+    }
+
     /// Whether it runs until it is told to stop, and so takes signals itself.
     #[must_use]
     pub fn stays(&self) -> bool {

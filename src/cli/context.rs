@@ -1,12 +1,14 @@
 //! What a command is run with, handed down from `main`: nothing below asks the process itself.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use super::args::Global;
-use crate::config::{Config, Flag, Inputs, Vars, runtime_dir};
+use crate::config::{Config, Faults, Flag, Inputs, Vars, runtime_dir};
 
 /// What surrounds a command.
 #[derive(Debug, Clone)]
@@ -19,6 +21,8 @@ pub struct Context {
     pub program: PathBuf,
     /// Cancelled when the process is told to stop.
     pub shutdown: CancellationToken,
+    /// Told when the process is asked to read its configuration again; several times before that happens are once.
+    pub reload: Arc<Notify>,
     /// Flags that every command takes.
     pub global: Global,
 }
@@ -26,9 +30,13 @@ pub struct Context {
 impl Context {
     /// The checked configuration, with what this command line sets over it.
     pub(super) fn config(&self, flags: Vec<Flag>) -> Result<Config, Failure> {
+        Ok(self.configuration(flags)?)
+    }
+
+    /// The same, with every fault by itself.
+    pub(super) fn configuration(&self, flags: Vec<Flag>) -> Result<Config, Faults> {
         let file = self.global.config.clone().or_else(|| self.vars.get("SIDEKEY_CONFIG").map(PathBuf::from));
-        let inputs = Inputs { file, vars: self.vars.clone(), flags, uid: self.uid };
-        Ok(Config::load(&inputs)?)
+        Config::load(&Inputs { file, vars: self.vars.clone(), flags, uid: self.uid })
     }
 
     /// The file with the token for TCP: the one told, else the default one if it is there.

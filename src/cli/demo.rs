@@ -16,6 +16,7 @@ use super::open::Open;
 use super::sidecar::Sidecar;
 use super::terminal::print;
 use super::{Context, Exit, Failure, trace};
+use crate::api::Api;
 use crate::config::{Config, Flag, Inputs, Log};
 use crate::emulator::{App, Emulator, Estate};
 
@@ -78,7 +79,7 @@ pub(super) async fn run(args: &Demo, context: &Context) -> Result<(), Failure> {
     };
     let outcome = tokio::select! {
         failure = greeted => Err(failure),
-        outcome = open.serve(&sidecar, context) => outcome,
+        outcome = open.serve(Api::new(sidecar.state()), sidecar.metrics.clone(), context) => outcome,
     };
     sidecar.stop().await;
     emulator.stop().await;

@@ -20,6 +20,7 @@ mod healthcheck;
 mod list;
 mod open;
 mod phrase;
+mod reload;
 mod search;
 mod secrets;
 mod serve;

@@ -10,10 +10,12 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::sleep;
 
-use super::sidecar::Sidecar;
 use super::{Context, Exit, Failure};
-use crate::api::{Guard, ListenError, Listener, ServeOptions, TakeOver, Token, bind_tcp, bind_unix, bind_unix_beside};
+use crate::api::{
+    Api, Guard, ListenError, Listener, ServeOptions, TakeOver, Token, bind_tcp, bind_unix, bind_unix_beside,
+};
 use crate::config::Config;
+use crate::metrics::Metrics;
 
 /// What is bound, and what is still to be.
 pub(super) struct Open {
@@ -72,6 +74,11 @@ impl Open {
         Ok(open)
     }
 
+    /// What guards them.
+    pub(super) fn guard(&self) -> Guard {
+        self.guard.clone()
+    }
+
     /// Tells the log where it answers.
     pub(super) fn tell(&self) {
         for listener in &self.listeners {
@@ -86,16 +93,15 @@ impl Open {
     }
 
     /// Serves until the process is told to stop.
-    pub(super) async fn serve(self, sidecar: &Sidecar, context: &Context) -> Result<(), Failure> {
+    pub(super) async fn serve(self, api: Api, metrics: Metrics, context: &Context) -> Result<(), Failure> {
         let Self { listeners, guard, options, take_over, later } = self;
         let serve = async |listeners| {
-            let (api, metrics) = (sidecar.api(), sidecar.metrics.clone());
-            let shutdown = context.shutdown.clone();
+            let (api, metrics, shutdown) = (api.clone(), metrics.clone(), context.shutdown.clone());
             crate::api::serve(listeners, api, guard.clone(), metrics, options.clone(), shutdown).await;
             Ok::<(), Failure>(())
         };
         let rest = async {
-            match context.shutdown.run_until_cancelled(succeed(take_over, later, sidecar)).await {
+            match context.shutdown.run_until_cancelled(succeed(take_over, later, &api)).await {
                 Some(listeners) => serve(listeners?).await,
                 None => Ok(()),
             }
@@ -106,13 +112,11 @@ impl Open {
 }
 
 /// Takes the other sidecar's place, once this one is ready and as the other lets go of it.
-async fn succeed(
-    take_over: Option<TakeOver>,
-    later: Option<SocketAddr>,
-    sidecar: &Sidecar,
-) -> Result<Vec<Listener>, Failure> {
+async fn succeed(take_over: Option<TakeOver>, later: Option<SocketAddr>, api: &Api) -> Result<Vec<Listener>, Failure> {
     if let Some(take_over) = take_over {
-        sidecar.ready().await;
+        while !api.is_ready() {
+            sleep(LOOK).await;
+        }
         let socket = take_over.path().display().to_string();
         take_over.finish().map_err(|error| unavailable(&error))?;
         tracing::info!(socket, "taken over; the other sidecar can be ended");

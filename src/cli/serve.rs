@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 
 use super::open::Open;
+use super::reload::Reload;
 use super::sidecar::Sidecar;
 use super::{Context, Failure, folder, trace};
+use crate::api::Api;
 use crate::catalog::{Catalog, Reach};
 use crate::config::Flag;
 use crate::vaults::azure::AzureSettings;
 use clap::Args;
 
-/// Run the sidecar: sign in, find the vaults, and serve their secrets until told to stop (SIGTERM, or Ctrl-C).
+/// Run the sidecar: sign in, find the vaults, and serve their secrets until told to stop (SIGTERM, or Ctrl-C). SIGHUP: read
+/// the configuration again.
 #[derive(Debug, Args)]
 pub struct Serve {
     /// The unix socket; 'off' for none [variable: SIDEKEY_LISTEN_SOCKET; default: /run/sidekey/sidekey.sock as root, else under $XDG_RUNTIME_DIR]
@@ -36,24 +39,27 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
         ("listen.token_file", "--token-file", token_file),
     ];
     let flags = flags.into_iter().filter_map(|(key, flag, value)| Some(Flag { key, flag, value: value? }));
-    let config = context.config(flags.collect())?;
+    let flags: Vec<_> = flags.collect();
+    let config = context.config(flags.clone())?;
     trace::start(&config.log, context.global.verbose);
     folder::prepare(&config, context)?;
     let open = if args.take_over { Open::beside(&config)? } else { Open::bind(&config)? };
-    let sidecar = Sidecar::start(&config).await?;
+    let mut sidecar = Sidecar::start(&config).await?;
     for settings in &config.sources {
         tell_source(settings);
     }
     open.tell();
-    let catalog = sidecar.catalog.clone();
+    let (catalog, metrics, api) = (sidecar.catalog.clone(), sidecar.metrics.clone(), Api::new(sidecar.state()));
     let told = async {
         catalog.first_round().await;
         tell_vaults(&catalog);
-        std::future::pending().await
+        std::future::pending::<()>().await
     };
+    let reload = Reload::new(context, flags, config, api.clone(), open.guard());
     let outcome = tokio::select! {
         () = told => Ok(()),
-        outcome = open.serve(&sidecar, context) => outcome,
+        () = reload.run(&mut sidecar) => Ok(()),
+        outcome = open.serve(api, metrics, context) => outcome,
     };
     sidecar.stop().await;
     tracing::info!("stopped");

@@ -21,10 +21,11 @@ use super::client::{Answer, Request};
 use super::open::places;
 use super::terminal::stderr_is_terminal;
 use super::{Context, Exit, Failure};
-use crate::api::{Api, State};
+use crate::api::State;
 use crate::broker::{Broker, Keeper};
 use crate::budget::{BudgetOptions, BudgetedSource, Budgets};
 use crate::catalog::{Catalog, CatalogOptions, Lookup, Reach};
+use crate::clock::Moment;
 use crate::config::{Config, SnapshotFiles};
 use crate::metrics::Metrics;
 use crate::secret::VaultName;
@@ -39,11 +40,24 @@ pub(super) struct Sidecar {
     broker: Broker,
     pub(super) metrics: Metrics,
     state: State,
+    inherited: Inherited,
     tasks: TaskTracker,
     /// The catalog is kept current by itself.
     runs: AtomicBool,
     stop: CancellationToken,
     _stop_when_dropped: DropGuard,
+}
+
+/// What a successor goes on with, whatever its configuration.
+#[derive(Clone)]
+struct Inherited {
+    metrics: Metrics,
+    /// Sidecars of a fleet start in the same second; what they do at an interval must not fall together.
+    seed: u64,
+    /// When the first of them began.
+    began: Moment,
+    /// What was spent, and which vaults are to be left alone.
+    budgets: Option<Budgets>,
 }
 
 /// Between two looks at whether what was declared is there.
@@ -69,34 +83,71 @@ impl Sidecar {
     /// Takes in what the snapshot holds, if there is one, and starts to look for vaults, to list them, and to keep what is
     /// known current. Needs a runtime.
     pub(super) async fn start(config: &Config) -> Result<Self, Failure> {
-        let mut limited = config.clone();
-        // A stream of events keeps its connection for as long as it likes: most of them are left to others.
-        limited.broker.watchers = limited.broker.watchers.min(places(2) / 4).max(1);
-        let sidecar = Self::idle(&limited)?;
-        if let Some(files) = &config.snapshot {
-            let keeper = Keeper::new(sidecar.broker.clone(), snapshot(files, config)?);
+        let sidecar = Self::idle(&with_room(config))?;
+        if let Some(keeper) = sidecar.keeper(config)? {
             keeper.restore().await;
-            let stop = sidecar.stop.clone();
-            sidecar.keep("snapshot", move || keeper.clone().run(stop.clone()));
+            sidecar.keep_snapshot(keeper);
         }
         sidecar.run();
         Ok(sidecar)
     }
 
+    /// One of another configuration that is to stand in this one's place: it counts on where this one does, and begins
+    /// with what this one knows of the sources that `keeps` lets through.
+    pub(super) fn successor(&self, config: &Config, keeps: impl Fn(&str) -> bool) -> Result<Self, Failure> {
+        let next = Self::heir(&with_room(config), self.inherited.clone())?;
+        let keeper = next.keeper(config)?;
+        let known = self.catalog.known();
+        next.catalog.recall(known.into_iter().filter(|vault| keeps(vault.info.source.as_str())).collect());
+        next.adopt(self, keeps);
+        if let Some(keeper) = keeper {
+            next.keep_snapshot(keeper);
+        }
+        next.run();
+        Ok(next)
+    }
+
+    /// Takes over what that one holds of the sources that `keeps` lets through, where it is newer.
+    pub(super) fn adopt(&self, before: &Self, keeps: impl Fn(&str) -> bool) {
+        for (key, held) in before.broker.cache().iter() {
+            if key.vault.as_str().split_once(':').is_some_and(|(source, _)| keeps(source)) {
+                self.broker.cache().adopt(&key, &held);
+            }
+        }
+    }
+
     fn idle(config: &Config) -> Result<Self, Failure> {
-        let metrics = Metrics::default();
-        // Sidecars of a fleet start in the same second; what they do at an interval must not fall together.
         let seed = RandomState::new().build_hasher().finish();
+        let first = Inherited { metrics: Metrics::default(), seed, began: Moment::now(), budgets: None };
+        Self::heir(config, first)
+    }
+
+    fn heir(config: &Config, mut inherited: Inherited) -> Result<Self, Failure> {
+        let Inherited { metrics, seed, .. } = inherited.clone();
+        let options = BudgetOptions { seed, ..config.budget.clone() };
+        let budgets = inherited.budgets.take().filter(|budgets| *budgets.options() == options);
+        let budgets = budgets.unwrap_or_else(|| Budgets::new(options, metrics.clone()));
+        inherited.budgets = Some(budgets.clone());
         let catalog_options = CatalogOptions { seed, ..config.catalog.clone() };
         let mut broker_options = config.broker.clone();
         broker_options.cache.seed = seed;
-        let catalog = Catalog::counted(sources(config, seed, &metrics)?, catalog_options, metrics.clone());
+        let catalog = Catalog::counted(sources(config, &budgets, &metrics)?, catalog_options, metrics.clone());
         let broker = Broker::new(catalog.clone(), broker_options, metrics.clone());
         let state = State::new(broker.clone(), metrics.clone());
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let runs = AtomicBool::new(false);
-        Ok(Self { catalog, broker, metrics, state, tasks, runs, _stop_when_dropped: stop.clone().drop_guard(), stop })
+        Ok(Self {
+            catalog,
+            broker,
+            metrics,
+            state,
+            inherited,
+            tasks,
+            runs,
+            _stop_when_dropped: stop.clone().drop_guard(),
+            stop,
+        })
     }
 
     /// Keeps everything current from now on.
@@ -109,16 +160,22 @@ impl Sidecar {
         }
     }
 
-    /// Resolves when `/readyz` would say so.
+    /// Who keeps what it holds on disk, if somebody is to.
+    fn keeper(&self, config: &Config) -> Result<Option<Keeper>, Failure> {
+        let Some(files) = &config.snapshot else { return Ok(None) };
+        Ok(Some(Keeper::new(self.broker.clone(), snapshot(files, config)?, self.inherited.began)))
+    }
+
+    fn keep_snapshot(&self, keeper: Keeper) {
+        let stop = self.stop.clone();
+        self.keep("snapshot", move || keeper.clone().run(stop.clone()));
+    }
+
+    /// Resolves when its sources were asked and `/readyz` would say so.
     pub(super) async fn ready(&self) {
-        let mut progress = self.catalog.progress();
+        self.catalog.discovered().await;
         while !self.state.is_ready() {
-            tokio::select! {
-                // The catalog lives as long as we do.
-                _ = progress.changed() => {}
-                // What was declared is read without anything to wait for.
-                () = sleep(LOOK) => {}
-            }
+            sleep(LOOK).await;
         }
     }
 
@@ -132,15 +189,21 @@ impl Sidecar {
     }
 
     /// What is served.
-    pub(super) fn api(&self) -> Api {
-        Api::new(self.state.clone())
+    pub(super) fn state(&self) -> State {
+        self.state.clone()
     }
 
     /// Ends what runs for it, and waits for that.
-    pub(super) async fn stop(self) {
+    pub(super) async fn stop(&self) {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// The same, and waits until nobody is given anything by it that it does not hold.
+    pub(super) async fn retire(&self) {
+        self.stop().await;
+        self.broker.retire().await;
     }
 
     /// The routes, called without a network between.
@@ -223,9 +286,15 @@ fn broken() -> Failure {
     Failure::new(Exit::Unavailable, "the request cannot be made")
 }
 
+/// A stream of events keeps its connection for as long as it likes: most connections are left to others.
+fn with_room(config: &Config) -> Config {
+    let mut config = config.clone();
+    config.broker.watchers = config.broker.watchers.min(places(2) / 4).max(1);
+    config
+}
+
 /// The configured sources, ready to be asked, within their budgets.
-pub(super) fn sources(config: &Config, seed: u64, metrics: &Metrics) -> Result<Vec<Arc<dyn Source>>, Failure> {
-    let budgets = Budgets::new(BudgetOptions { seed, ..config.budget.clone() }, metrics.clone());
+fn sources(config: &Config, budgets: &Budgets, metrics: &Metrics) -> Result<Vec<Arc<dyn Source>>, Failure> {
     let mut sources: Vec<Arc<dyn Source>> = Vec::new();
     for settings in &config.sources {
         let source = BudgetedSource::new(Arc::new(azure(settings, metrics)?), budgets.clone());

@@ -1,7 +1,7 @@
 //! What changes, as Server-Sent Events. Never values.
 //!
-//! A stream is an answer that never ends by itself: it ends when its reader goes, does not take what it is told, or the
-//! server is told to stop. It tells no more than where it stands until something happens, so that silence costs nothing.
+//! A stream is an answer that never ends by itself: it ends when its reader goes, does not take what it is told, the
+//! server is told to stop, or the configuration has changed. It tells no more than where it stands until something happens, so that silence costs nothing.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -60,7 +60,8 @@ pub(super) async fn watch(
     })?;
     // A child: the waiters of one token share a lock.
     let closing = closing.map_or_else(CancellationToken::new, |Extension(Closing(token))| token.child_token());
-    Ok(Sse::new(events(watch).take_until(closing.cancelled_owned())).into_response())
+    let events = events(watch).take_until(closing.cancelled_owned()).take_until(state.broker().retired());
+    Ok(Sse::new(events).into_response())
 }
 
 fn filter(state: &State, query: Option<&str>) -> Result<Filter, Problem> {

@@ -48,6 +48,12 @@ impl AzureSettings {
         };
         format!("{} {} {principal}", self.name, self.cloud.authority_host)
     }
+
+    /// Whether both are the same to the vaults: one that has read a value for the one has read it for the other.
+    #[must_use]
+    pub fn is_same_principal(&self, other: &Self) -> bool {
+        self.cloud == other.cloud && self.principal() == other.principal()
+    }
 }
 
 /// An identity of Microsoft Entra, and how it proves itself.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use sidekey::broker::{Broker, Keeper, Reading};
 use sidekey::catalog::{Catalog, CatalogOptions};
+use sidekey::clock::Moment;
 use sidekey::metrics::Metrics;
 use sidekey::snapshot::{Key, Snapshot};
 use sidekey::vaults::memory::MemorySource;
@@ -52,7 +53,7 @@ impl Process {
         let mut options = exact();
         options.cache.max_stale = HOUR;
         let broker = Broker::new(catalog.clone(), options, metrics.clone());
-        let keeper = Keeper::new(broker.clone(), place.snapshot());
+        let keeper = Keeper::new(broker.clone(), place.snapshot(), Moment::now());
         keeper.restore().await;
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();

@@ -5,6 +5,7 @@ mod direct;
 pub mod process;
 mod refusals;
 mod relay;
+mod reloading;
 mod serving;
 mod surface;
 mod takeover;

@@ -18,6 +18,7 @@ use sidekey::api::{Api, Guard, ServeOptions, State, Token, UnixOptions, bind_tcp
 use sidekey::broker::{Broker, BrokerOptions, Keeper};
 use sidekey::cache::CacheOptions;
 use sidekey::catalog::{Catalog, CatalogOptions};
+use sidekey::clock::Moment;
 use sidekey::emulator::{Change, Control, Emulator, Endpoint, Estate, Fault};
 use sidekey::metrics::Metrics;
 use sidekey::secret::SecretValue;
@@ -206,7 +207,8 @@ impl Site {
         }
         if let Some(folder) = plan.kept {
             let key = Key::load_or_create(&folder.join("key")).unwrap();
-            let keeper = Keeper::new(site.broker.clone(), Snapshot::new(folder.join("snapshot"), key, b"prod"));
+            let keeper =
+                Keeper::new(site.broker.clone(), Snapshot::new(folder.join("snapshot"), key, b"prod"), Moment::now());
             keeper.restore().await;
             site.tasks.spawn(keeper.run(site.stop.clone()));
         }

@@ -1,0 +1,121 @@
+//! SIGHUP: the configuration is read again while the sidecar serves.
+//!
+//! A new sidecar without listeners is built of it, begins with all that the old one knows and holds, and looks for its
+//! vaults; when it is ready it takes the old one's place behind the same listeners, between two requests. What the old
+//! one learned until then, and from reads still under way, is handed on.
+//!
+//! Must never happen: a read that fails because of it, or a value read again; a configuration with a fault taken in, or
+//! in part; a setting that cannot change passed over in silence; a value handed on to another identity than the one that
+//! was allowed to read it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::Context;
+use super::sidecar::Sidecar;
+use crate::api::{Api, Guard, Token};
+use crate::config::{Config, Flag};
+
+/// What reloads.
+pub(super) struct Reload<'a> {
+    context: &'a Context,
+    flags: Vec<Flag>,
+    /// What is in force now.
+    config: Config,
+    api: Api,
+    guard: Guard,
+}
+
+/// A sidecar that does not become ready by then takes the old one's place all the same: it may be that what it is asked
+/// to hold does not exist.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Reads under way end sooner, by their own limits.
+const LAST_READS: Duration = Duration::from_secs(60);
+
+impl<'a> Reload<'a> {
+    pub(super) fn new(context: &'a Context, flags: Vec<Flag>, config: Config, api: Api, guard: Guard) -> Self {
+        Self { context, flags, config, api, guard }
+    }
+
+    /// Reloads whenever it is asked for, until it is dropped. `sidecar` is always the one that serves.
+    pub(super) async fn run(mut self, sidecar: &mut Sidecar) {
+        loop {
+            self.context.reload.notified().await;
+            tracing::info!("reading the configuration again");
+            let metrics = sidecar.metrics.clone();
+            match self.once(sidecar).await {
+                Ok(()) => metrics.reloaded("ok"),
+                Err(faults) => {
+                    metrics.reloaded("refused");
+                    for fault in faults {
+                        tracing::error!("the new configuration is not taken in: {fault}");
+                    }
+                    tracing::error!("the configuration from before stays in force");
+                }
+            }
+        }
+    }
+
+    /// Everything that can be wrong is found before anything is changed.
+    async fn once(&mut self, sidecar: &mut Sidecar) -> Result<(), Vec<String>> {
+        let faults = |faults: crate::config::Faults| faults.0.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let config = self.context.configuration(self.flags.clone()).map_err(faults)?;
+        let token = match self.config.listen.tcp {
+            Some(_) => {
+                let token = Token::load_or_create(&self.config.listen.token_file);
+                Some(token.map_err(|error| vec![error.to_string()])?)
+            }
+            None => None,
+        };
+        let same: BTreeSet<String> = self.same_principals(&config);
+        let keeps = |source: &str| same.contains(source);
+        let next = sidecar.successor(&config, keeps).map_err(|failure| vec![failure.message])?;
+        if timeout(PATIENCE, next.ready()).await.is_err() {
+            tracing::warn!(
+                "with the new configuration, not all is ready in time; /readyz?verbose tells what is missing"
+            );
+        }
+        next.adopt(sidecar, keeps);
+        self.api.replace(next.state());
+        if let Some(token) = token {
+            self.guard.replace(token.digest());
+        }
+        let before = std::mem::replace(sidecar, next);
+        self.tell_what_stays(&config);
+        let (vaults, sources) = (sidecar.catalog.progress().borrow().vaults, config.sources.len());
+        tracing::info!(sources, vaults, "the new configuration is in force");
+        let Config { listen, log, drain, .. } = self.config.clone();
+        self.config = Config { listen, log, drain, ..config };
+        // Nobody begins to read there any more. What was being read may be newer than what was handed on.
+        if timeout(LAST_READS, before.retire()).await.is_err() {
+            tracing::warn!("reads from before the configuration changed do not end");
+        }
+        sidecar.adopt(&before, keeps);
+        Ok(())
+    }
+
+    /// The sources that are the same to their vaults, before and after.
+    fn same_principals(&self, config: &Config) -> BTreeSet<String> {
+        let before = &self.config.sources;
+        let same = config.sources.iter().filter(|source| before.iter().any(|old| old.is_same_principal(source)));
+        same.map(|source| source.name.to_string()).collect()
+    }
+
+    /// What is bound at the start, and stays so.
+    fn tell_what_stays(&self, config: &Config) {
+        let (old, new) = (&self.config, config);
+        for (key, same) in [
+            ("listen.socket, listen.mode, listen.group", old.listen.socket == new.listen.socket),
+            ("listen.tcp", old.listen.tcp == new.listen.tcp),
+            ("listen.token_file", old.listen.token_file == new.listen.token_file),
+            ("limits.drain_timeout", old.drain == new.drain),
+            ("log", old.log == new.log),
+        ] {
+            if !same {
+                tracing::warn!(key, "changed, which needs a restart to take effect");
+            }
+        }
+    }
+}
