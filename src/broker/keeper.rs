@@ -62,22 +62,30 @@ impl Keeper {
 
     /// Takes in what an earlier process has left, to be served at once and marked. To be done before anybody is served.
     /// What cannot be used is told in the log: it is no reason not to start.
-    pub async fn restore(&self) {
+    pub async fn restore(&mut self) {
         let max_stale = self.broker.cache().options().max_stale;
         let bounds = Bounds { max_age: max_stale, max_stale };
         let snapshot = Arc::clone(&self.snapshot);
-        let outcome = spawn_blocking(move || snapshot.read(OffsetDateTime::now_utc(), bounds)).await;
+        // Both clocks at the same time: what reading takes must not make anything younger.
+        let (now, wall) = (Moment::now(), OffsetDateTime::now_utc());
+        let outcome = spawn_blocking(move || snapshot.read(wall, bounds)).await;
         let outcome = outcome.expect("reading a snapshot does not panic");
         self.metrics().snapshot("read", outcome.as_ref().map_or_else(reason_unread, |_| "ok"));
         match outcome {
             Ok(None) => tracing::info!(file = %self.snapshot.path().display(), "there is no snapshot yet"),
-            Ok(Some(restored)) => self.take_in(&restored),
+            Ok(Some(restored)) => self.take_in(&restored, now),
             Err(error) => tracing::warn!("{error}"),
         }
+        self.began = Moment::now();
     }
 
-    fn take_in(&self, restored: &Restored) {
-        let now = Moment::now();
+    /// When this process began to ask, once it has restored what was to be restored.
+    #[must_use]
+    pub fn began(&self) -> Moment {
+        self.began
+    }
+
+    fn take_in(&self, restored: &Restored, now: Moment) {
         let since = |at| now.before(restored.age(at));
         let vaults = restored.contents.vaults.iter().map(|known| catalog::KnownVault {
             info: known.info.clone(),

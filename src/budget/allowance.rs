@@ -167,7 +167,9 @@ impl Allowance {
             (self.seed, *draws).hash(&mut hasher);
             (hasher.finish() % 10_001) as f64 / 10_000.0
         };
-        if let Err(VaultErrorKind::Throttled { retry_after }) = outcome.map_err(VaultError::kind) {
+        // What the identity service said, or did not, is none of the vault's.
+        let word = outcome.err().filter(|error| !error.is_of_sign_in()).map(VaultError::kind);
+        if let Some(VaultErrorKind::Throttled { retry_after }) = word {
             if gate.refused(began, now, *retry_after, &mut chance) {
                 let left = gate.left(now).unwrap_or_default();
                 tracing::warn!(%vault, seconds = left.as_secs(), share = gate.share(now), "throttled: left alone");
@@ -267,6 +269,9 @@ impl Drop for Pass<'_> {
 /// What a call tells of its vault's reach.
 fn sign(outcome: Result<(), &VaultError>) -> Sign {
     let Err(error) = outcome else { return Sign::Answered };
+    if error.is_of_sign_in() {
+        return Sign::Nothing;
+    }
     match error.kind() {
         VaultErrorKind::NotFound
         | VaultErrorKind::Disabled

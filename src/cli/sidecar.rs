@@ -83,9 +83,10 @@ impl Sidecar {
     /// Takes in what the snapshot holds, if there is one, and starts to look for vaults, to list them, and to keep what is
     /// known current. Needs a runtime.
     pub(super) async fn start(config: &Config) -> Result<Self, Failure> {
-        let sidecar = Self::idle(&with_room(config))?;
-        if let Some(keeper) = sidecar.keeper(config)? {
+        let mut sidecar = Self::idle(&with_room(config))?;
+        if let Some(mut keeper) = sidecar.keeper(config)? {
             keeper.restore().await;
+            sidecar.inherited.began = keeper.began();
             sidecar.keep_snapshot(keeper);
         }
         sidecar.run();

@@ -14,6 +14,7 @@ pub struct VaultError {
     detail: Arc<str>,
     source: Option<Arc<dyn Error + Send + Sync>>,
     not_asked: Option<Duration>,
+    signing_in: bool,
 }
 
 /// What the caller can do next. Add a variant only if its reader would act otherwise.
@@ -79,7 +80,7 @@ impl VaultError {
     /// An error of that kind; `detail` is one clause in our own words, for people.
     #[must_use]
     pub fn new(kind: VaultErrorKind, detail: impl Into<Arc<str>>) -> Self {
-        Self { kind, detail: detail.into(), source: None, not_asked: None }
+        Self { kind, detail: detail.into(), source: None, not_asked: None, signing_in: false }
     }
 
     /// The same with its cause, which only the log will show.
@@ -100,6 +101,18 @@ impl VaultError {
     #[must_use]
     pub fn worth_trying_after(&self) -> Option<Duration> {
         self.not_asked
+    }
+
+    /// The same, met while signing in, before the vault was asked.
+    #[must_use]
+    pub fn while_signing_in(self) -> Self {
+        Self { signing_in: true, ..self }
+    }
+
+    /// Whether it is the identity service's, and says nothing of the vault.
+    #[must_use]
+    pub fn is_of_sign_in(&self) -> bool {
+        self.signing_in
     }
 
     /// What the caller can do next.

@@ -53,7 +53,7 @@ impl Process {
         let mut options = exact();
         options.cache.max_stale = HOUR;
         let broker = Broker::new(catalog.clone(), options, metrics.clone());
-        let keeper = Keeper::new(broker.clone(), place.snapshot(), Moment::now());
+        let mut keeper = Keeper::new(broker.clone(), place.snapshot(), Moment::now());
         keeper.restore().await;
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();

@@ -16,6 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sidekey::api::{Api, Guard, ServeOptions, State, Token, UnixOptions, bind_tcp, bind_unix, serve};
 use sidekey::broker::{Broker, BrokerOptions, Keeper};
+use sidekey::budget::{BudgetOptions, BudgetedSource, Budgets};
 use sidekey::cache::CacheOptions;
 use sidekey::catalog::{Catalog, CatalogOptions};
 use sidekey::clock::Moment;
@@ -169,7 +170,9 @@ impl Site {
                 AzureSource::counted(settings, metrics.clone())
             }
         };
-        let catalog = Catalog::counted(vec![Arc::new(source.unwrap())], CatalogOptions::default(), metrics.clone());
+        let budgets = Budgets::new(BudgetOptions::default(), metrics.clone());
+        let source = BudgetedSource::new(Arc::new(source.unwrap()), budgets);
+        let catalog = Catalog::counted(vec![Arc::new(source)], CatalogOptions::default(), metrics.clone());
         let broker = Broker::new(catalog.clone(), plan.broker, metrics.clone());
 
         let folder = tempfile::tempdir().unwrap();
@@ -207,7 +210,7 @@ impl Site {
         }
         if let Some(folder) = plan.kept {
             let key = Key::load_or_create(&folder.join("key")).unwrap();
-            let keeper =
+            let mut keeper =
                 Keeper::new(site.broker.clone(), Snapshot::new(folder.join("snapshot"), key, b"prod"), Moment::now());
             keeper.restore().await;
             site.tasks.spawn(keeper.run(site.stop.clone()));
@@ -343,6 +346,18 @@ impl Site {
         let text = self.metrics.encode();
         let lines = text.lines().filter(|line| line.starts_with(beginning));
         lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
+    }
+
+    /// Reads of values that have ended, those of that outcome or all.
+    pub fn ended_gets(&self, outcome: Option<&str>) -> u64 {
+        let text = self.metrics.encode();
+        let outcome = outcome.map(|outcome| format!("outcome=\"{outcome}\""));
+        let gets = text.lines().filter(|line| {
+            line.starts_with("sidekey_upstream_calls_total{")
+                && line.contains("endpoint=\"get\"")
+                && outcome.as_ref().is_none_or(|outcome| line.contains(outcome))
+        });
+        gets.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 
     /// Bytes on all wires.

@@ -31,7 +31,7 @@ async fn holds_out(site: &Site) {
 
 /// Ready, and everything is there.
 async fn healed(site: &Site) {
-    let seconds = site.live_until(LONGEST_RECOVERY, async || site.get("/readyz").await.status == 200).await;
+    site.live_until(LONGEST_RECOVERY, async || site.get("/readyz").await.status == 200).await;
     site.read("alpha/warm").await.is_held("alpha-warm");
     site.read("beta/warm").await.is("beta-warm");
     assert_eq!(site.get("/v1/search?q=warm").await.json()["complete"], true);

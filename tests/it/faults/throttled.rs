@@ -3,7 +3,7 @@
 
 use sidekey::emulator::{Change, Effect, Endpoint, Fault, Respond};
 
-use super::outage::{LONGEST_RECOVERY, Told, lived_through, lived_through_fault};
+use super::outage::{LONGEST_PAUSE, LONGEST_RECOVERY, Told, lived_through, lived_through_fault};
 use super::site::Site;
 
 const THROTTLED: Told = Told { cold: (503, "vault-throttled"), stale: "vault-throttled" };
@@ -58,8 +58,7 @@ async fn a_reader_is_told_when_to_come_back_within_reason() {
         assert_eq!(answer.header("retry-after"), Some(told), "{asked:?}");
         site.control.clear_fault(fault);
         // However long a wait was wished for, it binds no key for good.
-        site.live_until(LONGEST_RECOVERY, async || site.read(&format!("alpha/cold-{}", at + 1)).await.status == 200)
-            .await;
+        site.live_until(LONGEST_PAUSE, async || site.read(&format!("alpha/cold-{}", at + 1)).await.status == 200).await;
     }
 }
 

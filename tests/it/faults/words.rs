@@ -17,7 +17,7 @@ fn refusal(status: u16, code: &str, inner: Option<&str>) -> Effect {
 
 /// The vault denies `warm`, until it is taken back: gone within a minute of the first denial, and there again soon.
 async fn denied_and_taken_back(site: &Site, status: u16, code: &str, back: impl AsyncFnOnce()) {
-    let denials = || site.counted("sidekey_upstream_calls_total{operation=\"get\"") - ok(site);
+    let denials = || site.ended_gets(None) - site.ended_gets(Some("ok"));
     // Readers go on as they do; nobody insists. The listing or the next renewal tells.
     site.live_until(400, async || {
         site.read("alpha/warm").await.is_held("alpha-warm");
@@ -32,10 +32,6 @@ async fn denied_and_taken_back(site: &Site, status: u16, code: &str, back: impl 
     let back = site.read("alpha/warm").await;
     back.is("alpha-warm");
     assert_eq!(back.stale(), None, "{back:?}");
-}
-
-fn ok(site: &Site) -> u64 {
-    site.counted("sidekey_upstream_calls_total{operation=\"get\",outcome=\"ok\"}")
 }
 
 async fn warm() -> Site {

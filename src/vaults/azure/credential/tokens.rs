@@ -357,7 +357,7 @@ impl TokenCredential for Tokens {
         // own after it was renewed here, and after the clock was set back. One that has always expired they ask for anew
         // each time, which costs no more than a lock, and use all the same.
         let passing = |token: AccessToken| AccessToken::new(token.token, OffsetDateTime::UNIX_EPOCH);
-        outcome.map(passing).map_err(|error| azure_core::Error::new(ErrorKind::Credential, error))
+        outcome.map(passing).map_err(|error| azure_core::Error::new(ErrorKind::Credential, error.while_signing_in()))
     }
 }
 
