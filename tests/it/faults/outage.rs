@@ -17,9 +17,9 @@ pub const LONGEST_READ: u64 = 11;
 /// After an outage, what is in use is fresh again within the longest back-off and one call.
 pub const LONGEST_RECOVERY: u64 = 60 + LONGEST_READ;
 
-/// A vault that has told how long it wants to be left alone is believed up to five minutes; one that does not answer is
-/// tried each minute at least.
-pub const LONGEST_PAUSE: u64 = 300 + LONGEST_READ;
+/// A vault that has told how long it wants to be left alone is believed up to five minutes, and asked again within a
+/// minute after that; one that does not answer is tried each minute at least.
+pub const LONGEST_PAUSE: u64 = 300 + 60 + LONGEST_READ;
 
 /// The vault `alpha` fails in some way, from `begin` to `end`.
 ///
