@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::BudgetOptions;
 use super::bucket::Rate;
 use super::circuit::{Circuit, Sign, Way};
 use super::gate::Gate;
 use super::tap::{Lane, Tap};
 use super::turns::{Turn, Turns};
-use super::BudgetOptions;
 use crate::clock::Moment;
 use crate::metrics::{Metrics, Refusal, VaultState};
 use crate::vaults::asked::goes_out;

@@ -137,7 +137,10 @@ mod tests {
         now = now + CAP;
         let probe = circuit.enter(now).unwrap();
         circuit.ended(probe, Sign::Nothing, now, || 1.0);
-        assert!(circuit.check(now).is_err(), "a probe that told nothing has not closed it, nor may another follow at once");
+        assert!(
+            circuit.check(now).is_err(),
+            "a probe that told nothing has not closed it, nor may another follow at once"
+        );
         now = now + CAP;
         let probe = circuit.enter(now).unwrap();
         assert!(circuit.ended(probe, Sign::Answered, now, || 1.0));

@@ -34,7 +34,9 @@ impl BudgetedVault {
         let allowance = budgets.of_vault(inner.info());
         let label = inner.info().id().to_string();
         let watched = Arc::downgrade(&allowance);
-        budgets.metrics().vault(&label, move || watched.upgrade().map(|allowance| allowance.told()).unwrap_or_default());
+        budgets
+            .metrics()
+            .vault(&label, move || watched.upgrade().map(|allowance| allowance.told()).unwrap_or_default());
         Self { inner, allowance, budgets: budgets.clone(), label }
     }
 

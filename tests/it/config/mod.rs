@@ -89,13 +89,7 @@ name = \"orders\"
 required = true
 ";
     let told = faults(text, &inputs(&[]));
-    for (key, line) in [
-        ("listen.tls", 2),
-        ("listen.metrics", 3),
-        ("cache.snapshot", 5),
-        ("client", 6),
-        ("audit", 8),
-    ] {
+    for (key, line) in [("listen.tls", 2), ("listen.metrics", 3), ("cache.snapshot", 5), ("client", 6), ("audit", 8)] {
         let fault = told.iter().find(|fault| fault.contains(&format!(": {key}: ")));
         let fault = fault.unwrap_or_else(|| panic!("{key} is not told: {told:?}"));
         assert!(

@@ -87,7 +87,8 @@ pub(super) fn budgets_are_kept(case: &Case<'_>) -> Result<(), Broken> {
             let Some(end) = refused.end else { continue };
             // Which of several was told is not known; nor when within a listing it was.
             let told = case.plan.faults.iter().filter(|fault| {
-                fault.is_active(Kind::Throttled, vault, refused.start) || fault.is_active(Kind::Throttled, vault, end - 5)
+                fault.is_active(Kind::Throttled, vault, refused.start)
+                    || fault.is_active(Kind::Throttled, vault, end - 5)
             });
             let told = told.map(|fault| fault.level).min().unwrap_or(-1);
             let opens = end + told.clamp(1, 300) as Ms * SECOND;
@@ -139,10 +140,10 @@ pub(super) fn one_probe_at_a_time(case: &Case<'_>) -> Result<(), Broken> {
             let speaks = |sign| matches!(sign, Sign::Answered | Sign::Throttled | Sign::Unclear);
             // Of what speaks only in part it is not known when.
             let until = by_end[n + 1..].iter().filter(|(_, next)| speaks(next.sign));
-            let until = until.map(|(end, next)| if next.sign == Sign::Throttled { *end } else { next.start.max(*opened) });
+            let until =
+                until.map(|(end, next)| if next.sign == Sign::Throttled { *end } else { next.start.max(*opened) });
             let until = until.min().unwrap_or(Ms::MAX);
-            let within: Vec<_> =
-                by_start.iter().filter(|asked| *opened < asked.start && asked.start < until).collect();
+            let within: Vec<_> = by_start.iter().filter(|asked| *opened < asked.start && asked.start < until).collect();
             if let Some(pair) = within.windows(2).find(|pair| pair[0].end.is_none_or(|end| end > pair[1].start)) {
                 let what = format!("the circuit is open since {opened}, and {:?} is not over", pair[0]);
                 return Err(broken("7 one probe at a time", pair[1].start, key(pair[1]), what));
