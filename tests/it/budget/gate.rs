@@ -131,3 +131,15 @@ async fn sidecars_that_were_refused_in_the_same_second_do_not_come_back_in_the_s
     opened.dedup();
     assert!(opened.len() >= 6 && opened[0] >= 9, "{opened:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_for_its_subscription_when_the_gate_closes_does_not_go() {
+    let options = BudgetOptions { subscription_per_second: 2, subscription_burst: 1, ..BudgetOptions::default() };
+    let vault = Asked::new("pay");
+    let (budgeted, _) = within(&vault, options);
+    *vault.latency.lock().unwrap() = Duration::from_millis(100);
+    vault.tell([throttled(Some(30))]);
+    let all = gets(&budgeted, 2).await;
+    assert!(all.iter().all(|(outcome, _)| outcome.is_err()), "{all:?}");
+    assert_eq!(vault.calls(), 1);
+}
