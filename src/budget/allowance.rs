@@ -23,8 +23,9 @@ use crate::vaults::{VaultError, VaultErrorKind};
 
 /// The longest that a reader waits for the gate or a token.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The same for a page of a listing, which nobody waits for: readers that use all of the rate must not end listings.
-const LISTING_PATIENCE: Duration = Duration::from_secs(20);
+/// How much longer a page of a listing waits for a token: nobody waits for it, and readers that use all of the rate must
+/// not end listings.
+const LISTING_PATIENCE: Duration = Duration::from_secs(18);
 /// The least rate that 429s bring a vault down to. A fleet for which that is too much is spread further by its gates.
 const LEAST_PER_SECOND: f64 = 0.2;
 /// A call that was given up after that long was not answered.
@@ -81,8 +82,8 @@ impl Allowance {
         lane: Lane,
         subscription: &Tap,
     ) -> Result<Pass<'a>, VaultError> {
-        let patience = if lane == Lane::Listing { LISTING_PATIENCE } else { PATIENCE };
-        let until = Instant::now() + patience;
+        let soon = Instant::now() + PATIENCE;
+        let until = if lane == Lane::Listing { soon + LISTING_PATIENCE } else { soon };
         let refuse = |refusal: Refusal, error: VaultError| {
             caller.metrics.held_back(caller.vault, refusal);
             Err(error)
@@ -92,12 +93,12 @@ impl Allowance {
         if let Err((error, wait)) = self.state().circuit.check(now) {
             return refuse(Refusal::Circuit, error.not_asked(wait));
         }
-        if let Some(left) = self.closed_beyond(until) {
+        if let Some(left) = self.closed_beyond(soon) {
             return refuse(Refusal::Gate, closed(left));
         }
         let turn = self.turns.take().await;
         loop {
-            if let Some(left) = self.closed_beyond(until) {
+            if let Some(left) = self.closed_beyond(soon) {
                 return refuse(Refusal::Gate, closed(left));
             }
             let left = self.state().gate.left(Moment::now());
@@ -205,7 +206,8 @@ impl Allowance {
     }
 
     fn size(&self, gate: &Gate, now: Moment) -> usize {
-        ((self.calls_at_once as f64 * gate.share(now)) as usize).max(1)
+        // A listing that waits must leave a turn to reads.
+        ((self.calls_at_once as f64 * gate.share(now)) as usize).max(2.min(self.calls_at_once))
     }
 
     /// How long the gate stays closed, if that is longer than until then.

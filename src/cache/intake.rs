@@ -52,6 +52,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The longest wait while a denial is to be confirmed, so that it is over within a minute.
 const LONGEST_DOUBT: Duration = Duration::from_secs(10);
+/// Over that time those come back whose vault may be asked again.
+const SPREAD: Duration = Duration::from_secs(30);
 
 /// Over that time those come back whose vault may be asked again.
 const SPREAD: Duration = Duration::from_secs(30);

@@ -5,6 +5,7 @@
 mod api;
 mod azure;
 mod broker;
+mod budget;
 mod catalog;
 mod cli;
 mod config;

@@ -1,6 +1,8 @@
 //! The core in simulated worlds, a modest number of them; `benches/simulation.rs` lives through many more.
 
-use super::simulation::{runner, scenarios, simulate};
+use std::time::Duration;
+
+use super::simulation::{fleet, runner, scenarios, simulate};
 
 #[test]
 fn the_same_seed_is_the_same_history() {
@@ -32,4 +34,21 @@ fn held_through(outage: &scenarios::Outage) {
     assert!(outage.readings > 15_000 && outage.recovered <= 62_000, "{outage:?}");
     // Fifty values; they do not come together.
     assert!(outage.peak_after <= 12, "{outage:?}");
+}
+
+/// As many sidecars as a vault's budget bears: 40 × 50 secrets, and a listing of two pages each.
+#[test]
+fn a_fleet_that_restarts_in_one_second_is_served_at_once_within_half_of_the_vaults_budget() {
+    let restart = fleet::restart(38, 50, Duration::from_secs(1), Duration::from_secs(15));
+    assert_eq!((restart.unserved, restart.throttled), (0, 0), "{restart:?}");
+    assert!(restart.peak <= fleet::BUDGET / 2 && restart.served[2] <= 5_000, "{restart:?}");
+}
+
+/// A larger one finds its measure by being refused, and all of it is served.
+#[test]
+fn a_fleet_too_large_for_the_vault_is_served_in_the_end_and_asks_it_no_more_often_than_it_must() {
+    let restart = fleet::restart(100, 50, Duration::from_secs(1), Duration::from_secs(90));
+    assert_eq!(restart.unserved, 0, "{restart:?}");
+    // Those that were under way when the first was refused, and few after that.
+    assert!(restart.throttled <= 100 * 40 && restart.served[2] < 90_000, "{restart:?}");
 }

@@ -1,7 +1,7 @@
 //! A fleet of sidecars that restarts in the same second, over one vault with the budget of a real one.
 //!
-//! Every sidecar is the real thing (catalog, cache, broker) but for the wire. Their applications ask for every secret at
-//! once, and again a second after each failure, until they have it.
+//! Every sidecar is the real thing (budget, catalog, cache, broker) but for the wire. Their applications ask for every
+//! secret at once, and again when the failure tells them to, until they have it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
-use sidekey::broker::{Ask, Broker, BrokerOptions, Steer};
+use sidekey::broker::{Ask, Broker, BrokerOptions, Error, Steer};
 use sidekey::budget::{BudgetOptions, BudgetedSource, Budgets};
 use sidekey::cache::CacheOptions;
 use sidekey::catalog::{Catalog, CatalogOptions};
@@ -88,10 +88,21 @@ async fn application(vault: Arc<Shared>, broker: Broker, name: usize, late: Dura
     sleep(late).await;
     broker.catalog().discovered().await;
     let ask = Ask { vault: Some("v".parse().unwrap()), name: name_of(name), version: None, steer: Steer::default() };
-    while broker.get(&ask).await.is_err() {
-        sleep(Duration::from_secs(1)).await;
+    while let Err(error) = broker.get(&ask).await {
+        sleep(told(&error).clamp(Duration::from_secs(1), Duration::from_secs(30))).await;
     }
     vault.served(late);
+}
+
+/// When to come back, as an answer's `Retry-After` has it.
+fn told(error: &Error) -> Duration {
+    match error {
+        Error::Vault { error, .. } => match error.kind() {
+            VaultErrorKind::Throttled { retry_after } => retry_after.unwrap_or_default(),
+            _ => error.worth_trying_after().unwrap_or_default(),
+        },
+        _ => Duration::ZERO,
+    }
 }
 
 /// The vault that all of them share.
