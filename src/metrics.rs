@@ -19,10 +19,11 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     registry: Registry,
     reads: Family<ReadLabels, Counter>,
-    upstream: Family<UpstreamLabels, Counter>,
+    upstream: Family<OperationLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     sign_ins: Family<SignInLabels, Counter>,
     watched: Family<WatchLabels, Counter>,
+    snapshots: Family<OperationLabels, Counter>,
     tokens: [Family<TokenLabels, Gauge<i64, Told>>; 2],
     gauges: [Gauge; GAUGES.len()],
 }
@@ -36,17 +37,38 @@ pub enum Level {
     VaultsUnreachable,
     /// Secrets in the catalog.
     Secrets,
-    /// Values in the cache.
-    CacheEntries,
+    /// Values held.
+    CacheValues,
+    /// Of them, those that are stale.
+    CacheStale,
+    /// The age of the oldest, in seconds.
+    CacheOldest,
+    /// Vaults' own words, held, that they do not give a secret.
+    CacheRefusals,
+    /// Since the vault that was listed the longest ago was, in seconds; vaults that never were do not count.
+    ListingOldest,
+    /// Declared secrets that are not held.
+    DeclaredMissing,
+    /// Bytes of the snapshot that this process wrote last.
+    SnapshotBytes,
+    /// When that was, in seconds since 1970.
+    SnapshotWritten,
     /// Streams of events that are open.
     WatchStreams,
 }
 
-const GAUGES: [(Level, &str, &str); 5] = [
+const GAUGES: [(Level, &str, &str); 12] = [
     (Level::Vaults, "sidekey_vaults", "Vaults in the catalog"),
     (Level::VaultsUnreachable, "sidekey_vaults_unreachable", "Vaults whose last listing failed, or never listed"),
     (Level::Secrets, "sidekey_catalog_secrets", "Secrets in the catalog"),
-    (Level::CacheEntries, "sidekey_cache_entries", "Answers in the cache"),
+    (Level::CacheValues, "sidekey_cache_values", "Values held"),
+    (Level::CacheStale, "sidekey_cache_stale_values", "Values held that are stale"),
+    (Level::CacheOldest, "sidekey_cache_oldest_seconds", "Since the value that was confirmed the longest ago was"),
+    (Level::CacheRefusals, "sidekey_cache_refusals", "Secrets held to be missing, disabled or denied"),
+    (Level::ListingOldest, "sidekey_catalog_oldest_seconds", "Since the vault that was listed the longest ago was"),
+    (Level::DeclaredMissing, "sidekey_declared_missing", "Declared secrets that are not held"),
+    (Level::SnapshotBytes, "sidekey_snapshot_bytes", "Size of the snapshot written last; 0 if none was"),
+    (Level::SnapshotWritten, "sidekey_snapshot_written_timestamp_seconds", "When it was written; 0 if none was"),
     (Level::WatchStreams, "sidekey_watch_streams", "Streams of events that are open"),
 ];
 
@@ -56,7 +78,7 @@ struct ReadLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct UpstreamLabels {
+struct OperationLabels {
     operation: &'static str,
     outcome: &'static str,
 }
@@ -114,6 +136,8 @@ impl Default for Metrics {
             "Events for watchers by kind, however many watch; resync: for one watcher",
             watched.clone(),
         );
+        let snapshots = Family::default();
+        registry.register("sidekey_snapshots", "Reads and writes of the snapshot by outcome", snapshots.clone());
         let tokens = [
             ("sidekey_token_age_seconds", "Since a source's token came; 0 if there is none"),
             ("sidekey_token_left_seconds", "While a source's token is still used; 0 if there is none"),
@@ -128,12 +152,13 @@ impl Default for Metrics {
             registry.register(name, help, gauge.clone());
             gauge
         });
-        Self(Arc::new(Inner { registry, reads, upstream, requests, sign_ins, watched, tokens, gauges }))
+        Self(Arc::new(Inner { registry, reads, upstream, requests, sign_ins, snapshots, watched, tokens, gauges }))
     }
 }
 
 impl Metrics {
-    /// A read ended: `hit`, `miss`, `collapsed`, or the reason why it failed.
+    /// A read ended: `hit` (held and fresh), `stale` (held), `miss` (a call was made for it), `collapsed` (it joined a call
+    /// under way), or the reason why it failed.
     pub fn read(&self, outcome: &'static str) {
         self.0.reads.get_or_create(&ReadLabels { outcome }).inc();
     }
@@ -141,7 +166,7 @@ impl Metrics {
     /// A vault was read (`get`, `versions`) or listed to its end (`list`), or a source has looked for its vaults
     /// (`discover`): `ok`, or the reason why it failed. A listing of many pages counts once.
     pub fn upstream(&self, operation: &'static str, outcome: &'static str) {
-        self.0.upstream.get_or_create(&UpstreamLabels { operation, outcome }).inc();
+        self.0.upstream.get_or_create(&OperationLabels { operation, outcome }).inc();
     }
 
     /// An HTTP request was answered; `route` is the route's pattern, never the path.
@@ -157,6 +182,11 @@ impl Metrics {
     /// Something was told to watchers, of that kind; `resync` to one that had missed something.
     pub fn watch(&self, kind: &'static str) {
         self.0.watched.get_or_create(&WatchLabels { kind }).inc();
+    }
+
+    /// The snapshot was read or written (`read`, `write`): `ok`, or the reason why not.
+    pub fn snapshot(&self, operation: &'static str, outcome: &'static str) {
+        self.0.snapshots.get_or_create(&OperationLabels { operation, outcome }).inc();
     }
 
     /// From now on, `times` is asked whenever the metrics are, for that source's token for that audience. Both are
