@@ -177,6 +177,7 @@ impl Hub {
             // The first read of it: nobody was told of another.
             (None, None, _) => return,
         };
+        // Reads that end together, or with a listing, have all seen what was before.
         let told = last.is_some_and(|last| {
             !ends(last.kind) && last.version == new.version.as_ref() && last.stamp == Some(stamp(new))
         });
