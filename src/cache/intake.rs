@@ -55,9 +55,6 @@ const LONGEST_DOUBT: Duration = Duration::from_secs(10);
 /// Over that time those come back whose vault may be asked again.
 const SPREAD: Duration = Duration::from_secs(30);
 
-/// Over that time those come back whose vault may be asked again.
-const SPREAD: Duration = Duration::from_secs(30);
-
 impl Cache {
     /// Keeps what an upstream read told that began at `asked`. `sight` is what the last listing showed of it.
     pub fn learn(&self, key: Key, secret: &Arc<Secret>, asked: Moment, sight: Option<&Sight>) -> Kept {

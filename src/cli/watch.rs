@@ -18,11 +18,8 @@ use crate::api::model::WatchEvent;
 use crate::catalog::Pattern;
 
 /// Tell what changes, a line for each event, until interrupted; never shows values.
-///
-/// A line is: when, what happened, to which secret or vault, and its version or why. What happened is changed, added,
-/// removed, disabled; vault, where one can or cannot be listed any more; or resync: something may have been missed, so
-/// that what is watched must be read anew. A change is told when a read gives the new value.
 #[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct Watch {
     /// VAULT/NAME, where both may be globs; NAME, for every vault; or any reference. None: everything
     #[arg(value_name = "GLOB")]
@@ -33,6 +30,15 @@ pub struct Watch {
     #[command(flatten)]
     connect: Connect,
 }
+
+const AFTER_HELP: &str = "A line is: when, what happened, to what, and its version or why:
+  changed            another value or other attributes; a read gives the new ones
+  added              it is there, and was not
+  removed, disabled  it is no longer served
+  vault              one can be listed, or not any more
+  resync             something may have been missed: read anew what is watched
+
+A sidecar that is restarted is waited for.";
 
 /// A stream that lives tells so every 15 s.
 const SILENCE: Duration = Duration::from_secs(45);

@@ -2,8 +2,9 @@
 //!
 //! A secret that is not held is told of as soon as a listing shows the change: whoever reads it then asks the vault. One
 //! that is held is told of when its renewed value is held, or when it was let go of; until then the change is awaited,
-//! and where a watcher wants it, the value is read again although nobody else uses it. A read that meets what no listing
-//! has shown yet tells it, and the listing that shows it later does not.
+//! and where a watcher wants it, the value is read again although nobody else uses it. So is one whose refusal is held,
+//! until that has expired. A read that meets what no listing has shown yet tells it, and the listing that shows it later
+//! does not.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -176,6 +177,7 @@ impl Hub {
             // The first read of it: nobody was told of another.
             (None, None, _) => return,
         };
+        // Reads that end together, or with a listing, have all seen what was before.
         let told = last.is_some_and(|last| {
             !ends(last.kind) && last.version == new.version.as_ref() && last.stamp == Some(stamp(new))
         });
@@ -206,10 +208,12 @@ impl Hub {
         let mut renew = Vec::new();
         let mut over = Vec::new();
         for (key, awaited) in &state.awaited {
-            match cache.peek(key).filter(|held| is_served(cache, held, now)) {
-                None => over.push(key.clone()),
-                Some(held) if awaited.wanted && !ends(awaited.kind) && held.claim(now) => renew.push(key.clone()),
-                Some(_) => {}
+            match current(cache, key, now).as_deref().map(Held::answer) {
+                // A refusal is what readers are given until it has expired.
+                Some(Err(_)) if !ends(awaited.kind) => {}
+                Some(Err(_)) | None => over.push(key.clone()),
+                Some(Ok(_)) if awaited.wanted && !ends(awaited.kind) => renew.push(key.clone()),
+                Some(Ok(_)) => {}
             }
         }
         for key in over {
@@ -218,9 +222,10 @@ impl Hub {
             if ends(kind) {
                 self.end(&mut state, whose, kind, &key.name, word(kind));
             } else {
-                self.tell(&mut state, whose, kind, Some(&key.name), None, None, stamp);
+                self.show(&mut state, whose, kind, &key.name, None, stamp);
             }
         }
+        renew.retain(|key| cache.peek(key).is_some_and(|held| held.claim(now)));
         renew
     }
 
@@ -237,8 +242,9 @@ impl Hub {
             kind = Kind::Disabled;
         }
         let key = Key { vault: whose.id.clone(), name, version: None };
-        let held = cache.peek(&key).filter(|held| is_served(cache, held, Moment::now()));
-        let held = held.as_ref().and_then(|held| held.answer().ok()).map(|secret| &secret.metadata);
+        let current = current(cache, &key, Moment::now());
+        let refused = current.as_ref().is_some_and(|held| held.answer().is_err());
+        let held = current.as_ref().and_then(|held| held.answer().ok()).map(|secret| &secret.metadata);
         let mark = shown.as_ref().map(stamp);
         let former = state.awaited.remove(&key);
         match (former.map(|former| former.kind), kind, held) {
@@ -249,24 +255,40 @@ impl Hub {
             (Some(Kind::Added), Kind::Changed, _) => kind = Kind::Added,
             _ => {}
         }
-        match held {
-            Some(held) if ends(kind) || Some(stamp(held)) != mark => {
-                let wanted = state.wants(whose, &key.name);
-                let Whose { address, echo, .. } = whose;
-                state.awaited.insert(key, Awaited { kind, address: address.clone(), echo, stamp: mark, wanted });
-            }
-            _ if ends(kind) => self.end(state, whose, kind, &key.name, word(kind)),
-            _ => {
-                let last = state.ring.last(whose.id, &key.name);
-                if !last.is_some_and(|Last { kind, stamp, .. }| !ends(kind) && stamp == mark) {
-                    // Where reads have told that it is gone, it is there again.
-                    let again = last.is_some_and(|last| last.kind == Kind::Removed);
-                    let kind = if again { Kind::Added } else { kind };
-                    let version = held.and_then(|held| held.version.clone());
-                    self.tell(state, whose, kind, Some(&key.name), version.as_ref(), None, mark);
-                }
-            }
+        let behind = match held {
+            Some(held) => ends(kind) || Some(stamp(held)) != mark,
+            None => refused && !ends(kind),
+        };
+        if behind {
+            let wanted = state.wants(whose, &key.name);
+            let Whose { address, echo, .. } = whose;
+            state.awaited.insert(key, Awaited { kind, address: address.clone(), echo, stamp: mark, wanted });
+        } else if ends(kind) {
+            self.end(state, whose, kind, &key.name, word(kind));
+        } else {
+            let version = held.and_then(|held| held.version.clone());
+            self.show(state, whose, kind, &key.name, version.as_ref(), mark);
         }
+    }
+
+    /// Tells what a listing has shown, unless a read has.
+    fn show(
+        &self,
+        state: &mut State,
+        whose: Whose<'_>,
+        kind: Kind,
+        name: &SecretName,
+        version: Option<&Version>,
+        mark: Option<u64>,
+    ) {
+        let last = state.ring.last(whose.id, name);
+        if last.is_some_and(|Last { kind, stamp, .. }| !ends(kind) && stamp == mark) {
+            return;
+        }
+        // Where reads have told that it is gone, it is there again.
+        let again = last.is_some_and(|last| last.kind == Kind::Removed);
+        let kind = if again { Kind::Added } else { kind };
+        self.tell(state, whose, kind, Some(name), version, None, mark);
     }
 
     fn end(&self, state: &mut State, whose: Whose<'_>, kind: Kind, name: &SecretName, reason: &'static str) {
@@ -326,8 +348,9 @@ fn word(kind: Kind) -> &'static str {
     if kind == Kind::Disabled { VaultErrorKind::Disabled.reason() } else { VaultErrorKind::NotFound.reason() }
 }
 
-fn is_served(cache: &Cache, held: &Held, now: Moment) -> bool {
-    held.answer().is_ok() && cache.freshness(held, now) != Freshness::Gone
+/// What readers are given without asking the vault: a value, or its refusal.
+fn current(cache: &Cache, key: &Key, now: Moment) -> Option<Arc<Held>> {
+    cache.peek(key).filter(|held| cache.freshness(held, now) != Freshness::Gone)
 }
 
 /// What a listing and a read show alike of a secret: all but the version, which a listing does not tell.

@@ -211,6 +211,22 @@ async fn a_right_that_is_taken_and_given_back_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_of_what_readers_are_refused_is_told_when_the_refusal_is_over() {
+    let (vault, house) = house().await;
+    vault.fail_gets_of("db", Some(DENIED));
+    house.broker.get(&ask("pay/db")).await.unwrap_err();
+    vault.fail_gets_of("db", None);
+    let mut watch = everything(&house);
+    vault.set("db", "two");
+    house.listed_again().await;
+    assert!(house.broker.get(&ask("pay/db")).await.is_err(), "it is remembered for half a minute");
+    assert_eq!(short(&mut watch), [""; 0]);
+    live(32).await;
+    assert_eq!(short(&mut watch), ["changed pay/db"]);
+    assert_eq!(house.broker.get(&ask("pay/db")).await.unwrap().secret.value.expose(), b"two");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_name_that_one_listing_misses_while_it_is_read_never_went() {
     let (vault, house) = house().await;
     house.broker.get(&ask("pay/db")).await.unwrap();
