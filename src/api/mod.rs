@@ -79,7 +79,14 @@ impl State {
         let unreachable = vaults.iter().filter(|vault| !matches!(vault.reach, crate::catalog::Reach::Listed)).count();
         metrics.set(Level::VaultsUnreachable, level(unreachable));
         metrics.set(Level::Secrets, level(broker.catalog().progress().borrow().secrets));
-        metrics.set(Level::CacheEntries, broker.cache().len());
+        let oldest = vaults.iter().filter_map(|vault| vault.known).filter(|known| known.whole).map(|known| known.age);
+        metrics.set(Level::ListingOldest, oldest.max().unwrap_or_default().as_secs());
+        metrics.set(Level::DeclaredMissing, level(broker.missing().len()));
+        let census = broker.cache().census();
+        metrics.set(Level::CacheValues, census.values);
+        metrics.set(Level::CacheStale, census.stale);
+        metrics.set(Level::CacheOldest, census.oldest.as_secs());
+        metrics.set(Level::CacheRefusals, census.refusals);
         metrics.encode()
     }
 }

@@ -38,7 +38,7 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
     trace::start(&config.log, context.global.verbose);
     folder::prepare(&config, context)?;
     let open = Open::bind(&config)?;
-    let sidecar = Sidecar::start(&config)?;
+    let sidecar = Sidecar::start(&config).await?;
     for settings in &config.sources {
         tell_source(settings);
     }

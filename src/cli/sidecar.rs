@@ -19,13 +19,14 @@ use super::client::{Answer, Request};
 use super::terminal::stderr_is_terminal;
 use super::{Context, Exit, Failure};
 use crate::api::State;
-use crate::broker::Broker;
+use crate::broker::{Broker, Keeper};
 use crate::catalog::{Catalog, CatalogOptions, Lookup, Reach};
-use crate::config::Config;
+use crate::config::{Config, SnapshotFiles};
 use crate::metrics::Metrics;
 use crate::secret::VaultName;
+use crate::snapshot::{Key, Snapshot};
 use crate::vaults::Source;
-use crate::vaults::azure::AzureSource;
+use crate::vaults::azure::{AzureSettings, AzureSource};
 
 /// A sidecar without listeners. Dropping it stops what runs for it.
 pub(super) struct Sidecar {
@@ -57,9 +58,15 @@ impl Sidecar {
         Self::idle(&context.config(Vec::new())?)
     }
 
-    /// Starts to look for vaults, to list them, and to keep what is known current. Needs a runtime.
-    pub(super) fn start(config: &Config) -> Result<Self, Failure> {
+    /// Takes in what the snapshot holds, if there is one, and starts to look for vaults, to list them, and to keep what is
+    /// known current. Needs a runtime.
+    pub(super) async fn start(config: &Config) -> Result<Self, Failure> {
         let sidecar = Self::idle(config)?;
+        if let Some(files) = &config.snapshot {
+            let keeper = Keeper::new(sidecar.broker.clone(), snapshot(files, config)?);
+            keeper.restore().await;
+            sidecar.tasks.spawn(keeper.run(sidecar.stop.clone()));
+        }
         sidecar.run();
         Ok(sidecar)
     }
@@ -178,9 +185,18 @@ pub(super) fn sources(config: &Config, metrics: &Metrics) -> Result<Vec<Arc<dyn 
 }
 
 /// One source of Azure.
-pub(super) fn azure(settings: &crate::vaults::azure::AzureSettings, metrics: &Metrics) -> Result<AzureSource, Failure> {
+pub(super) fn azure(settings: &AzureSettings, metrics: &Metrics) -> Result<AzureSource, Failure> {
     AzureSource::counted(settings.clone(), metrics.clone())
         .map_err(|error| Failure::new(Exit::Config, format!("source {}: {error}", settings.name)))
+}
+
+/// The snapshot of the identities that this configuration signs in with.
+fn snapshot(files: &SnapshotFiles, config: &Config) -> Result<Snapshot, Failure> {
+    let key = Key::load_or_create(&files.key_file)
+        .map_err(|error| Failure::new(Exit::Config, format!("cache.snapshot: {error}")))?;
+    let mut identities: Vec<_> = config.sources.iter().map(AzureSettings::principal).collect();
+    identities.sort_unstable();
+    Ok(Snapshot::new(&files.file, key, identities.join("\n").as_bytes()))
 }
 
 /// A line on stderr that follows the first round; nothing where nobody looks.

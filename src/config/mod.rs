@@ -14,6 +14,7 @@ mod identity;
 mod kinds;
 mod listen;
 mod reader;
+mod snapshot;
 mod source;
 mod vars;
 
@@ -26,6 +27,7 @@ pub(crate) use fault::cause;
 pub use fault::{Fault, Faults, Place};
 pub use listen::{Listen, last_resort, runtime_dir};
 pub use reader::Flag;
+pub use snapshot::SnapshotFiles;
 pub use vars::Vars;
 
 use crate::broker::BrokerOptions;
@@ -67,6 +69,8 @@ pub struct Config {
     pub catalog: CatalogOptions,
     /// Reads and the cache.
     pub broker: BrokerOptions,
+    /// Where what is held is kept for the next start; `None`: nowhere.
+    pub snapshot: Option<SnapshotFiles>,
     /// What is told on stderr.
     pub log: Log,
 }
@@ -145,7 +149,9 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         Section::new(reader, name, Some(&format!("SIDEKEY_{}_", name.to_ascii_uppercase())), table)
     };
     let listen = listen::listen(section("listen"), &runtime_dir(&inputs.vars, inputs.uid));
-    let (broker, mut catalog, wire) = tuning(section("cache"), section("limits"), section("search"));
+    let cache = section("cache");
+    let snapshot = snapshot::snapshot(reader, &cache);
+    let (broker, mut catalog, wire) = tuning(cache, section("limits"), section("search"));
     let log = log(section("log"));
     let (sources, discovery_interval) = source::sources(reader, &top.tables("source"), &wire);
     catalog.discovery_interval = discovery_interval.unwrap_or(catalog.discovery_interval);
@@ -153,7 +159,15 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         ("client", "rights per caller are not supported by this version: whoever may open the socket, or holds the token, reads everything"),
         ("audit", "the audit log is not supported by this version"),
     ]);
-    (!sources.is_empty()).then(|| Config { file: path.map(Path::to_owned), listen, sources, catalog, broker, log })
+    (!sources.is_empty()).then(|| Config {
+        file: path.map(Path::to_owned),
+        listen,
+        sources,
+        catalog,
+        broker,
+        snapshot,
+        log,
+    })
 }
 
 fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> (BrokerOptions, CatalogOptions, WireLimits) {
@@ -176,7 +190,7 @@ fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> (Brok
     }
     let mut catalog = CatalogOptions::default();
     catalog.listing_interval = cache.read_or("listing_interval", interval, catalog.listing_interval);
-    cache.finish(&[("snapshot", "is not supported by this version")]);
+    cache.finish(&[]);
 
     let mut wire = WireLimits::default();
     let whole = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);

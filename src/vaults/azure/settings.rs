@@ -32,6 +32,24 @@ pub struct AzureSettings {
     pub wire: WireLimits,
 }
 
+impl AzureSettings {
+    /// Whose estate this source shows: its name, cloud and principal, the same however the principal proves itself. One
+    /// line, for machines.
+    #[must_use]
+    pub fn principal(&self) -> String {
+        let principal = match &self.identity {
+            Identity::ClientSecret { tenant, client, .. }
+            | Identity::Certificate { tenant, client, .. }
+            | Identity::FederatedToken { tenant, client, .. } => format!("application {client} of {tenant}"),
+            Identity::ManagedIdentity { client: Some(client), .. } => format!("managed identity {client}"),
+            Identity::ManagedIdentity { client: None, .. } => "the machine's managed identity".to_owned(),
+            Identity::AzureCli { tenant: Some(tenant) } => format!("the Azure CLI's user of {tenant}"),
+            Identity::AzureCli { tenant: None } => "the Azure CLI's user".to_owned(),
+        };
+        format!("{} {} {principal}", self.name, self.cloud.authority_host)
+    }
+}
+
 /// An identity of Microsoft Entra, and how it proves itself.
 #[derive(Debug, Clone)]
 pub enum Identity {
