@@ -78,7 +78,7 @@ impl Readiness {
                 Reach::NotYetListed | Reach::ListingFailed(_) => {}
             }
         }
-        let Progress { discovery_done, vaults, listed, failed, secrets, recalled: _ } = progress;
+        let Progress { discovery_done, vaults, listed, failed, secrets, recalled: _, reached: _ } = progress;
         Self {
             ready: is_ready(progress, &missing),
             recalled: progress.recalled,
@@ -99,5 +99,5 @@ impl Readiness {
 #[must_use]
 pub(in crate::api) fn is_ready(progress: Progress, missing: &[Missing]) -> bool {
     let explored = progress.discovery_done && progress.listed + progress.failed >= progress.vaults;
-    (explored || progress.recalled) && missing.is_empty()
+    (explored && progress.reached || progress.recalled) && missing.is_empty()
 }

@@ -20,7 +20,7 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// Whether the declared secrets are held, and the first discovery and the first listing are done. Needs no token unless `verbose` is asked for.
+/// Whether the declared secrets are held, the first discovery and the first listings are done, and some vault has answered. Needs no token unless `verbose` is asked for.
 #[utoipa::path(get, path = "/readyz", tag = "health", security((), ("token" = [])), params(
     ("verbose" = Option<bool>, Query, description = "Explain, as JSON, with counts by source and the vaults that could not be asked")
 ), responses(
@@ -55,7 +55,10 @@ pub(super) async fn readyz(extract::State(state): extract::State<State>, uri: Ur
     if is_ready(progress, &missing) {
         return Ok("ready\n".into_response());
     }
-    let detail = if progress.discovery_done && progress.listed + progress.failed >= progress.vaults {
+    let explored = progress.discovery_done && progress.listed + progress.failed >= progress.vaults;
+    let detail = if explored && !progress.reached {
+        "no vault could be asked yet".to_owned()
+    } else if explored {
         // How many, not which: this is told without a token.
         format!("{} of the declared secrets are not held yet", missing.len())
     } else if progress.discovery_done {

@@ -75,11 +75,7 @@ impl AzureSource {
     ///
     /// # Errors
     /// As [`AzureSource::new`].
-    pub fn resolving(
-        settings: AzureSettings,
-        metrics: Metrics,
-        names: Arc<dyn LookUp>,
-    ) -> Result<Self, SetupError> {
+    pub fn resolving(settings: AzureSettings, metrics: Metrics, names: Arc<dyn LookUp>) -> Result<Self, SetupError> {
         check(&settings.cloud)?;
         let suffixes = &settings.cloud.vault_suffixes;
         let configured = settings.vaults.iter().map(|vault| address(vault, suffixes)).collect::<Result<_, _>>()?;

@@ -106,7 +106,11 @@ async fn a_listing_of_the_same_kind_tells_nothing_and_takes_nothing_away() {
         site.fault(Fault::new(effect).vault("alpha").on(Endpoint::List));
         site.live(150).await;
         let listing = site.get("/v1/vaults/alpha/secrets?limit=1000").await.json();
-        assert_eq!((listing["secrets"].as_array().map(Vec::len), &listing["complete"]), (Some(32), &false.into()), "{told}");
+        assert_eq!(
+            (listing["secrets"].as_array().map(Vec::len), &listing["complete"]),
+            (Some(32), &false.into()),
+            "{told}"
+        );
         site.read("alpha/cold-1").await.is("alpha-cold-1");
         assert_eq!(site.control.calls().leaked_tokens, 0, "{told}");
     }

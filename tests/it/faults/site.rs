@@ -152,7 +152,8 @@ impl Site {
             secret: Credential::Inline(Arc::new(SecretValue::new("right"))),
         };
         let wires = [("login.microsoftonline.com", &entra), ("management.azure.com", &arm)].into_iter();
-        let wires = wires.chain([("alpha.vault.azure.net", &vaults["alpha"]), ("beta.vault.azure.net", &vaults["beta"])]);
+        let wires =
+            wires.chain([("alpha.vault.azure.net", &vaults["alpha"]), ("beta.vault.azure.net", &vaults["beta"])]);
         let places: Vec<_> = wires.map(|(host, cable)| (host.to_owned(), cable.address())).collect();
         (plan.azure)(&mut settings);
         let metrics = Metrics::default();
@@ -480,7 +481,10 @@ impl LookUp for PhoneBook {
     async fn look_up(&self, host: &str) -> io::Result<Vec<SocketAddr>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let found = self.places.lock().unwrap().get(host).copied();
-        found.filter(|_| !self.refuses.load(Ordering::Relaxed)).map(|one| vec![one]).ok_or(io::ErrorKind::NotFound.into())
+        found
+            .filter(|_| !self.refuses.load(Ordering::Relaxed))
+            .map(|one| vec![one])
+            .ok_or(io::ErrorKind::NotFound.into())
     }
 }
 

@@ -58,7 +58,8 @@ async fn a_reader_is_told_when_to_come_back_within_reason() {
         assert_eq!(answer.header("retry-after"), Some(told), "{asked:?}");
         site.control.clear_fault(fault);
         // However long a wait was wished for, it binds no key for good.
-        site.live_until(LONGEST_RECOVERY, async || site.read(&format!("alpha/cold-{}", at + 1)).await.status == 200).await;
+        site.live_until(LONGEST_RECOVERY, async || site.read(&format!("alpha/cold-{}", at + 1)).await.status == 200)
+            .await;
     }
 }
 
@@ -112,7 +113,8 @@ async fn a_vault_that_flaps_costs_no_held_read_and_is_fresh_soon_after_the_last_
         site.read(&format!("alpha/{name}")).await.is(&format!("alpha-{name}"));
     }
     // Up for 7 s, down for 11 s, each time in another way.
-    for effect in [respond(500, None), Effect::Reset, respond(429, Some("2")), Effect::Truncate].iter().cycle().take(60) {
+    for effect in [respond(500, None), Effect::Reset, respond(429, Some("2")), Effect::Truncate].iter().cycle().take(60)
+    {
         site.live(7).await;
         let fault = site.fault(Fault::new(effect.clone()).vault("alpha"));
         site.live(11).await;

@@ -117,7 +117,9 @@ async fn without_token(cold: (u16, &str), stale: &str, wire: Wire, effect: Optio
     let (answer, seconds) = site.read_as_time_goes_by("beta/cold-1").await;
     answer.is_problem(cold.0, cold.1);
     assert!(seconds <= 15, "it took {seconds} s");
-    assert!(site.counted("sidekey_sign_ins_total") > site.counted("sidekey_sign_ins_total{source=\"test\",outcome=\"ok\"}"));
+    assert!(
+        site.counted("sidekey_sign_ins_total") > site.counted("sidekey_sign_ins_total{source=\"test\",outcome=\"ok\"}")
+    );
 
     site.control.clear_faults();
     site.entra.set(Wire::Whole).await;

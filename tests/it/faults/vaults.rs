@@ -29,7 +29,8 @@ async fn a_search_names_the_vault_that_is_out_and_tells_what_was_known_of_it() {
         site.vaults["alpha"].set(wire).await;
         site.live(100).await;
         let found = site.get("/v1/search?q=only-").await.json();
-        let hits: Vec<_> = found["hits"].as_array().unwrap().iter().map(|hit| hit["reference"].as_str().unwrap()).collect();
+        let hits: Vec<_> =
+            found["hits"].as_array().unwrap().iter().map(|hit| hit["reference"].as_str().unwrap()).collect();
         assert_eq!(hits, ["secret://alpha/only-alpha", "secret://beta/only-beta"]);
         assert_eq!((&found["complete"], &found["unanswered"][0]["vault"]), (&false.into(), &"alpha".into()), "{found}");
         assert!(found["unanswered"][0]["known_age"].as_u64().is_some_and(|age| (40..=160).contains(&age)), "{found}");
@@ -80,7 +81,8 @@ async fn a_vault_with_a_hundred_readers_waiting_for_it_keeps_nobody_from_another
 
 #[tokio::test]
 async fn while_resource_manager_is_out_or_wrong_no_vault_is_lost() {
-    let empty = serde_json::json!({ "totalRecords": 0, "count": 0, "data": [], "value": [], "resultTruncated": "false" });
+    let empty =
+        serde_json::json!({ "totalRecords": 0, "count": 0, "data": [], "value": [], "resultTruncated": "false" });
     for effect in [
         Effect::Respond(Respond::status(503)),
         Effect::Respond(Respond { status: 429, retry_after: Some("3600".into()), ..Respond::default() }),

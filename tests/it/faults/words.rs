@@ -54,7 +54,8 @@ async fn a_deleted_secret_is_gone_within_a_minute_and_back_when_it_is_recovered(
     let site = warm().await;
     let (vault, secret) = secret();
     site.change(Change::Delete { vault: vault.clone(), secret: secret.clone() });
-    denied_and_taken_back(&site, 404, "secret-not-found", async || site.change(Change::Recover { vault, secret })).await;
+    denied_and_taken_back(&site, 404, "secret-not-found", async || site.change(Change::Recover { vault, secret }))
+        .await;
 }
 
 #[tokio::test]
