@@ -38,8 +38,7 @@ async fn holds_out(site: &Site) {
 
 /// Ready, and everything is there.
 async fn healed(site: &Site) {
-    let seconds = site.live_until(LONGEST_RECOVERY, async || site.get("/readyz").await.status == 200).await;
-    println!("ready after {seconds} s");
+    site.live_until(LONGEST_RECOVERY, async || site.get("/readyz").await.status == 200).await;
     site.read("alpha/warm").await.is("alpha-warm");
     site.read("beta/warm").await.is("beta-warm");
     site.live_until(LONGEST_RECOVERY, async || site.get("/v1/search?q=warm").await.json()["complete"] == true).await;
