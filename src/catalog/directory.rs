@@ -235,6 +235,11 @@ impl SourceRounds {
 }
 
 impl Directory {
+    /// Every source has looked, nothing went wrong, and there is no vault.
+    pub(super) fn is_known_to_be_empty(&self) -> bool {
+        self.undone.is_empty() && self.faults.is_empty() && self.live.is_empty()
+    }
+
     /// The live vault of that address, bare or through its source.
     pub(super) fn find(&self, name: &VaultName) -> Option<&Entry> {
         self.index(name).map(|index| &self.live[index])

@@ -45,16 +45,28 @@ pub(super) async fn list(record: &Record, slots: &Semaphore, metrics: &Metrics) 
             "a fault of our own while listing the vault",
         ))
     });
-    match &outcome {
-        Ok(()) => tracing::debug!(vault = %record.id, secrets = rows.len(), "vault listed"),
-        Err(error) => {
-            tracing::warn!(vault = %record.id, reason = error.reason(), known = rows.len(), "vault not listed: {error}");
-        }
-    }
+    tell(record, &rows, &outcome);
     metrics.listing(outcome.as_ref().map_or_else(VaultError::reason, |()| "ok"));
     let listing = record.listed(began, rows, outcome);
     record.ended.store(number, Ordering::Release);
     Some(listing)
+}
+
+/// Tells the operator of what is new, and does not fill the log while an outage lasts.
+fn tell(record: &Record, rows: &[Metadata], outcome: &Result<(), VaultError>) {
+    let (vault, before) = (&record.id, record.standing());
+    let last = before.failure.as_ref().map(VaultError::reason);
+    match outcome {
+        Ok(()) if last.is_some() => tracing::info!(%vault, secrets = rows.len(), "the vault is listed again"),
+        Ok(()) => tracing::debug!(%vault, secrets = rows.len(), "vault listed"),
+        Err(error) if last == Some(error.reason()) => {
+            tracing::debug!(%vault, reason = error.reason(), "vault still not listed: {error}");
+        }
+        Err(error) => {
+            let known = before.known.as_ref().map_or(0, |known| known.segment.len());
+            tracing::warn!(%vault, reason = error.reason(), known, "vault not listed: {error}");
+        }
+    }
 }
 
 async fn sweep(

@@ -346,18 +346,22 @@ impl Shared {
                 discovery_done: directory.undone.is_empty(),
                 vaults: directory.live.len(),
                 recalled: progress.recalled,
+                reached: progress.reached || directory.is_known_to_be_empty(),
                 ..Progress::default()
             };
             let silent = directory.spoken_for(|_| true, &self.options);
             for (index, entry) in directory.live.iter().enumerate() {
                 let standing = entry.record.standing();
                 let listed = standing.known.as_ref().is_some_and(|known| known.whole);
+                let refused = standing.failure.as_ref().is_some_and(|error| error.kind().is_authoritative());
+                now.reached |= listed || refused;
                 now.listed += usize::from(listed);
                 now.failed += usize::from(!listed && standing.failure.is_some());
                 if !silent.contains(&index) {
                     now.secrets += standing.secrets();
                 }
             }
+            now.explored = progress.explored || now.discovery_done && now.listed + now.failed >= now.vaults;
             std::mem::replace(progress, now) != now
         });
     }

@@ -335,7 +335,7 @@ impl Progress {
 
     fn show(&self, progress: crate::catalog::Progress) {
         let Some(bar) = &self.0 else { return };
-        let crate::catalog::Progress { discovery_done, vaults, listed, failed, secrets, recalled: _ } = progress;
+        let crate::catalog::Progress { discovery_done, vaults, listed, failed, secrets, .. } = progress;
         bar.set_message(if discovery_done {
             format!("{} of {vaults} vaults listed, {secrets} secrets", listed + failed)
         } else {

@@ -81,7 +81,7 @@ impl Readiness {
                 Reach::NotYetListed | Reach::ListingFailed(_) => {}
             }
         }
-        let Progress { discovery_done, vaults, listed, failed, secrets, recalled: _ } = progress;
+        let Progress { discovery_done, vaults, listed, failed, secrets, .. } = progress;
         let waiting_for = waiting_for(progress, &missing, &unanswered);
         Self {
             ready: waiting_for.is_none(),
@@ -110,32 +110,26 @@ pub(in crate::api) fn waiting_for(
     missing: &[Missing],
     unanswered: &[Unanswered],
 ) -> Option<String> {
-    let Progress { discovery_done, vaults, listed, failed, .. } = progress;
-    if !progress.recalled {
-        if !discovery_done {
+    let Progress { discovery_done, vaults, listed, failed, recalled, reached, explored, .. } = progress;
+    if !recalled {
+        if !explored && !discovery_done {
             return Some("the vaults are still being discovered".to_owned());
         }
-        if listed + failed < vaults {
+        if !explored {
             return Some(format!("{} of {vaults} vaults are listed", listed + failed));
         }
-        if let Some(shut_out) = shut_out(progress, unanswered) {
-            return Some(shut_out);
+        if !reached {
+            return Some(shut_out(unanswered));
         }
     }
     let held = format!("{} of the declared secrets are not held yet", missing.len());
     (!missing.is_empty()).then_some(held)
 }
 
-/// Nothing was ever listed, because no vault is known and a source could not look for any, or as signing in is refused.
-fn shut_out(progress: Progress, unanswered: &[Unanswered]) -> Option<String> {
-    let refused = |one: &Unanswered| one.reason == "sign-in-failed";
-    let blind = progress.vaults == 0 && unanswered.iter().any(|one| one.vault.is_none());
-    let refused = !unanswered.is_empty() && unanswered.iter().all(refused);
-    if progress.listed > 0 || !(blind || refused) {
-        return None;
-    }
+/// Why no vault has answered yet, by sources.
+fn shut_out(unanswered: &[Unanswered]) -> String {
     let mut whom: Vec<_> = unanswered.iter().map(|one| format!("source {} ({})", one.source, one.reason)).collect();
     whom.sort();
     whom.dedup();
-    Some(format!("no vault can be asked: {}", whom.join(", ")))
+    format!("no vault could be asked yet: {}", whom.join(", "))
 }

@@ -20,7 +20,7 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// Whether the declared secrets are held, the first discovery and the first listing are done, and signing in was not refused everywhere. Needs no token unless `verbose` is asked for.
+/// Whether the declared secrets are held, the first discovery and the first listings are done, and some vault has answered. Needs no token unless `verbose` is asked for.
 #[utoipa::path(get, path = "/readyz", tag = "health", security((), ("token" = [])), params(
     ("verbose" = Option<bool>, Query, description = "Explain, as JSON, with counts by source and the vaults that could not be asked")
 ), responses(

@@ -158,7 +158,16 @@ async fn an_empty_vault_is_listed_and_known_to_be_empty() {
     let catalog = listed([&Scripted::holding("v", &[])]).await;
     assert!(search(&catalog, &[]).complete);
     assert!(catalog.holders(&secret_name("a")).is_complete());
-    let done = Progress { discovery_done: true, vaults: 1, listed: 1, failed: 0, secrets: 0, recalled: false };
+    let done = Progress {
+        discovery_done: true,
+        vaults: 1,
+        listed: 1,
+        failed: 0,
+        secrets: 0,
+        recalled: false,
+        reached: true,
+        explored: true,
+    };
     assert_eq!(*catalog.progress().borrow(), done);
 }
 
@@ -233,6 +242,15 @@ async fn progress_tells_how_far_the_first_round_is() {
     assert_eq!(*catalog.progress().borrow(), Progress::default());
     let _running = run(&catalog);
     catalog.first_round().await;
-    let done = Progress { discovery_done: true, vaults: 2, listed: 1, failed: 1, secrets: 3, recalled: false };
+    let done = Progress {
+        discovery_done: true,
+        vaults: 2,
+        listed: 1,
+        failed: 1,
+        secrets: 3,
+        recalled: false,
+        reached: true,
+        explored: true,
+    };
     assert_eq!(*catalog.progress().borrow(), done);
 }

@@ -3,12 +3,19 @@
 use std::time::Duration;
 
 use sidekey::broker::BrokerOptions;
+use sidekey::emulator::{Effect, Endpoint, Fault, Respond};
 
 use super::cable::Wire;
 use super::outage::{LONGEST_READ, LONGEST_RECOVERY};
 use super::site::{Plan, Site, leap};
 
+/// Nothing is declared: being ready means that there is a vault to ask.
 async fn in_the_dark() -> Site {
+    Site::of(Plan { in_the_dark: true, ..Plan::default() }).await
+}
+
+/// A secret is declared, and being ready means that it is held.
+async fn in_the_dark_with_a_need() -> Site {
     let plan = Plan::default();
     let prefetch = vec!["secret://alpha/warm".parse().unwrap()];
     let broker = BrokerOptions { prefetch, ..plan.broker };
@@ -32,9 +39,9 @@ async fn holds_out(site: &Site) {
 /// Ready, and everything is there.
 async fn healed(site: &Site) {
     site.live_until(LONGEST_RECOVERY, async || site.get("/readyz").await.status == 200).await;
-    site.read("alpha/warm").await.is_held("alpha-warm");
+    site.read("alpha/warm").await.is("alpha-warm");
     site.read("beta/warm").await.is("beta-warm");
-    assert_eq!(site.get("/v1/search?q=warm").await.json()["complete"], true);
+    site.live_until(LONGEST_RECOVERY, async || site.get("/v1/search?q=warm").await.json()["complete"] == true).await;
 }
 
 #[tokio::test]
@@ -45,6 +52,46 @@ async fn a_start_while_nobody_listens_anywhere() {
     holds_out(&site).await;
     site.all(Wire::Whole).await;
     healed(&site).await;
+}
+
+#[tokio::test]
+async fn what_is_declared_is_held_before_it_is_ready_however_late_that_is() {
+    let site = in_the_dark_with_a_need().await;
+    holds_out(&site).await;
+    for cable in [&site.entra, &site.arm, &site.vaults["beta"]] {
+        cable.set(Wire::Whole).await;
+    }
+    site.live(LONGEST_RECOVERY).await;
+    site.read("beta/warm").await.is("beta-warm");
+    site.get("/readyz").await.is_problem(503, "not-ready");
+    site.all(Wire::Whole).await;
+    healed(&site).await;
+    assert_eq!(site.gets("alpha", "warm"), 1, "nobody had to ask for it");
+}
+
+#[tokio::test]
+async fn a_start_with_a_credential_that_entra_refuses_is_not_ready_until_it_is_put_right() {
+    let site = in_the_dark().await;
+    let body = Some(r#"{"error":"invalid_client","error_description":"AADSTS7000215: no"}"#.to_owned());
+    site.control
+        .fault(Fault::new(Effect::Respond(Respond { status: 401, body, ..Respond::default() })).on(Endpoint::Token));
+    site.all(Wire::Whole).await;
+    site.live(100).await;
+    holds_out(&site).await;
+    let told = site.get("/readyz?verbose").await.json();
+    assert_eq!(told["unanswered"][0]["reason"], "sign-in-failed", "{told}");
+    site.control.clear_faults();
+    healed(&site).await;
+}
+
+#[tokio::test]
+async fn being_ready_outlasts_an_outage() {
+    let site = Site::new().await;
+    site.all(Wire::Cut).await;
+    for _ in 0..60 {
+        site.live(20).await;
+        site.get("/readyz").await.is("ready\n");
+    }
 }
 
 #[tokio::test]
