@@ -84,7 +84,7 @@ impl<'a> Reload<'a> {
         }
         let before = std::mem::replace(sidecar, next);
         self.tell_what_stays(&config);
-        let (vaults, sources) = (sidecar.catalog.progress().borrow().vaults, config.sources.len());
+        let (vaults, sources) = (sidecar.catalog.vaults().len(), config.sources.len());
         tracing::info!(sources, vaults, "the new configuration is in force");
         let Config { listen, log, drain, .. } = self.config.clone();
         self.config = Config { listen, log, drain, ..config };

@@ -55,9 +55,15 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
         tell_vaults(&catalog);
         std::future::pending::<()>().await
     };
+    let stopping = async {
+        context.shutdown.cancelled().await;
+        tracing::info!("told to stop; finishing what is under way");
+        std::future::pending::<()>().await
+    };
     let reload = Reload::new(context, flags, config, api.clone(), open.guard());
     let outcome = tokio::select! {
         () = told => Ok(()),
+        () = stopping => Ok(()),
         () = reload.run(&mut sidecar) => Ok(()),
         outcome = open.serve(api, metrics, context) => outcome,
     };
