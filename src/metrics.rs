@@ -19,11 +19,12 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     registry: Registry,
     reads: Family<ReadLabels, Counter>,
-    upstream: Family<UpstreamLabels, Counter>,
+    upstream: Family<OperationLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     sign_ins: Family<SignInLabels, Counter>,
     restarts: Family<TaskLabels, Counter>,
     reloads: Family<ReloadLabels, Counter>,
+    snapshots: Family<OperationLabels, Counter>,
     tokens: [Family<TokenLabels, Gauge<i64, Told>>; 2],
     gauges: [Gauge; GAUGES.len()],
 }
@@ -37,15 +38,36 @@ pub enum Level {
     VaultsUnreachable,
     /// Secrets in the catalog.
     Secrets,
-    /// Values in the cache.
-    CacheEntries,
+    /// Values held.
+    CacheValues,
+    /// Of them, those that are stale.
+    CacheStale,
+    /// The age of the oldest, in seconds.
+    CacheOldest,
+    /// Vaults' own words, held, that they do not give a secret.
+    CacheRefusals,
+    /// Since the vault that was listed the longest ago was, in seconds; vaults that never were do not count.
+    ListingOldest,
+    /// Declared secrets that are not held.
+    DeclaredMissing,
+    /// Bytes of the snapshot that this process wrote last.
+    SnapshotBytes,
+    /// When that was, in seconds since 1970.
+    SnapshotWritten,
 }
 
-const GAUGES: [(Level, &str, &str); 4] = [
+const GAUGES: [(Level, &str, &str); 11] = [
     (Level::Vaults, "sidekey_vaults", "Vaults in the catalog"),
     (Level::VaultsUnreachable, "sidekey_vaults_unreachable", "Vaults whose last listing failed, or never listed"),
     (Level::Secrets, "sidekey_catalog_secrets", "Secrets in the catalog"),
-    (Level::CacheEntries, "sidekey_cache_entries", "Answers in the cache"),
+    (Level::CacheValues, "sidekey_cache_values", "Values held"),
+    (Level::CacheStale, "sidekey_cache_stale_values", "Values held that are stale"),
+    (Level::CacheOldest, "sidekey_cache_oldest_seconds", "Since the value that was confirmed the longest ago was"),
+    (Level::CacheRefusals, "sidekey_cache_refusals", "Secrets held to be missing, disabled or denied"),
+    (Level::ListingOldest, "sidekey_catalog_oldest_seconds", "Since the vault that was listed the longest ago was"),
+    (Level::DeclaredMissing, "sidekey_declared_missing", "Declared secrets that are not held"),
+    (Level::SnapshotBytes, "sidekey_snapshot_bytes", "Size of the snapshot written last; 0 if none was"),
+    (Level::SnapshotWritten, "sidekey_snapshot_written_timestamp_seconds", "When it was written; 0 if none was"),
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -54,7 +76,7 @@ struct ReadLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct UpstreamLabels {
+struct OperationLabels {
     operation: &'static str,
     outcome: &'static str,
 }
@@ -116,6 +138,8 @@ impl Default for Metrics {
         registry.register("sidekey_task_restarts", help, restarts.clone());
         let reloads = Family::default();
         registry.register("sidekey_reloads", "Reloads of the configuration by what became of them", reloads.clone());
+        let snapshots = Family::default();
+        registry.register("sidekey_snapshots", "Reads and writes of the snapshot by outcome", snapshots.clone());
         let tokens = [
             ("sidekey_token_age_seconds", "Since a source's token came; 0 if there is none"),
             ("sidekey_token_left_seconds", "While a source's token is still used; 0 if there is none"),
@@ -130,12 +154,24 @@ impl Default for Metrics {
             registry.register(name, help, gauge.clone());
             gauge
         });
-        Self(Arc::new(Inner { registry, reads, upstream, requests, sign_ins, restarts, reloads, tokens, gauges }))
+        Self(Arc::new(Inner {
+            registry,
+            reads,
+            upstream,
+            requests,
+            sign_ins,
+            restarts,
+            reloads,
+            snapshots,
+            tokens,
+            gauges,
+        }))
     }
 }
 
 impl Metrics {
-    /// A read ended: `hit`, `miss`, `collapsed`, or the reason why it failed.
+    /// A read ended: `hit` (held and fresh), `stale` (held), `miss` (a call was made for it), `collapsed` (it joined a call
+    /// under way), or the reason why it failed.
     pub fn read(&self, outcome: &'static str) {
         self.0.reads.get_or_create(&ReadLabels { outcome }).inc();
     }
@@ -143,7 +179,7 @@ impl Metrics {
     /// A vault was read (`get`, `versions`) or listed to its end (`list`), or a source has looked for its vaults
     /// (`discover`): `ok`, or the reason why it failed. A listing of many pages counts once.
     pub fn upstream(&self, operation: &'static str, outcome: &'static str) {
-        self.0.upstream.get_or_create(&UpstreamLabels { operation, outcome }).inc();
+        self.0.upstream.get_or_create(&OperationLabels { operation, outcome }).inc();
     }
 
     /// An HTTP request was answered; `route` is the route's pattern, never the path.
@@ -164,6 +200,11 @@ impl Metrics {
     /// The configuration was read again: `ok`, or `refused` where the old one stays.
     pub fn reloaded(&self, outcome: &'static str) {
         self.0.reloads.get_or_create(&ReloadLabels { outcome }).inc();
+    }
+
+    /// The snapshot was read or written (`read`, `write`): `ok`, or the reason why not.
+    pub fn snapshot(&self, operation: &'static str, outcome: &'static str) {
+        self.0.snapshots.get_or_create(&OperationLabels { operation, outcome }).inc();
     }
 
     /// From now on, `times` is asked whenever the metrics are, for that source's token for that audience. Both are

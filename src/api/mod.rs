@@ -65,6 +65,12 @@ impl State {
         model::is_ready(progress, &broker.missing())
     }
 
+    /// Whether it is ready without a snapshot in the place of what its sources tell: they were asked, well or not.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.broker().catalog().progress().borrow().discovery_done && self.is_ready()
+    }
+
     fn broker(&self) -> &Broker {
         &self.0.broker
     }
@@ -88,7 +94,14 @@ impl State {
         let unreachable = vaults.iter().filter(|vault| !matches!(vault.reach, crate::catalog::Reach::Listed)).count();
         metrics.set(Level::VaultsUnreachable, level(unreachable));
         metrics.set(Level::Secrets, level(broker.catalog().progress().borrow().secrets));
-        metrics.set(Level::CacheEntries, broker.cache().len());
+        let oldest = vaults.iter().filter_map(|vault| vault.known).filter(|known| known.whole).map(|known| known.age);
+        metrics.set(Level::ListingOldest, oldest.max().unwrap_or_default().as_secs());
+        metrics.set(Level::DeclaredMissing, level(broker.missing().len()));
+        let census = broker.cache().census();
+        metrics.set(Level::CacheValues, census.values);
+        metrics.set(Level::CacheStale, census.stale);
+        metrics.set(Level::CacheOldest, census.oldest.as_secs());
+        metrics.set(Level::CacheRefusals, census.refusals);
         metrics.encode()
     }
 }
@@ -117,10 +130,10 @@ impl Api {
         self.0.store(Arc::new(Routes::of(state)));
     }
 
-    /// Whether `/readyz` says so; never, where there is none.
+    /// As [`State::is_settled`], of the state that it answers from now.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.0.load().values.as_ref().is_some_and(State::is_ready)
+    pub fn is_settled(&self) -> bool {
+        self.0.load().values.as_ref().is_some_and(State::is_settled)
     }
 }
 

@@ -11,6 +11,7 @@
 mod anywhere;
 mod ask;
 mod error;
+mod keeper;
 mod prefetch;
 mod renewal;
 mod unanswered;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use ask::{Ask, Forward, Origin, Reading, Steer};
 pub use error::Error;
+pub use keeper::Keeper;
 pub use prefetch::Missing;
 pub use view::ViewError;
 
@@ -152,7 +154,8 @@ impl Broker {
             None => anywhere::read(&self.0.catalog, &self.0.upstream, &self.0.order, ask).await,
         };
         self.0.metrics.read(match &reading {
-            Ok(Reading { origin: Origin::Held, .. }) => "hit",
+            Ok(Reading { origin: Origin::Held, stale: None, .. }) => "hit",
+            Ok(Reading { origin: Origin::Held, stale: Some(_), .. }) => "stale",
             Ok(Reading { origin: Origin::Read(_), .. }) => "miss",
             Ok(Reading { origin: Origin::Collapsed(_), .. }) => "collapsed",
             Err(error) => error.reason(),

@@ -253,6 +253,14 @@ impl Catalog {
         directory.live.iter().map(one).collect()
     }
 
+    /// When each vault's last whole listing began, by `source:vault`.
+    #[must_use]
+    pub fn listings(&self) -> Vec<(VaultName, Option<Moment>)> {
+        let listed =
+            |entry: &Entry| entry.record.standing().known.as_ref().filter(|known| known.whole).map(|known| known.at);
+        self.shared.directory.load().live.iter().map(|entry| (entry.id().clone(), listed(entry))).collect()
+    }
+
     /// Takes in what was known before a restart: its vaults are served and asked before discovery has found them anew.
     /// What discovery has found already stays as it is. Returns how many vaults were taken in.
     pub fn recall(&self, mut known: Vec<KnownVault>) -> usize {

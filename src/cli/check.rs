@@ -34,13 +34,21 @@ fn summary(config: &Config) -> String {
     lines.extend(config.sources.iter().map(source));
     let cache = &config.broker.cache;
     lines.push(format!(
-        "cache     ttl {}, {} entries, {}; vaults listed every {}, looked for every {}",
+        "cache     ttl {}, stale up to {}, {} entries, {}; vaults listed every {}, looked for every {}",
         humantime::format_duration(cache.ttl),
+        humantime::format_duration(cache.max_stale),
         cache.max_entries,
         bytesize::ByteSize(cache.max_bytes).display().iec(),
         humantime::format_duration(config.catalog.listing_interval),
         humantime::format_duration(config.catalog.discovery_interval),
     ));
+    if !config.broker.prefetch.is_empty() {
+        let declared: Vec<_> = config.broker.prefetch.iter().map(ToString::to_string).collect();
+        lines.push(format!("prefetch  {}", declared.join(", ")));
+    }
+    if let Some(files) = &config.snapshot {
+        lines.push(format!("snapshot  {}, sealed with the key in {}", files.file.display(), files.key_file.display()));
+    }
     if !config.broker.order.is_empty() {
         let order: Vec<_> = config.broker.order.iter().map(ToString::to_string).collect();
         lines.push(format!("order     {}", order.join(", ")));

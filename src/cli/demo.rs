@@ -55,7 +55,7 @@ pub(super) async fn run(args: &Demo, context: &Context) -> Result<(), Failure> {
     let inputs = Inputs { file: Some(file), uid: context.uid, ..Inputs::default() };
     let config = Config::load(&inputs)?;
     let open = Open::bind(&config)?;
-    let sidecar = Sidecar::start(&config)?;
+    let sidecar = Sidecar::start(&config).await?;
     let port = open.listeners.iter().find_map(crate::api::Listener::port).unwrap_or_default();
     let catalog = sidecar.catalog.clone();
     let greeted = async {

@@ -72,6 +72,7 @@ impl<'a> Reload<'a> {
         let same: BTreeSet<String> = self.same_principals(&config);
         let keeps = |source: &str| same.contains(source);
         let next = sidecar.successor(&config, keeps).map_err(|failure| vec![failure.message])?;
+        let keeper = next.keeper(&config).map_err(|failure| vec![failure.message])?;
         if timeout(PATIENCE, next.ready()).await.is_err() {
             tracing::warn!(
                 "with the new configuration, not all is ready in time; /readyz?verbose tells what is missing"
@@ -88,8 +89,13 @@ impl<'a> Reload<'a> {
         tracing::info!(sources, vaults, "the new configuration is in force");
         let Config { listen, log, drain, .. } = self.config.clone();
         self.config = Config { listen, log, drain, ..config };
+        // It writes what it holds a last time: only one of both may write.
+        before.stop().await;
+        if let Some(keeper) = keeper {
+            sidecar.keep_on_disk(keeper);
+        }
         // Nobody begins to read there any more. What was being read may be newer than what was handed on.
-        if timeout(LAST_READS, before.retire()).await.is_err() {
+        if timeout(LAST_READS, before.landed()).await.is_err() {
             tracing::warn!("reads from before the configuration changed do not end");
         }
         sidecar.adopt(&before, keeps);

@@ -44,7 +44,7 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
     trace::start(&config.log, context.global.verbose);
     folder::prepare(&config, context)?;
     let open = if args.take_over { Open::beside(&config)? } else { Open::bind(&config)? };
-    let mut sidecar = Sidecar::start(&config)?;
+    let mut sidecar = Sidecar::start(&config).await?;
     for settings in &config.sources {
         tell_source(settings);
     }

@@ -21,14 +21,15 @@ use super::client::{Answer, Request};
 use super::terminal::stderr_is_terminal;
 use super::{Context, Exit, Failure};
 use crate::api::State;
-use crate::broker::Broker;
+use crate::broker::{Broker, Keeper};
 use crate::catalog::{Catalog, CatalogOptions, Lookup, Reach};
-use crate::config::Config;
+use crate::config::{Config, SnapshotFiles};
 use crate::metrics::Metrics;
 use crate::secret::VaultName;
+use crate::snapshot::{Key, Snapshot};
 use crate::tasks::keep;
 use crate::vaults::Source;
-use crate::vaults::azure::AzureSource;
+use crate::vaults::azure::{AzureSettings, AzureSource};
 
 /// A sidecar without listeners. Dropping it stops what runs for it.
 pub(super) struct Sidecar {
@@ -64,9 +65,14 @@ impl Sidecar {
         Self::idle(&context.config(Vec::new())?)
     }
 
-    /// Starts to look for vaults, to list them, and to keep what is known current. Needs a runtime.
-    pub(super) fn start(config: &Config) -> Result<Self, Failure> {
+    /// Takes in what the snapshot holds, if there is one, and starts to look for vaults, to list them, and to keep what is
+    /// known current. Needs a runtime.
+    pub(super) async fn start(config: &Config) -> Result<Self, Failure> {
         let sidecar = Self::idle(config)?;
+        if let Some(keeper) = sidecar.keeper(config)? {
+            keeper.restore().await;
+            sidecar.keep_on_disk(keeper);
+        }
         sidecar.run();
         Ok(sidecar)
     }
@@ -80,6 +86,18 @@ impl Sidecar {
         next.adopt(self, keeps);
         next.run();
         Ok(next)
+    }
+
+    /// What writes what is held to disk, if the configuration wants that.
+    pub(super) fn keeper(&self, config: &Config) -> Result<Option<Keeper>, Failure> {
+        let files = config.snapshot.as_ref();
+        files.map(|files| Ok(Keeper::new(self.broker.clone(), snapshot(files, config)?))).transpose()
+    }
+
+    /// Lets it write from now on.
+    pub(super) fn keep_on_disk(&self, keeper: Keeper) {
+        let stop = self.stop.clone();
+        self.keep("snapshot", move || keeper.clone().run(stop.clone()));
     }
 
     /// Takes over what that one holds of the sources that `keeps` lets through, where it is newer.
@@ -132,8 +150,7 @@ impl Sidecar {
 
     /// Resolves when its sources were asked and `/readyz` would say so.
     pub(super) async fn ready(&self) {
-        self.catalog.discovered().await;
-        while !self.state.is_ready() {
+        while !self.state.is_settled() {
             sleep(LOOK).await;
         }
     }
@@ -159,9 +176,8 @@ impl Sidecar {
         self.tasks.wait().await;
     }
 
-    /// The same, and waits until nobody is given anything by it that it does not hold.
-    pub(super) async fn retire(&self) {
-        self.stop().await;
+    /// Resolves when no vault is being read.
+    pub(super) async fn landed(&self) {
         self.broker.landed().await;
     }
 
@@ -248,9 +264,18 @@ pub(super) fn sources(config: &Config, metrics: &Metrics) -> Result<Vec<Arc<dyn 
 }
 
 /// One source of Azure.
-pub(super) fn azure(settings: &crate::vaults::azure::AzureSettings, metrics: &Metrics) -> Result<AzureSource, Failure> {
+pub(super) fn azure(settings: &AzureSettings, metrics: &Metrics) -> Result<AzureSource, Failure> {
     AzureSource::counted(settings.clone(), metrics.clone())
         .map_err(|error| Failure::new(Exit::Config, format!("source {}: {error}", settings.name)))
+}
+
+/// The snapshot of the identities that this configuration signs in with.
+fn snapshot(files: &SnapshotFiles, config: &Config) -> Result<Snapshot, Failure> {
+    let key = Key::load_or_create(&files.key_file)
+        .map_err(|error| Failure::new(Exit::Config, format!("cache.snapshot: {error}")))?;
+    let mut identities: Vec<_> = config.sources.iter().map(AzureSettings::principal).collect();
+    identities.sort_unstable();
+    Ok(Snapshot::new(&files.file, key, identities.join("\n").as_bytes()))
 }
 
 /// A line on stderr that follows the first round; nothing where nobody looks.

@@ -14,6 +14,7 @@ mod identity;
 mod kinds;
 mod listen;
 mod reader;
+mod snapshot;
 mod source;
 mod vars;
 
@@ -27,6 +28,7 @@ pub(crate) use fault::cause;
 pub use fault::{Fault, Faults, Place};
 pub use listen::{Listen, last_resort, runtime_dir};
 pub use reader::Flag;
+pub use snapshot::SnapshotFiles;
 pub use vars::Vars;
 
 use crate::broker::BrokerOptions;
@@ -70,6 +72,8 @@ pub struct Config {
     pub broker: BrokerOptions,
     /// How long what is under way may take to finish once the process was told to stop.
     pub drain: Duration,
+    /// Where what is held is kept for the next start; `None`: nowhere.
+    pub snapshot: Option<SnapshotFiles>,
     /// What is told on stderr.
     pub log: Log,
 }
@@ -148,7 +152,9 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         Section::new(reader, name, Some(&format!("SIDEKEY_{}_", name.to_ascii_uppercase())), table)
     };
     let listen = listen::listen(section("listen"), &runtime_dir(&inputs.vars, inputs.uid));
-    let (broker, mut catalog, wire, drain) = tuning(section("cache"), section("limits"), section("search"));
+    let cache = section("cache");
+    let snapshot = snapshot::snapshot(reader, &cache);
+    let (broker, mut catalog, wire, drain) = tuning(cache, section("limits"), section("search"));
     let log = log(section("log"));
     let (sources, discovery_interval) = source::sources(reader, &top.tables("source"), &wire);
     catalog.discovery_interval = discovery_interval.unwrap_or(catalog.discovery_interval);
@@ -163,6 +169,7 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         catalog,
         broker,
         drain,
+        snapshot,
         log,
     })
 }
@@ -191,7 +198,7 @@ fn tuning(
     }
     let mut catalog = CatalogOptions::default();
     catalog.listing_interval = cache.read_or("listing_interval", interval, catalog.listing_interval);
-    cache.finish(&[("snapshot", "is not supported by this version")]);
+    cache.finish(&[]);
 
     let mut wire = WireLimits::default();
     let whole = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);

@@ -33,23 +33,26 @@ pub struct AzureSettings {
 }
 
 impl AzureSettings {
-    /// Whether both are the same to the vaults: one that has read a value for the one has read it for the other. How an
-    /// application proves itself makes no difference.
+    /// Whether both are the same to the same vaults: one that has read a value for the one has read it for the other.
     #[must_use]
     pub fn is_same_principal(&self, other: &Self) -> bool {
-        self.name == other.name && self.cloud == other.cloud && self.identity.principal() == other.identity.principal()
+        self.cloud == other.cloud && self.principal() == other.principal()
     }
-}
 
-impl Identity {
-    fn principal(&self) -> (&'static str, Option<&str>, Option<&str>) {
-        match self {
-            Self::ClientSecret { tenant, client, .. }
-            | Self::Certificate { tenant, client, .. }
-            | Self::FederatedToken { tenant, client, .. } => ("application", Some(tenant), Some(client)),
-            Self::ManagedIdentity { client, .. } => ("managed-identity", None, client.as_deref()),
-            Self::AzureCli { tenant } => ("azure-cli", tenant.as_deref(), None),
-        }
+    /// Whose estate this source shows: its name, cloud and principal, the same however the principal proves itself. One
+    /// line, for machines.
+    #[must_use]
+    pub fn principal(&self) -> String {
+        let principal = match &self.identity {
+            Identity::ClientSecret { tenant, client, .. }
+            | Identity::Certificate { tenant, client, .. }
+            | Identity::FederatedToken { tenant, client, .. } => format!("application {client} of {tenant}"),
+            Identity::ManagedIdentity { client: Some(client), .. } => format!("managed identity {client}"),
+            Identity::ManagedIdentity { client: None, .. } => "the machine's managed identity".to_owned(),
+            Identity::AzureCli { tenant: Some(tenant) } => format!("the Azure CLI's user of {tenant}"),
+            Identity::AzureCli { tenant: None } => "the Azure CLI's user".to_owned(),
+        };
+        format!("{} {} {principal}", self.name, self.cloud.authority_host)
     }
 }
 

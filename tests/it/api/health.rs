@@ -50,10 +50,22 @@ async fn metrics_tell_levels_and_no_secrets_name() {
     house.set("pay", "name-canary", "value-canary");
     let router = house.open().await;
     get(&router, "/v1/secrets/name-canary").await;
+    get(&router, "/v1/secrets/name-canary").await;
+    get(&router, "/v1/vaults/pay/secrets/absent-canary").await;
     let answer = get(&router, "/metrics").await;
     assert!(answer.header("content-type").unwrap().starts_with("application/openmetrics-text"));
     let text = String::from_utf8(answer.body.to_vec()).unwrap();
     assert!(text.contains("sidekey_vaults 1\n") && text.contains("sidekey_catalog_secrets 1\n"), "{text}");
-    assert!(text.contains("sidekey_reads_total{outcome=\"miss\"} 1"), "{text}");
+    for line in [
+        "sidekey_reads_total{outcome=\"miss\"} 1",
+        "sidekey_reads_total{outcome=\"hit\"} 1",
+        "sidekey_reads_total{outcome=\"secret-not-found\"} 1",
+        "sidekey_cache_values 1",
+        "sidekey_cache_stale_values 0",
+        "sidekey_cache_refusals 1",
+        "sidekey_declared_missing 0",
+    ] {
+        assert!(text.lines().any(|told| told == line), "{line} is missing in {text}");
+    }
     assert!(!text.contains("canary"), "{text}");
 }

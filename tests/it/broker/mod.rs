@@ -2,6 +2,7 @@
 
 mod anywhere;
 mod freshness;
+mod kept;
 mod prefetch;
 mod reads;
 mod scripted;

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use sidekey::emulator::{Effect, Endpoint, Fault};
 
-use super::process::{Azure, CLIENT_SECRET, Staying, command};
+use super::process::{Azure, CLIENT_SECRET, Staying, command, mode};
 
 #[test]
 fn it_says_where_it_answers_what_it_found_and_what_it_could_not_ask() {
@@ -50,6 +50,36 @@ fn neither_value_nor_token_nor_credential_is_told_however_much_is_told() {
     for canary in ["Autumn-2026-staple", "QXV0dW1uLTIwMjYtc3RhcGxl", CLIENT_SECRET, token.trim(), "eyJ"] {
         assert!(!told.contains(canary), "{canary} is told");
     }
+}
+
+#[test]
+fn a_start_while_azure_is_away_serves_what_the_snapshot_holds_and_says_so() {
+    let azure = Azure::demo();
+    azure.configure("[cache]\nsnapshot = { file = \"kept/snapshot\", key_file = \"keys/key\" }\n");
+    let (mut serving, told) = azure.serve("");
+    assert!(told.contains("there is no snapshot yet"), "{told}");
+    assert_eq!(azure.ask("get pay-prod db-password").text(), "Autumn-2026-staple");
+    assert_eq!(serving.stop(), Some(0));
+    assert_eq!((mode(&azure.path("kept/snapshot")), mode(&azure.path("keys/key"))), (0o600, 0o600));
+    let sealed = std::fs::read(azure.path("kept/snapshot")).unwrap();
+    assert!(!sealed.windows(18).any(|window| window == b"Autumn-2026-staple"));
+
+    azure.emulator.control().fault(Fault::new(Effect::Reset));
+    let (mut serving, told) = azure.serve("");
+    assert!(told.contains("restored from the snapshot vaults=8 values=1"), "{told}");
+    assert_eq!(azure.ask("healthcheck").code, 0, "ready: the snapshot stands in");
+    let run = azure.ask("get pay-prod db-password");
+    assert_eq!((run.code, run.text()), (0, "Autumn-2026-staple"), "{}", run.err);
+    assert!(azure.ask("search redis-password").text().contains("redis-password"));
+    assert_eq!(azure.ask("get pay-prod db-user").code, 69, "it was never held");
+    assert_eq!(serving.stop(), Some(0));
+    assert!(std::fs::read(azure.path("kept/snapshot")).unwrap() == sealed, "nothing was learned");
+
+    // Another key opens nothing, and that stops nobody.
+    std::fs::remove_file(azure.path("keys/key")).unwrap();
+    let (_serving, told) = azure.serve("");
+    assert!(told.contains("kept/snapshot"), "{told}");
+    assert_eq!(azure.ask("get pay-prod db-password").code, 69);
 }
 
 #[test]

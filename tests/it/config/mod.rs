@@ -82,7 +82,6 @@ fn a_setting_that_a_later_version_will_have_is_a_fault_and_never_ignored() {
 tls = { cert = \"c\", key = \"k\" }
 metrics = \"0.0.0.0:9733\"
 [cache]
-snapshot = { file = \"f\" }
 [limits]
 reads_per_second = 100
 [[client]]
@@ -91,14 +90,9 @@ name = \"orders\"
 required = true
 ";
     let told = faults(text, &inputs(&[]));
-    for (key, line) in [
-        ("listen.tls", 2),
-        ("listen.metrics", 3),
-        ("cache.snapshot", 5),
-        ("limits.reads_per_second", 7),
-        ("client", 8),
-        ("audit", 10),
-    ] {
+    for (key, line) in
+        [("listen.tls", 2), ("listen.metrics", 3), ("limits.reads_per_second", 6), ("client", 7), ("audit", 9)]
+    {
         let fault = told.iter().find(|fault| fault.contains(&format!(": {key}: ")));
         let fault = fault.unwrap_or_else(|| panic!("{key} is not told: {told:?}"));
         assert!(
@@ -106,9 +100,30 @@ required = true
             "{fault}"
         );
     }
-    assert_eq!(told.len(), 6, "{told:?}");
-    let by_variable = faults("", &inputs(&[("SIDEKEY_CACHE_SNAPSHOT", "f")]));
-    assert_eq!(by_variable, ["SIDEKEY_CACHE_SNAPSHOT: cache.snapshot: is not supported by this version"]);
+    assert_eq!(told.len(), 5, "{told:?}");
+    let by_variable = faults("", &inputs(&[("SIDEKEY_LISTEN_METRICS", "f")]));
+    assert!(by_variable[0].starts_with("SIDEKEY_LISTEN_METRICS: listen.metrics: "), "{by_variable:?}");
+}
+
+#[test]
+fn a_snapshot_needs_both_its_files_and_its_key_somewhere_else() {
+    let text = "[cache]\nsnapshot = { file = \"kept/snapshot\", key_file = \"/run/secrets/key\" }\n";
+    let files = parse(text, &inputs(&[])).unwrap().snapshot.unwrap();
+    assert_eq!((files.file.to_str(), files.key_file.to_str()), (Some("kept/snapshot"), Some("/run/secrets/key")));
+    let by_variable = [("SIDEKEY_CACHE_SNAPSHOT_FILE", "/a/f"), ("SIDEKEY_CACHE_SNAPSHOT_KEY_FILE", "/b/k")];
+    assert_eq!(parse("", &inputs(&by_variable)).unwrap().snapshot.unwrap().key_file.to_str(), Some("/b/k"));
+    assert_eq!(parse("[cache]\nttl = \"1m\"\n", &inputs(&[])).unwrap().snapshot, None);
+    for (table, told) in [
+        ("{ file = \"f\" }", "cache.snapshot.key_file: is missing"),
+        ("{ key_file = \"f\" }", "cache.snapshot.file: is missing"),
+        ("{}", "cache.snapshot.file: is missing"),
+        ("{ file = \"/a/f\", key_file = \"/a/k\" }", "cache.snapshot.key_file: must be in another folder"),
+        ("{ file = \"/a/f\", key_file = \"/b/k\", max_age = \"1h\" }", "cache.snapshot.max_age: no such key"),
+        ("\"f\"", "cache.snapshot: expected a table"),
+    ] {
+        let faults = faults(&format!("[cache]\nsnapshot = {table}\n"), &inputs(&[]));
+        assert!(faults.iter().any(|fault| fault.contains(told)), "{table}: {faults:?}");
+    }
 }
 
 #[test]
@@ -184,8 +199,18 @@ fn the_example_tells_the_defaults_and_every_key_in_it_is_one() {
     assert_eq!((as_it_is.listen, as_it_is.log), (nothing.listen.clone(), nothing.log.clone()));
 
     // With its settings switched on, but for those that are examples or exclude others.
-    let examples =
-        ["group", "tcp", "socket", "token_file", "order", "subscriptions", "include", "exclude", "tenant_id"];
+    let examples = [
+        "group",
+        "tcp",
+        "socket",
+        "token_file",
+        "order",
+        "prefetch",
+        "subscriptions",
+        "include",
+        "exclude",
+        "tenant_id",
+    ];
     let exclusive = ["authority_host", "resource_manager", "vault_suffixes", "managed_identity", "azure_cli"];
     let setting = regex::Regex::new(r"^# (?:[a-z_]+ = |\[\[)").unwrap();
     let switched_on: Vec<_> = example
