@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::Context;
 use super::sidecar::Sidecar;
+use super::systemd::Systemd;
 use crate::api::{Api, Guard, Token};
 use crate::config::{Config, Flag};
 
@@ -44,6 +45,8 @@ impl<'a> Reload<'a> {
         loop {
             self.context.reload.notified().await;
             tracing::info!("reading the configuration again");
+            let systemd = Systemd::of(&self.context.vars);
+            systemd.reloading();
             let metrics = sidecar.metrics.clone();
             match self.once(sidecar).await {
                 Ok(()) => metrics.reloaded("ok"),
@@ -55,6 +58,7 @@ impl<'a> Reload<'a> {
                     tracing::error!("the configuration from before stays in force");
                 }
             }
+            systemd.listening();
         }
     }
 
