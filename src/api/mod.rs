@@ -73,6 +73,12 @@ impl State {
         model::waiting_for(progress, &broker.missing(), &unanswered)
     }
 
+    /// Whether it is ready without a snapshot in the place of what its sources tell: they were asked, well or not.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.broker().catalog().progress().borrow().discovery_done && self.is_ready()
+    }
+
     fn broker(&self) -> &Broker {
         &self.0.broker
     }
@@ -133,10 +139,10 @@ impl Api {
         self.0.store(Arc::new(Routes::of(state)));
     }
 
-    /// Whether `/readyz` says so; never, where there is none.
+    /// As [`State::is_settled`], of the state that it answers from now.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.0.load().values.as_ref().is_some_and(State::is_ready)
+    pub fn is_settled(&self) -> bool {
+        self.0.load().values.as_ref().is_some_and(State::is_settled)
     }
 }
 

@@ -309,10 +309,10 @@ fn log(status: StatusCode, fault: &Fault, id: &str) {
     let reason = reason.as_deref();
     if status == StatusCode::INTERNAL_SERVER_ERROR {
         tracing::error!(code, reason, request_id = id, "a request failed: {detail}");
-    } else if status.is_server_error() {
+    } else if status.is_server_error() && code != Code::NotReady.as_str() {
         tracing::info!(code, reason, request_id = id, "a request failed: {detail}");
     } else {
-        // A caller's own mistake is no news to an operator.
+        // A caller's own mistake is no news to an operator, nor is one that waits for a start and asks again and again.
         tracing::debug!(code, reason, request_id = id, "a request failed: {detail}");
     }
 }

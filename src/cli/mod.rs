@@ -25,6 +25,7 @@ mod search;
 mod secrets;
 mod serve;
 mod sidecar;
+mod systemd;
 mod table;
 mod terminal;
 mod trace;

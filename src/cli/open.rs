@@ -114,7 +114,7 @@ impl Open {
 /// Takes the other sidecar's place, once this one is ready and as the other lets go of it.
 async fn succeed(take_over: Option<TakeOver>, later: Option<SocketAddr>, api: &Api) -> Result<Vec<Listener>, Failure> {
     if let Some(take_over) = take_over {
-        while !api.is_ready() {
+        while !api.is_settled() {
             sleep(LOOK).await;
         }
         let socket = take_over.path().display().to_string();

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::Context;
 use super::sidecar::Sidecar;
+use super::systemd::Systemd;
 use crate::api::{Api, Guard, Token};
 use crate::config::{Config, Flag};
 
@@ -44,6 +45,8 @@ impl<'a> Reload<'a> {
         loop {
             self.context.reload.notified().await;
             tracing::info!("reading the configuration again");
+            let systemd = Systemd::of(&self.context.vars);
+            systemd.reloading();
             let metrics = sidecar.metrics.clone();
             match self.once(sidecar).await {
                 Ok(()) => metrics.reloaded("ok"),
@@ -55,6 +58,7 @@ impl<'a> Reload<'a> {
                     tracing::error!("the configuration from before stays in force");
                 }
             }
+            systemd.listening();
         }
     }
 
@@ -72,6 +76,7 @@ impl<'a> Reload<'a> {
         let same: BTreeSet<String> = self.same_principals(&config);
         let keeps = |source: &str| same.contains(source);
         let next = sidecar.successor(&config, keeps).map_err(|failure| vec![failure.message])?;
+        let keeper = next.keeper(&config).map_err(|failure| vec![failure.message])?;
         if timeout(PATIENCE, next.ready()).await.is_err() {
             tracing::warn!(
                 "with the new configuration, not all is ready in time; /readyz?verbose tells what is missing"
@@ -84,10 +89,15 @@ impl<'a> Reload<'a> {
         }
         let before = std::mem::replace(sidecar, next);
         self.tell_what_stays(&config);
-        let (vaults, sources) = (sidecar.catalog.progress().borrow().vaults, config.sources.len());
+        let (vaults, sources) = (sidecar.catalog.vaults().len(), config.sources.len());
         tracing::info!(sources, vaults, "the new configuration is in force");
         let Config { listen, log, drain, .. } = self.config.clone();
         self.config = Config { listen, log, drain, ..config };
+        // It writes what it holds a last time: only one of both may write.
+        before.stop().await;
+        if let Some(keeper) = keeper {
+            sidecar.keep_on_disk(keeper);
+        }
         // Nobody begins to read there any more. What was being read may be newer than what was handed on.
         if timeout(LAST_READS, before.retire()).await.is_err() {
             tracing::warn!("reads from before the configuration changed do not end");

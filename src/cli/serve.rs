@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use super::open::Open;
 use super::reload::Reload;
 use super::sidecar::Sidecar;
+use super::systemd::Systemd;
 use super::{Context, Failure, folder, trace};
 use crate::api::Api;
 use crate::catalog::{Catalog, Reach};
 use crate::config::Flag;
 use crate::vaults::azure::AzureSettings;
 use clap::Args;
+use tokio::task::JoinSet;
 
 /// Run the sidecar: sign in, find the vaults, and serve their secrets until told to stop (SIGTERM, or Ctrl-C). SIGHUP: read
 /// the configuration again.
@@ -49,15 +51,27 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
         tell_source(settings);
     }
     open.tell();
+    let systemd = Systemd::of(&context.vars);
+    systemd.listening();
+    // On a worker of the runtime, where what is to be watched runs too.
+    let mut watchdog = JoinSet::new();
+    watchdog.spawn(systemd.clone().watchdog());
     let (catalog, metrics, api) = (sidecar.catalog.clone(), sidecar.metrics.clone(), Api::new(sidecar.state()));
     let told = async {
         catalog.first_round().await;
         tell_vaults(&catalog);
         std::future::pending::<()>().await
     };
+    let stopping = async {
+        context.shutdown.cancelled().await;
+        tracing::info!("told to stop; finishing what is under way");
+        systemd.stopping();
+        std::future::pending::<()>().await
+    };
     let reload = Reload::new(context, flags, config, api.clone(), open.guard());
     let outcome = tokio::select! {
         () = told => Ok(()),
+        () = stopping => Ok(()),
         () = reload.run(&mut sidecar) => Ok(()),
         outcome = open.serve(api, metrics, context) => outcome,
     };

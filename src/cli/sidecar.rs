@@ -87,7 +87,7 @@ impl Sidecar {
         if let Some(mut keeper) = sidecar.keeper(config)? {
             keeper.restore().await;
             sidecar.inherited.began = keeper.began();
-            sidecar.keep_snapshot(keeper);
+            sidecar.keep_on_disk(keeper);
         }
         sidecar.run();
         Ok(sidecar)
@@ -97,13 +97,9 @@ impl Sidecar {
     /// with what this one knows of the sources that `keeps` lets through.
     pub(super) fn successor(&self, config: &Config, keeps: impl Fn(&str) -> bool) -> Result<Self, Failure> {
         let next = Self::heir(&with_room(config), self.inherited.clone())?;
-        let keeper = next.keeper(config)?;
         let known = self.catalog.known();
         next.catalog.recall(known.into_iter().filter(|vault| keeps(vault.info.source.as_str())).collect());
         next.adopt(self, keeps);
-        if let Some(keeper) = keeper {
-            next.keep_snapshot(keeper);
-        }
         next.run();
         Ok(next)
     }
@@ -161,21 +157,21 @@ impl Sidecar {
         }
     }
 
-    /// Who keeps what it holds on disk, if somebody is to.
-    fn keeper(&self, config: &Config) -> Result<Option<Keeper>, Failure> {
+    /// What writes what is held to disk, if the configuration wants that.
+    pub(super) fn keeper(&self, config: &Config) -> Result<Option<Keeper>, Failure> {
         let Some(files) = &config.snapshot else { return Ok(None) };
         Ok(Some(Keeper::new(self.broker.clone(), snapshot(files, config)?, self.inherited.began)))
     }
 
-    fn keep_snapshot(&self, keeper: Keeper) {
+    /// Lets it write from now on.
+    pub(super) fn keep_on_disk(&self, keeper: Keeper) {
         let stop = self.stop.clone();
         self.keep("snapshot", move || keeper.clone().run(stop.clone()));
     }
 
     /// Resolves when its sources were asked and `/readyz` would say so.
     pub(super) async fn ready(&self) {
-        self.catalog.discovered().await;
-        while !self.state.is_ready() {
+        while !self.state.is_settled() {
             sleep(LOOK).await;
         }
     }
@@ -201,9 +197,8 @@ impl Sidecar {
         self.tasks.wait().await;
     }
 
-    /// The same, and waits until nobody is given anything by it that it does not hold.
+    /// Sends its watchers to its successor, and resolves when no vault is being read any more.
     pub(super) async fn retire(&self) {
-        self.stop().await;
         self.broker.retire().await;
     }
 

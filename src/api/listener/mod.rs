@@ -54,7 +54,9 @@ impl fmt::Debug for Listener {
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Another process answers there.
-    #[error("socket {path} is taken: another process is listening on it; stop it, or choose another with --socket")]
+    #[error(
+        "socket {path} is taken: another process is listening on it; stop it, take it over with --take-over, or choose another with --socket"
+    )]
     Taken {
         /// The socket.
         path: PathBuf,

@@ -104,6 +104,44 @@ fn a_request_under_way_is_waited_for_until_a_second_signal_ends_it() {
 }
 
 #[test]
+fn systemd_is_told_that_it_listens_lives_reloads_and_stops() {
+    let azure = Azure::demo();
+    azure.only("pay-prod", "");
+    let systemd = std::os::unix::net::UnixDatagram::bind(azure.path("notify")).unwrap();
+    let config = azure.config();
+    let mut serving = command(["serve", "--config", &config]);
+    serving.env("NOTIFY_SOCKET", azure.path("notify")).env("WATCHDOG_USEC", "20000").stderr(Stdio::null());
+    let mut serving = Staying::start(serving);
+    let mut buffer = [0; 1024];
+    let mut until = |mark: &str| loop {
+        let length = systemd.recv(&mut buffer).unwrap();
+        let told = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        if told.contains(mark) {
+            return told;
+        }
+        // In between it tells that it lives, and nothing else.
+        assert_eq!(told, "WATCHDOG=1\n", "before {mark}");
+    };
+    until("READY=1\n");
+    for _ in 0..3 {
+        until("WATCHDOG=1\n");
+    }
+    serving.signal(rustix::process::Signal::HUP);
+    assert!(until("RELOADING=1\n").contains("MONOTONIC_USEC="));
+    until("READY=1\n");
+    // Its queue fills while nobody takes what it tells; that keeps the sidecar from nothing.
+    for _ in 0..5 {
+        assert_eq!(azure.ask("get pay-prod db-password").code, 0);
+    }
+    for _ in 0..20 {
+        until("WATCHDOG=1\n");
+    }
+    let stopped = std::thread::spawn(move || serving.stop());
+    until("STOPPING=1\n");
+    assert_eq!(stopped.join().unwrap(), Some(0));
+}
+
+#[test]
 fn who_fills_tcp_keeps_no_caller_of_the_socket_out_however_few_files_may_be_open() {
     let azure = Azure::demo();
     let config = azure.config();
