@@ -87,8 +87,9 @@ fn suspended() -> Duration {
         let time = clock_gettime(clock);
         Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
     };
-    let running = read(ClockId::Monotonic);
-    read(ClockId::Boottime).saturating_sub(running)
+    // In this order: a thread that is held up between the two readings must not look suspended for that time.
+    let since_boot = read(ClockId::Boottime);
+    since_boot.saturating_sub(read(ClockId::Monotonic))
 }
 
 /// Less is not a suspend but what passes between the two readings.

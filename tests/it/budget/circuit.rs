@@ -6,6 +6,7 @@ use std::time::Duration;
 use sidekey::budget::{BudgetOptions, BudgetedVault, Budgets};
 use sidekey::metrics::Metrics;
 use sidekey::vaults::{Denial, VaultErrorKind};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::asked::{Asked, DOWN, get, gets, list, pass, throttled, within};
@@ -123,9 +124,10 @@ async fn a_vault_that_hangs_takes_nothing_from_another() {
     let budgets = Budgets::new(BudgetOptions::default(), Metrics::default());
     let [a, b] = [&hung, &well].map(|vault| Arc::new(BudgetedVault::new(Arc::<Asked>::clone(vault), &budgets)));
     hung.held.forget_permits(usize::MAX);
-    let stuck = tokio::spawn(async move { gets(&a, 90).await.len() });
+    let mut stuck = JoinSet::new();
+    stuck.spawn(async move { gets(&a, 90).await.len() });
     pass(0.1).await;
     let all = gets(&b, 90).await;
     assert!(all.iter().all(|(outcome, took)| outcome.is_ok() && *took < Duration::from_millis(10)));
-    stuck.abort();
+    assert!(stuck.try_join_next().is_none());
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sidekey::budget::{BudgetOptions, BudgetedVault, Budgets};
 use sidekey::metrics::Metrics;
 use sidekey::vaults::VaultInfo;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::asked::{Asked, get, gets, list, pass, throttled, within};
@@ -80,7 +81,8 @@ async fn a_listing_pays_by_the_page_and_leaves_a_reserve_to_reads() {
     let vault = Asked::new("pay");
     *vault.pages.lock().unwrap() = vec![25; 30];
     let (budgeted, metrics) = within(&vault, options(10, 20));
-    let listing = tokio::spawn({
+    let mut listing = JoinSet::new();
+    listing.spawn({
         let budgeted = Arc::clone(&budgeted);
         async move { list(&budgeted).await }
     });
@@ -91,7 +93,7 @@ async fn a_listing_pays_by_the_page_and_leaves_a_reserve_to_reads() {
         read.0.unwrap();
     }
     assert!(began.elapsed() <= Duration::from_millis(5), "reads did not wait");
-    assert_eq!(listing.await.unwrap().unwrap(), 30 * 25, "and the listing comes to its end");
+    assert_eq!(listing.join_next().await.unwrap().unwrap().unwrap(), 30 * 25, "and the listing comes to its end");
     assert_eq!(vault.calls(), 35);
     let told = metrics.encode();
     for line in [

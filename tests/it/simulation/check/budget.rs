@@ -7,7 +7,7 @@ use super::super::history::Told;
 use super::super::truth::{Ms, SECOND};
 use super::{Broken, Case, Key, broken};
 
-const WINDOW: Ms = 10 * SECOND;
+const WINDOWS: [Ms; 2] = [SECOND, 10 * SECOND];
 /// Outages in a row that open a circuit.
 const OUTAGES: usize = 3;
 /// A call that was given up after that long was not answered.
@@ -70,16 +70,18 @@ fn of_reason(reason: &str) -> Sign {
     }
 }
 
-/// 7. In any ten seconds a vault sees no more calls than its budget and its burst; and none at all while its gate is
+/// 7. In any second and in any ten a vault sees no more calls than its budget and its burst; and none at all while its gate is
 ///    closed: from a 429 until the time that it told, or a second if it told none, and never longer than five minutes.
 pub(super) fn budgets_are_kept(case: &Case<'_>) -> Result<(), Broken> {
     let budget = &case.plan.budget;
-    let most = budget.reads_per_second as usize * 10 + budget.burst as usize;
     for vault in 0..case.plan.vaults.len() {
         let all = asked(case, vault);
-        for (n, first) in all.iter().enumerate() {
-            if all.get(n + most).is_some_and(|last| last.start < first.start + WINDOW) {
-                let what = "more calls in ten seconds than the budget";
+        for (window, (n, first)) in
+            WINDOWS.into_iter().flat_map(|window| all.iter().enumerate().map(move |at| (window, at)))
+        {
+            let most = budget.reads_per_second as usize * (window / SECOND) as usize + budget.burst as usize;
+            if all.get(n + most).is_some_and(|last| last.start < first.start + window) {
+                let what = format!("more than {most} calls in {window} ms");
                 return Err(broken("7 budgets are kept", first.start, key(first), what));
             }
         }
