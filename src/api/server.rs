@@ -17,7 +17,7 @@ use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, Method, Request, Response};
 use axum::response::IntoResponse as _;
-use futures::FutureExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -256,10 +256,26 @@ impl Serving {
         }
         let route = routes::pattern(request.uri().path());
         match api.router.clone().call(bodied(request, connection)).await {
-            Ok(response) => (route, response),
+            Ok(response) if response.body().size_hint().exact().is_some() => (route, response),
+            Ok(stream) => {
+                let (replaced, closing) = (api.over.clone(), self.closing.child_token());
+                (route, stream.map(|body| until(body, replaced, closing)))
+            }
             Err(never) => match never {},
         }
     }
+}
+
+/// A stream that ends in order, and so leaves its reader to ask again, when what it tells of is replaced or the process
+/// is to stop.
+fn until(body: Body, replaced: CancellationToken, closing: CancellationToken) -> Body {
+    let over = async move {
+        tokio::select! {
+            () = replaced.cancelled() => {}
+            () = closing.cancelled() => {}
+        }
+    };
+    Body::from_stream(body.into_data_stream().take_until(Box::pin(over)))
 }
 
 /// The headers that every answer carries: nobody keeps it, guesses at its type, or embeds it.
