@@ -25,6 +25,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Bytes;
+use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -125,6 +126,8 @@ pub struct Api(Arc<ArcSwap<Routes>>);
 struct Routes {
     router: Router,
     values: Option<State>,
+    /// Others stand in their place.
+    over: CancellationToken,
 }
 
 impl Api {
@@ -134,9 +137,10 @@ impl Api {
         Self(Arc::new(ArcSwap::from_pointee(Routes::of(state))))
     }
 
-    /// From the next request on, answers from that state. What is under way ends on the one before.
+    /// From the next request on, answers from that state. What is under way ends on the one before; a stream ends now, so
+    /// that its reader asks again.
     pub fn replace(&self, state: State) {
-        self.0.store(Arc::new(Routes::of(state)));
+        self.0.swap(Arc::new(Routes::of(state))).over.cancel();
     }
 
     /// As [`State::is_settled`], of the state that it answers from now.
@@ -148,14 +152,14 @@ impl Api {
 
 impl Routes {
     fn of(state: State) -> Self {
-        Self { router: router(state.clone()), values: Some(state) }
+        Self { router: router(state.clone()), values: Some(state), over: CancellationToken::new() }
     }
 }
 
 impl From<Router> for Api {
     /// Other routes behind the same door.
     fn from(router: Router) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(Routes { router, values: None })))
+        Self(Arc::new(ArcSwap::from_pointee(Routes { router, values: None, over: CancellationToken::new() })))
     }
 }
 

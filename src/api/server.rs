@@ -17,7 +17,7 @@ use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, Method, Request, Response};
 use axum::response::IntoResponse as _;
-use futures::FutureExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -34,7 +34,6 @@ use super::listener::{Listener, Stream};
 use super::patience::{Patient, Phase};
 use super::problem::{Code, Problem};
 use super::routes::secrets::{self, Place};
-use super::routes::watch::Closing;
 use super::{Api, routes};
 use crate::metrics::Metrics;
 use crate::tasks::keep;
@@ -256,20 +255,35 @@ impl Serving {
             return (place.pattern(), answered.unwrap_or_else(Problem::into_response));
         }
         let route = routes::pattern(request.uri().path());
-        match api.router.clone().call(self.bodied(request, connection)).await {
-            Ok(response) => (route, response),
+        match api.router.clone().call(bodied(request, connection)).await {
+            Ok(response) if response.body().size_hint().exact().is_some() => (route, response),
+            Ok(stream) => {
+                let (replaced, closing) = (api.over.clone(), self.closing.child_token());
+                (route, stream.map(|body| until(body, replaced, closing)))
+            }
             Err(never) => match never {},
         }
     }
+}
 
-    /// The request as routes take it. Most have no body, and then there is none to be boxed.
-    fn bodied(&self, request: Request<Incoming>, connection: Connection) -> Request<Body> {
-        let (mut head, body) = request.into_parts();
-        head.extensions.insert(connection);
-        head.extensions.insert(Closing(self.closing.clone()));
-        let body = if head.method == Method::POST { Body::new(body) } else { Body::empty() };
-        Request::from_parts(head, body)
-    }
+/// The request as routes take it. Most have no body, and then there is none to be boxed.
+fn bodied(request: Request<Incoming>, connection: Connection) -> Request<Body> {
+    let (mut head, body) = request.into_parts();
+    head.extensions.insert(connection);
+    let body = if head.method == Method::POST { Body::new(body) } else { Body::empty() };
+    Request::from_parts(head, body)
+}
+
+/// A stream that ends in order, and so leaves its reader to ask again, when what it tells of is replaced or the process
+/// is to stop.
+fn until(body: Body, replaced: CancellationToken, closing: CancellationToken) -> Body {
+    let over = async move {
+        tokio::select! {
+            () = replaced.cancelled() => {}
+            () = closing.cancelled() => {}
+        }
+    };
+    Body::from_stream(body.into_data_stream().take_until(Box::pin(over)))
 }
 
 /// The headers that every answer carries: nobody keeps it, guesses at its type, or embeds it.

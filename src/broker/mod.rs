@@ -20,7 +20,6 @@ pub mod view;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,8 +81,6 @@ struct Inner {
     upstream: Upstream,
     order: Vec<VaultName>,
     prefetch: Arc<Prefetch>,
-    /// Another one has taken its place.
-    retired: CancellationToken,
     metrics: Metrics,
 }
 
@@ -117,7 +114,7 @@ impl Broker {
         let prefetch = Arc::new(Prefetch::new(prefetch));
         let (listener, declared) = (upstream.clone(), Arc::clone(&prefetch));
         catalog.observe(move |listing| renewal::take_in(&listener, &declared, listing));
-        Self(Arc::new(Inner { catalog, upstream, order, prefetch, retired: CancellationToken::new(), metrics }))
+        Self(Arc::new(Inner { catalog, upstream, order, prefetch, metrics }))
     }
 
     /// Renews what is in use ahead of its expiry, until it is told to stop. To be run once.
@@ -125,17 +122,9 @@ impl Broker {
         renewal::run(&self.0.upstream, &self.0.prefetch, shutdown).await;
     }
 
-    /// To be called once another broker serves in its place: its watchers are sent away, to come back to that one. Resolves
-    /// when no vault is being read: what readers were given is held by then.
-    pub async fn retire(&self) {
-        self.0.retired.cancel();
+    /// Resolves when no vault is being read: what readers were given is held by then.
+    pub async fn landed(&self) {
         self.0.upstream.landed().await;
-    }
-
-    /// Resolves when another broker serves in its place.
-    pub fn retired(&self) -> impl Future<Output = ()> + Send + 'static {
-        // A child: the waiters of one token share a lock.
-        self.0.retired.child_token().cancelled_owned()
     }
 
     /// The declared secrets that are not held. Empty: those that were declared are there.

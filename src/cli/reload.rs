@@ -99,7 +99,7 @@ impl<'a> Reload<'a> {
             sidecar.keep_on_disk(keeper);
         }
         // Nobody begins to read there any more. What was being read may be newer than what was handed on.
-        if timeout(LAST_READS, before.retire()).await.is_err() {
+        if timeout(LAST_READS, before.landed()).await.is_err() {
             tracing::warn!("reads from before the configuration changed do not end");
         }
         sidecar.adopt(&before, keeps);

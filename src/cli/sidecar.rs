@@ -197,9 +197,9 @@ impl Sidecar {
         self.tasks.wait().await;
     }
 
-    /// Sends its watchers to its successor, and resolves when no vault is being read any more.
-    pub(super) async fn retire(&self) {
-        self.broker.retire().await;
+    /// Resolves when no vault is being read.
+    pub(super) async fn landed(&self) {
+        self.broker.landed().await;
     }
 
     /// The routes, called without a network between.

@@ -6,14 +6,12 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::extract;
 use axum::http::{HeaderMap, HeaderName, Uri};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures::{Stream, StreamExt as _, stream};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use crate::api::State;
 use crate::api::model::WatchEvent;
@@ -22,10 +20,6 @@ use crate::api::path::{bad_parameter, pairs};
 use crate::api::problem::{Code, Problem};
 use crate::broker::{self, BadEventId, EventId, Filter, Told, Watch};
 use crate::catalog::{Lookup, Pattern};
-
-/// The server stops: put by it into a request's extensions.
-#[derive(Debug, Clone)]
-pub(in crate::api) struct Closing(pub(in crate::api) CancellationToken);
 
 /// After that long without an event a stream says that it lives, and where it stands.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -49,7 +43,6 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 ))]
 pub(super) async fn watch(
     extract::State(state): extract::State<State>,
-    closing: Option<Extension<Closing>>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -58,10 +51,7 @@ pub(super) async fn watch(
         broker::Error::Overloaded => Problem::new(Code::Overloaded, "too many streams of events are open"),
         other => other.into(),
     })?;
-    // A child: the waiters of one token share a lock.
-    let closing = closing.map_or_else(CancellationToken::new, |Extension(Closing(token))| token.child_token());
-    let events = events(watch).take_until(closing.cancelled_owned()).take_until(state.broker().retired());
-    Ok(Sse::new(events).into_response())
+    Ok(Sse::new(events(watch)).into_response())
 }
 
 fn filter(state: &State, query: Option<&str>) -> Result<Filter, Problem> {

@@ -8,9 +8,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use sidekey::api::{
-    Connection, Drained, Guard, ListenError, ServeOptions, Token, UnixOptions, bind_tcp, bind_unix, bind_unix_beside,
-    serve,
+    Api, Connection, Drained, Guard, ListenError, ServeOptions, State, Token, UnixOptions, bind_tcp, bind_unix,
+    bind_unix_beside, serve,
 };
+use sidekey::broker::{Broker, BrokerOptions};
+use sidekey::catalog::{Catalog, CatalogOptions};
 use sidekey::metrics::Metrics;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -38,7 +40,7 @@ impl Running {
         Self::start_with(router, ServeOptions::default()).await
     }
 
-    pub(super) async fn start_with(router: Router, options: ServeOptions) -> Self {
+    pub(super) async fn start_with(router: impl Into<Api>, options: ServeOptions) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("run/sidekey.sock");
         let file = directory.path().join("token");
@@ -50,7 +52,7 @@ impl Running {
         let metrics = Metrics::default();
         let guard = Guard::new(Some(token.digest()));
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listeners, router, guard, metrics.clone(), options, shutdown.clone()));
+        serving.spawn(serve(listeners, router.into(), guard, metrics.clone(), options, shutdown.clone()));
         let token = std::fs::read_to_string(file).unwrap().trim().to_owned();
         Self { port, token, metrics, socket, shutdown, serving, _directory: directory }
     }
@@ -279,6 +281,43 @@ async fn a_request_on_its_way_when_the_shutdown_begins_is_answered_as_the_last_o
     half.read_to_string(&mut answer).await.unwrap();
     assert!(answer.contains("connection: close") && answer.ends_with("ok\n"), "{answer}");
     assert_eq!(serving.join_next().await.unwrap().unwrap(), Drained { cut: 0 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_in_order_when_what_it_tells_of_is_replaced_and_when_the_process_stops() {
+    let events = || async {
+        let first = futures::stream::iter([Ok::<_, std::io::Error>("event\n")]);
+        axum::body::Body::from_stream(futures::StreamExt::chain(first, futures::stream::pending()))
+    };
+    let routes = || Api::from(Router::new().route("/events", get(events)));
+    let catalog = Catalog::new(Vec::new(), CatalogOptions::default());
+    let metrics = Metrics::default();
+    let state = State::new(Broker::new(catalog, BrokerOptions::default(), metrics.clone()), metrics);
+    for replaced in [true, false] {
+        let api = routes();
+        let running = Running::start_with(api.clone(), ServeOptions::default()).await;
+        let mut reader = running.unix().await;
+        reader.write_all(b"GET /events HTTP/1.1\r\n\r\n").await.unwrap();
+        let (mut told, mut buffer) = (String::new(), [0; 4096]);
+        while !told.contains("event\n") {
+            let length = reader.read(&mut buffer).await.unwrap();
+            told.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
+        }
+        if replaced {
+            api.replace(state.clone());
+            let length = reader.read(&mut buffer).await.unwrap();
+            assert_eq!(&buffer[..length], b"0\r\n\r\n");
+            // The same connection asks the new one.
+            reader.write_all(b"GET /livez HTTP/1.1\r\n\r\n").await.unwrap();
+            assert!(reader.read(&mut buffer).await.unwrap() > 0);
+        }
+        let began = tokio::time::Instant::now();
+        assert_eq!(running.stopped().await, Drained { cut: 0 });
+        assert!(began.elapsed() <= Duration::from_millis(1_010), "{:?}", began.elapsed());
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, if replaced { "" } else { "0\r\n\r\n" });
+    }
 }
 
 #[tokio::test]

@@ -54,8 +54,18 @@ struct Lab {
     _logging: tracing::subscriber::DefaultGuard,
 }
 
+/// Somebody listens in every thread, though not to it: what one test logs where nobody does could else be taken, in that
+/// moment, for what nobody ever wants to hear.
+fn everybody_listens() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+    });
+}
+
 impl Lab {
     fn new() -> Self {
+        everybody_listens();
         let log = Log::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
