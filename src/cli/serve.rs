@@ -52,7 +52,7 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
     }
     open.tell();
     let systemd = Systemd::of(&context.vars);
-    systemd.listening();
+    systemd.listening().await;
     // On a worker of the runtime, where what is to be watched runs too.
     let mut watchdog = JoinSet::new();
     watchdog.spawn(systemd.clone().watchdog());
@@ -65,7 +65,7 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
     let stopping = async {
         context.shutdown.cancelled().await;
         tracing::info!("told to stop; finishing what is under way");
-        systemd.stopping();
+        systemd.stopping().await;
         std::future::pending::<()>().await
     };
     let reload = Reload::new(context, flags, config, api.clone(), open.guard());
