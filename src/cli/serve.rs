@@ -62,18 +62,19 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
         tell_vaults(&catalog);
         std::future::pending::<()>().await
     };
+    let reload = Reload::new(context, flags, config, api.clone(), open.guard());
     let stopping = async {
         context.shutdown.cancelled().await;
         tracing::info!("told to stop; finishing what is under way");
         systemd.stopping().await;
-        std::future::pending::<()>().await
+        Ok(())
     };
-    let reload = Reload::new(context, flags, config, api.clone(), open.guard());
+    // It ends when it was told to stop, or fails; that it stops is told even if there is nothing to finish.
+    let serving = async { tokio::try_join!(open.serve(api, metrics, context), stopping).map(drop) };
     let outcome = tokio::select! {
         () = told => Ok(()),
-        () = stopping => Ok(()),
         () = reload.run(&mut sidecar) => Ok(()),
-        outcome = open.serve(api, metrics, context) => outcome,
+        outcome = serving => outcome,
     };
     sidecar.stop().await;
     tracing::info!("stopped");
