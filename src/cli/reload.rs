@@ -46,7 +46,7 @@ impl<'a> Reload<'a> {
             self.context.reload.notified().await;
             tracing::info!("reading the configuration again");
             let systemd = Systemd::of(&self.context.vars);
-            systemd.reloading();
+            systemd.reloading().await;
             let metrics = sidecar.metrics.clone();
             match self.once(sidecar).await {
                 Ok(()) => metrics.reloaded("ok"),
@@ -58,7 +58,7 @@ impl<'a> Reload<'a> {
                     tracing::error!("the configuration from before stays in force");
                 }
             }
-            systemd.listening();
+            systemd.listening().await;
         }
     }
 

@@ -52,7 +52,7 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
     }
     open.tell();
     let systemd = Systemd::of(&context.vars);
-    systemd.listening();
+    systemd.listening().await;
     // On a worker of the runtime, where what is to be watched runs too.
     let mut watchdog = JoinSet::new();
     watchdog.spawn(systemd.clone().watchdog());
@@ -62,18 +62,19 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
         tell_vaults(&catalog);
         std::future::pending::<()>().await
     };
+    let reload = Reload::new(context, flags, config, api.clone(), open.guard());
     let stopping = async {
         context.shutdown.cancelled().await;
         tracing::info!("told to stop; finishing what is under way");
-        systemd.stopping();
-        std::future::pending::<()>().await
+        systemd.stopping().await;
+        Ok(())
     };
-    let reload = Reload::new(context, flags, config, api.clone(), open.guard());
+    // It ends when it was told to stop, or fails; that it stops is told even if there is nothing to finish.
+    let serving = async { tokio::try_join!(open.serve(api, metrics, context), stopping).map(drop) };
     let outcome = tokio::select! {
         () = told => Ok(()),
-        () = stopping => Ok(()),
         () = reload.run(&mut sidecar) => Ok(()),
-        outcome = open.serve(api, metrics, context) => outcome,
+        outcome = serving => outcome,
     };
     sidecar.stop().await;
     tracing::info!("stopped");

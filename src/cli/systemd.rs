@@ -2,18 +2,22 @@
 //! listens, that it reloads, that it stops, and, with `WatchdogSec=`, that its runtime still runs tasks. Elsewhere,
 //! nothing happens. The protocol is a line or two in a datagram, as `sd_notify(3)` has it.
 //!
-//! Must never happen: a sidecar that waits for systemd, or ends because it cannot be told.
+//! Must never happen: a sidecar that waits long for systemd, or ends because it cannot be told.
 
 use std::future::pending;
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::net::UnixDatagram;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::config::Vars;
+
+/// While its queue is full. It takes its messages at once; one that does not is not waited for any longer.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where it is told. A cheap handle.
 #[derive(Debug, Clone)]
@@ -39,19 +43,19 @@ impl Systemd {
     }
 
     /// It listens. Whether it is ready is another question, which an outage must not answer with an endless start.
-    pub(super) fn listening(&self) {
-        self.tell("READY=1\nSTATUS=listening\n");
+    pub(super) async fn listening(&self) {
+        self.tell("READY=1\nSTATUS=listening\n").await;
     }
 
     /// It reads its configuration again. [`Systemd::listening`] ends that.
-    pub(super) fn reloading(&self) {
+    pub(super) async fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
-        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}\n", now.tv_sec * 1_000_000 + now.tv_nsec / 1_000));
+        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}\n", now.tv_sec * 1_000_000 + now.tv_nsec / 1_000)).await;
     }
 
     /// It was told to stop.
-    pub(super) fn stopping(&self) {
-        self.tell("STOPPING=1\nSTATUS=finishing what is under way\n");
+    pub(super) async fn stopping(&self) {
+        self.tell("STOPPING=1\nSTATUS=finishing what is under way\n").await;
     }
 
     /// Tells twice in each of systemd's periods that tasks are run. To be run as a task like any other: where those are
@@ -62,21 +66,21 @@ impl Systemd {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.tell("WATCHDOG=1\n");
+            self.tell("WATCHDOG=1\n").await;
         }
     }
 
-    fn tell(&self, state: &str) {
+    async fn tell(&self, state: &str) {
         let Some(socket) = &self.socket else { return };
-        let told = UnixDatagram::unbound().and_then(|from| {
-            // Whoever does not take its messages is not waited for.
-            from.set_nonblocking(true)?;
-            from.send_to_addr(state.as_bytes(), socket)
-        });
-        match told {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => tracing::debug!(reason = %error.kind(), "systemd cannot be told"),
+        let told = async {
+            let to = std::os::unix::net::UnixDatagram::unbound()?;
+            to.connect_addr(socket)?;
+            to.set_nonblocking(true)?;
+            UnixDatagram::from_std(to)?.send(state.as_bytes()).await
+        };
+        let told = timeout(PATIENCE, told).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        if let Err(error) = told {
+            tracing::debug!(reason = %error.kind(), "systemd cannot be told");
         }
     }
 }

@@ -108,6 +108,8 @@ fn systemd_is_told_that_it_listens_lives_reloads_and_stops() {
     let azure = Azure::demo();
     azure.only("pay-prod", "");
     let systemd = std::os::unix::net::UnixDatagram::bind(azure.path("notify")).unwrap();
+    // Rather a failure than a test that never ends.
+    systemd.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
     let config = azure.config();
     let mut serving = command(["serve", "--config", &config]);
     serving.env("NOTIFY_SOCKET", azure.path("notify")).env("WATCHDOG_USEC", "20000").stderr(Stdio::null());
