@@ -64,10 +64,13 @@ async fn a_vault_with_a_hundred_readers_waiting_for_it_keeps_nobody_from_another
         let site = &site;
         async move { site.read(&format!("alpha/cold-{number}")).await }
     });
+    let ended = || site.counted("sidekey_upstream_calls_total{operation=\"get\",outcome=\"timed-out\"}");
     let others = async {
+        site.still().await;
         for number in 1..=COLD {
             site.read(&format!("beta/cold-{number}")).await.is(&format!("beta-cold-{number}"));
         }
+        assert_eq!(ended(), 0, "nobody had to give up before the others were answered");
         for _ in 0..2 * LONGEST_READ {
             leap(Duration::from_secs(1)).await;
             site.still().await;
