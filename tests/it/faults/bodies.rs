@@ -1,10 +1,10 @@
 //! F3: answers that are not what was asked for. Each is an outage of that vault, nothing of it is ever kept, and no more
 //! of it is taken in than a secret could be.
 
-use sidekey::emulator::{Effect, Endpoint, Fault, Respond};
+use sidekey::emulator::{Change, Effect, Endpoint, Fault, Respond};
 
-use super::outage::{Told, lived_through, lived_through_fault};
-use super::site::Site;
+use super::outage::{LONGEST_RECOVERY, Told, lived_through, lived_through_fault};
+use super::site::{COLD, Site};
 
 const WRONG: Told = Told { cold: (503, "vault-unavailable"), stale: "vault-unavailable" };
 const CUT_OFF: Told = Told { cold: (503, "vault-unavailable"), stale: "vault-unavailable" };
@@ -108,7 +108,7 @@ async fn a_listing_of_the_same_kind_tells_nothing_and_takes_nothing_away() {
         let listing = site.get("/v1/vaults/alpha/secrets?limit=1000").await.json();
         assert_eq!(
             (listing["secrets"].as_array().map(Vec::len), &listing["complete"]),
-            (Some(32), &false.into()),
+            (Some(COLD + 2), &false.into()),
             "{told}"
         );
         site.read("alpha/cold-1").await.is("alpha-cold-1");
@@ -136,4 +136,69 @@ async fn an_answer_of_another_vault_is_never_kept() {
         site.fault(Fault::new(Effect::Respond(respond)).vault("alpha"));
     };
     lived_through(&site, WRONG, begin, async || site.control.clear_faults()).await;
+}
+
+#[tokio::test]
+async fn a_challenge_that_would_send_the_token_elsewhere() {
+    lived_through_fault(WRONG, Effect::Challenge("https://evil.example".into())).await;
+}
+
+#[tokio::test]
+async fn a_listing_that_breaks_off_after_its_first_page_takes_nothing_away() {
+    for effect in [Effect::Reset, Effect::Truncate, Effect::Hang, Effect::Respond(Respond::status(503))] {
+        let site = Site::new().await;
+        let told = format!("{effect:?}");
+        // On the second page of two: `warm` is there.
+        site.read("alpha/warm").await.is("alpha-warm");
+        for _ in 0..5 {
+            site.control.clear_faults();
+            site.fault(Fault::new(effect.clone()).vault("alpha").on(Endpoint::List).nth(2));
+            site.live(60).await;
+            let held = site.read("alpha/warm").await;
+            held.is_held("alpha-warm");
+            assert_ne!(held.stale(), Some("denied-once"), "{told}");
+        }
+        let listing = site.get("/v1/vaults/alpha/secrets?limit=1000").await.json();
+        assert_eq!(listing["secrets"].as_array().map(Vec::len), Some(COLD + 2), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn while_listings_alone_fail_values_are_kept_fresh_by_reading_them() {
+    for effect in [Effect::Hang, Effect::Reset, Effect::Garbage] {
+        let site = Site::new().await;
+        site.read("alpha/warm").await.is("alpha-warm");
+        site.fault(Fault::new(effect).vault("alpha").on(Endpoint::List));
+        for _ in 0..90 {
+            site.live(10).await;
+            let held = site.read("alpha/warm").await;
+            held.is_held("alpha-warm");
+            assert_eq!(held.stale(), None, "{held:?}");
+        }
+        let gets = site.gets("alpha", "warm");
+        assert!((3..=6).contains(&gets), "{gets} reads in a quarter of an hour");
+    }
+}
+
+#[tokio::test]
+async fn while_reads_alone_fail_listings_prove_what_is_held_and_what_changed_is_marked() {
+    let site = Site::new().await;
+    site.live(5).await;
+    site.read("alpha/warm").await.is("alpha-warm");
+    site.fault(Fault::new(Effect::Reset).vault("alpha").on(Endpoint::Get));
+    for _ in 0..60 {
+        site.live(10).await;
+        let held = site.read("alpha/warm").await;
+        held.is_held("alpha-warm");
+        assert_eq!(held.stale(), None, "{held:?}");
+        assert!(held.age() <= 80, "{held:?}");
+    }
+    site.change(Change::Rotate { vault: "alpha".into(), secret: "warm".into() });
+    site.live(140).await;
+    let held = site.read("alpha/warm").await;
+    held.is_held("alpha-warm");
+    assert_eq!(held.stale(), Some("vault-unavailable"), "it is known to be out of date: {held:?}");
+    site.control.clear_faults();
+    site.live_until(LONGEST_RECOVERY, async || site.read("alpha/warm").await.stale().is_none()).await;
+    assert_ne!(site.read("alpha/warm").await.body, "alpha-warm");
 }

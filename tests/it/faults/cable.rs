@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -49,8 +49,9 @@ impl Cable {
     /// A whole wire to that address.
     pub async fn to(services: SocketAddr) -> Self {
         // An address that nothing else on this machine takes a port of while the wire is cut.
-        static NEXT: AtomicU8 = AtomicU8::new(1);
-        let own = Ipv4Addr::new(127, 201, NEXT.fetch_add(1, Ordering::Relaxed), 1);
+        static NEXT: AtomicU16 = AtomicU16::new(1);
+        let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let own = Ipv4Addr::new(127, 201, high, low);
         let listener = TcpListener::bind((own, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (switch, switched) = mpsc::unbounded_channel();

@@ -63,17 +63,20 @@ value = "alpha-warm"
 created = "-20d"
 "#;
 
+/// More than a vault is asked for at once.
+pub const COLD: usize = 40;
+
 /// The whole of it: both vaults hold `cold-1` and on, which nobody has read yet. Every value tells whose it is.
 pub fn estate() -> String {
     let mut text = ESTATE.to_owned();
     let secret = |vault: &str, name: &str| format!("[[vault.secret]]\nname = \"{name}\"\nvalue = \"{vault}-{name}\"\n");
-    for number in 1..=30 {
+    for number in 1..=COLD {
         text += &secret("alpha", &format!("cold-{number}"));
     }
     text += &secret("alpha", "only-alpha");
     text += "[[vault]]\nname = \"beta\"\nsubscription = \"production\"\n";
     text += &(secret("beta", "warm") + &secret("beta", "only-beta"));
-    for number in 1..=30 {
+    for number in 1..=COLD {
         text += &secret("beta", &format!("cold-{number}"));
     }
     text

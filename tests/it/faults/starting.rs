@@ -95,6 +95,20 @@ async fn being_ready_outlasts_an_outage() {
 }
 
 #[tokio::test]
+async fn being_ready_outlasts_an_outage_where_nothing_may_be_listed_too() {
+    let estate = super::site::estate().replace(r#"rights = ["all"]"#, r#"rights = ["get"]"#);
+    let site = Site::of(Plan { estate, ..Plan::default() }).await;
+    site.get("/readyz").await.is("ready\n");
+    site.read("alpha/warm").await.is("alpha-warm");
+    site.all(Wire::Cut).await;
+    for _ in 0..10 {
+        site.live(20).await;
+        site.get("/readyz").await.is("ready\n");
+        site.read("alpha/warm").await.is_held("alpha-warm");
+    }
+}
+
+#[tokio::test]
 async fn a_start_while_everything_is_silent() {
     let site = in_the_dark().await;
     site.all(Wire::Silent).await;

@@ -39,10 +39,11 @@ async fn tokens_that_live_for_a_minute_are_replaced_in_time_and_no_vault_ever_se
 }
 
 #[tokio::test]
-async fn tokens_that_expire_in_a_second_fail_nobody() {
-    let site = Site::of(short_lived(1)).await;
+async fn tokens_that_live_for_seconds_fail_nobody_who_comes_at_any_time_of_their_lives() {
+    let site = Site::of(short_lived(20)).await;
     for number in 1..=30 {
-        leap(Duration::from_millis(700)).await;
+        site.still().await;
+        leap(Duration::from_millis(13_700)).await;
         site.read(&format!("alpha/cold-{number}")).await.is(&format!("alpha-cold-{number}"));
     }
 }
@@ -83,6 +84,19 @@ async fn a_token_that_a_vault_keeps_refusing_is_an_outage_without_a_loop() {
     assert!(tokens(&site) <= 11, "{} tokens", tokens(&site));
     site.control.clear_faults();
     site.live_until(LONGEST_RECOVERY, async || site.read("alpha/warm").await.stale().is_none()).await;
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_so_long_before_its_end_that_an_outage_of_entra_then_costs_nothing() {
+    let site = Site::of(short_lived(1000)).await;
+    for number in 1..=16 {
+        leap(Duration::from_secs(50)).await;
+        site.read(&format!("alpha/cold-{number}")).await.is(&format!("alpha-cold-{number}"));
+        site.still().await;
+    }
+    site.entra.set(Wire::Silent).await;
+    leap(Duration::from_secs(300)).await;
+    site.read("beta/cold-1").await.is("beta-cold-1");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use sidekey::emulator::{Change, Effect, Endpoint, Fault, Respond};
 
 use super::cable::Wire;
 use super::outage::LONGEST_READ;
-use super::site::{Site, leap};
+use super::site::{COLD, Site, leap};
 
 /// Between two rounds of discovery, with its spread.
 const ROUND: u64 = 660;
@@ -60,14 +60,17 @@ async fn a_read_that_names_no_vault_passes_over_none_in_silence() {
 async fn a_vault_with_a_hundred_readers_waiting_for_it_keeps_nobody_from_another() {
     let site = Site::new().await;
     site.vaults["alpha"].set(Wire::Silent).await;
-    let waiting = (1..=30).flat_map(|number| [number; 4]).map(|number| {
+    let waiting = (1..=COLD).flat_map(|number| [number; 3]).map(|number| {
         let site = &site;
         async move { site.read(&format!("alpha/cold-{number}")).await }
     });
+    let ended = || site.counted("sidekey_upstream_calls_total{operation=\"get\",outcome=\"timed-out\"}");
     let others = async {
-        for number in 1..=30 {
+        site.still().await;
+        for number in 1..=COLD {
             site.read(&format!("beta/cold-{number}")).await.is(&format!("beta-cold-{number}"));
         }
+        assert_eq!(ended(), 0, "nobody had to give up before the others were answered");
         for _ in 0..2 * LONGEST_READ {
             leap(Duration::from_secs(1)).await;
             site.still().await;
