@@ -77,7 +77,9 @@ impl Gate {
             |told| told.clamp(LEAST, MOST),
         );
         // Whoever was refused in the same second was told the same: the more crowded it seems, the wider we spread.
-        let spread = wait.mul_f64((1.0 / self.share - 1.0).min(600.0)).min(CAP);
+        // What we choose ourselves stays within its cap in all.
+        let most = if told.is_some() { CAP } else { CAP.saturating_sub(wait) };
+        let spread = wait.mul_f64((1.0 / self.share - 1.0).min(600.0)).min(most);
         let spread = if news { spread.mul_f64(chance()) } else { Duration::ZERO };
         self.opens = self.opens.max(now + wait + spread);
         self.since = self.opens;

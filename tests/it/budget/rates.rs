@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sidekey::budget::{BudgetOptions, BudgetedVault, Budgets};
+use sidekey::budget::{BudgetOptions, BudgetedSource, BudgetedVault, Budgets};
+use sidekey::catalog::{Catalog, CatalogOptions};
 use sidekey::metrics::Metrics;
-use sidekey::vaults::VaultInfo;
+use sidekey::vaults::memory::MemorySource;
+use sidekey::vaults::{Source, Vault, VaultInfo};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -150,4 +152,31 @@ async fn few_calls_are_under_way_at_once_and_fewer_after_a_429_for_a_while() {
     gets(&budgeted, 40).await;
     gets(&budgeted, 40).await;
     assert_eq!(vault.most_at_once.load(std::sync::atomic::Ordering::Relaxed), 8);
+}
+
+/// The first listing of 500 vaults of 40 secrets, all in one subscription, on virtual time.
+async fn first_listing(budgets: Option<Budgets>) -> Duration {
+    let vaults = (0..500).map(|number| {
+        let info = VaultInfo::new("s".parse().unwrap(), format!("v{number}").parse().unwrap());
+        let vault = Asked::of(VaultInfo { subscription: Some("one".to_owned()), ..info });
+        *vault.latency.lock().unwrap() = Duration::from_millis(20);
+        *vault.pages.lock().unwrap() = vec![25, 15];
+        vault as Arc<dyn Vault>
+    });
+    let source: Arc<dyn Source> = Arc::new(MemorySource::new("s".parse().unwrap(), vaults.collect()));
+    let source = match budgets {
+        Some(budgets) => Arc::new(BudgetedSource::new(source, budgets)),
+        None => source,
+    };
+    let catalog = Catalog::new(vec![source], CatalogOptions::default());
+    let began = Instant::now();
+    catalog.refresh(None).await;
+    assert_eq!(catalog.progress().borrow().secrets, 20_000);
+    began.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_listing_of_many_vaults_is_not_slower_for_it() {
+    let budgets = Budgets::new(BudgetOptions::default(), Metrics::default());
+    assert_eq!(first_listing(Some(budgets)).await, first_listing(None).await);
 }

@@ -70,6 +70,19 @@ fn of_reason(reason: &str) -> Sign {
     }
 }
 
+/// Whether that vault could not be asked, or did not answer, at some time in between: a 429 keeps it closed for up to six
+/// minutes, an outage its circuit open for half of one.
+pub(super) fn held_back(case: &Case<'_>, vault: usize, from: Ms, to: Ms) -> bool {
+    asked(case, vault).iter().any(|asked| {
+        let lasts = match asked.sign {
+            Sign::Throttled => 360 * SECOND,
+            Sign::Outage | Sign::Unclear => 31 * SECOND,
+            Sign::Answered | Sign::Nothing => return false,
+        };
+        asked.end.is_none_or(|end| end + lasts >= from) && asked.start <= to
+    })
+}
+
 /// 7. In any second and in any ten a vault sees no more calls than its budget and its burst; and none at all while its gate is
 ///    closed: from a 429 until the time that it told, or a second if it told none, and never longer than five minutes.
 pub(super) fn budgets_are_kept(case: &Case<'_>) -> Result<(), Broken> {

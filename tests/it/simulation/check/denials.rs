@@ -3,13 +3,14 @@
 use super::super::fault::Kind;
 use super::super::history::{Answer, Told};
 use super::super::truth::{Ms, SECOND};
+use super::budget::held_back;
 use super::{Broken, Case, broken};
 
 /// A denial must have ended what is held by then.
 const MINUTE: Ms = 60 * SECOND;
 
 /// 5. A value is no longer served a minute after its vault first denied it and was seen to: by a read, or by a listing
-///    without it. Not where the vault did not answer meanwhile, or took the denial back.
+///    without it. Not where the vault did not answer meanwhile, or had to be left alone, or took the denial back.
 pub(super) fn denials_end_within_a_minute(case: &Case<'_>) -> Result<(), Broken> {
     for (key, of) in &case.keys {
         for reading in &of.readings {
@@ -40,7 +41,7 @@ pub(super) fn denials_end_within_a_minute(case: &Case<'_>) -> Result<(), Broken>
                 .calls
                 .iter()
                 .any(|call| call.start <= at && call.end.is_none_or(|end| end > first) && !call.is_word());
-            if answers && !pending {
+            if answers && !pending && !held_back(case, case.vault(*key), first, at) {
                 let what = format!("denied at {first}, and {reading:?}");
                 return Err(broken("5 denials end within a minute", at, *key, what));
             }
