@@ -354,7 +354,7 @@ impl Shared {
                 let standing = entry.record.standing();
                 let listed = standing.known.as_ref().is_some_and(|known| known.whole);
                 let refused = standing.failure.as_ref().is_some_and(|error| error.kind().is_authoritative());
-                now.reached |= listed || refused;
+                now.reached |= listed || refused || standing.read == ReadState::Ok;
                 now.listed += usize::from(listed);
                 now.failed += usize::from(!listed && standing.failure.is_some());
                 if !silent.contains(&index) {

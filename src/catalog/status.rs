@@ -215,8 +215,8 @@ pub struct Progress {
     pub secrets: usize,
     /// Vaults were taken in from before a restart.
     pub recalled: bool,
-    /// Some vault has once given a listing or its own refusal of one, or a whole round has found that there is none:
-    /// what was started in an outage has not got so far.
+    /// Some vault has once given a listing, its own refusal of one, or a value; or a whole round has found that there is
+    /// none: what was started in an outage has not got so far.
     pub reached: bool,
     /// Once every source was asked and every vault that it told of was listed, or could not be. Stays true: what is found
     /// later holds nothing up.

@@ -7,7 +7,7 @@ use sidekey::api::{State, router};
 use sidekey::broker::{Broker, BrokerOptions};
 use sidekey::catalog::{Catalog, CatalogOptions};
 use sidekey::metrics::Metrics;
-use sidekey::vaults::{Outage, Source, VaultError, VaultErrorKind};
+use sidekey::vaults::{Denial, Outage, Source, VaultError, VaultErrorKind};
 
 use super::{House, get};
 use crate::catalog::estate::{Act, Round, Scripted, ScriptedSource, round};
@@ -102,7 +102,7 @@ async fn who_was_let_in_nowhere_is_not_ready_until_it_is_and_stays_so_when_it_is
     let (catalog, router) = router_of(&source);
     catalog.refresh(None).await;
     let problem = get(&router, "/readyz").await.problem(503, "not-ready");
-    assert_eq!(problem["detail"], "no vault can be asked: source contoso (sign-in-failed)");
+    assert_eq!(problem["detail"], "no vault could be asked yet: source contoso (sign-in-failed)");
     let verbose = get(&router, "/readyz?verbose").await;
     assert_eq!(verbose.status, StatusCode::SERVICE_UNAVAILABLE);
     let told: Readiness = serde_json::from_slice(&verbose.body).unwrap();
@@ -120,16 +120,25 @@ async fn who_was_let_in_nowhere_is_not_ready_until_it_is_and_stays_so_when_it_is
 }
 
 #[tokio::test]
-async fn a_named_vault_makes_nobody_ready_who_cannot_sign_in_but_an_outage_holds_nothing_up() {
-    let pay = Scripted::holding("pay", &["a"]);
-    let source = ScriptedSource::new("contoso", Round { faults: vec![refused()], ..round([&pay]) });
-    let (catalog, router) = router_of(&source);
-    pay.now(Act::BreakOff(Vec::new(), refused().kind().clone()));
-    catalog.refresh(None).await;
-    get(&router, "/readyz").await.problem(503, "not-ready");
-    pay.now(Act::BreakOff(Vec::new(), VaultErrorKind::Unavailable(Outage::Connection)));
-    catalog.refresh(None).await;
-    assert_eq!(get(&router, "/readyz").await.status, StatusCode::OK, "a get may still go through");
+async fn a_named_vault_makes_nobody_ready_before_it_has_answered_in_whatever_way() {
+    let outage = || VaultErrorKind::Unavailable(Outage::Connection);
+    for answer in [None, Some(VaultErrorKind::Denied(Denial::Rbac))] {
+        let pay = Scripted::holding("pay", &["a"]);
+        let source = ScriptedSource::new("contoso", Round { faults: vec![refused()], ..round([&pay]) });
+        let (catalog, router) = router_of(&source);
+        for why in [refused().kind().clone(), outage()] {
+            pay.now(Act::BreakOff(Vec::new(), why));
+            catalog.refresh(None).await;
+            get(&router, "/readyz").await.problem(503, "not-ready");
+        }
+        match answer {
+            // A vault that may be read and not listed: it says itself that there is no such secret.
+            None => assert_eq!(get(&router, "/v1/vaults/pay/secrets/b").await.status, StatusCode::NOT_FOUND),
+            Some(word) => pay.now(Act::BreakOff(Vec::new(), word)),
+        }
+        catalog.refresh(None).await;
+        assert_eq!(get(&router, "/readyz").await.status, StatusCode::OK);
+    }
 }
 
 #[tokio::test]
