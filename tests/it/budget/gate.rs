@@ -69,7 +69,8 @@ async fn absurd_wishes_are_clamped_and_without_a_wish_the_wait_grows() {
     for _ in 0..12 {
         waits.push(left(&vault, &budgeted).await);
     }
-    assert!(waits.iter().all(|wait| (0.9..=61.0).contains(wait)), "{waits:?}");
+    // Beyond it, a token of the least rate may be waited for.
+    assert!(waits.iter().all(|wait| (0.9..=66.0).contains(wait)), "{waits:?}");
     assert!(waits[6..].iter().sum::<f64>() > 2.0 * waits[..6].iter().sum::<f64>(), "{waits:?}");
 }
 
