@@ -25,3 +25,13 @@ fn a_caller_that_fails_again_and_again_does_not_fill_the_log() {
     let told = lines.until(" stopped");
     assert_eq!(told.matches("a request failed").count(), 10, "{told}");
 }
+
+#[test]
+fn what_keeps_a_vault_from_being_listed_is_told_once_and_under_one_name() {
+    let azure = Azure::demo();
+    let (_serving, told) = azure.serve("");
+    for (vault, lines) in [("contoso:fabrikam-billing", 1), ("contoso:legacy-shared", 1), ("contoso:reports-dev", 2)] {
+        assert_eq!(told.lines().filter(|line| line.contains(&format!("vault={vault}"))).count(), lines, "{told}");
+    }
+    assert_eq!(told.matches("looked for vaults").count(), 1, "{told}");
+}
