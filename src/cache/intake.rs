@@ -132,7 +132,9 @@ impl Cache {
                 Some(old) if old.answer().is_ok() => self.doubt(old, asked, now),
                 Some(_) | None => Verdict::Nothing,
             };
-            if verdict == Verdict::Doubted { Op::Nop } else { Op::Put(refusal) }
+            // Where too many are remembered already, this one is asked for again: within the vault's budget.
+            let forgotten = old.is_none() && !self.remembers_more();
+            if verdict == Verdict::Doubted || forgotten { Op::Nop } else { Op::Put(self.counted(refusal)) }
         });
         verdict
     }

@@ -9,6 +9,7 @@
 //! - An answer to an older question never replaces one to a newer, and an older version never replaces a newer one
 //!   before the vault has stuck to it for 90 s: replicas lag.
 //! - Nothing is served past [`CacheOptions::max_stale`].
+//! - Names that do not exist drive no value out, however many are asked for: refusals have a bound of their own.
 
 mod held;
 mod intake;
@@ -16,6 +17,7 @@ mod stamp;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use moka::ops::compute::Op;
@@ -43,7 +45,7 @@ pub struct CacheOptions {
     pub reread: Duration,
     /// A denial must be met again at least that much later; 5 s.
     pub confirm_after: Duration,
-    /// The most values held.
+    /// The most values held, and the most refusals remembered beside them.
     pub max_entries: u64,
     /// The most bytes held: values, with an allowance for what stands around each.
     pub max_bytes: u64,
@@ -98,6 +100,8 @@ const UNTIL_LISTED: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Cache {
     held: Moka<Key, Arc<Held>>,
+    /// How many of them are refusals, about.
+    refusals: Arc<AtomicU64>,
     options: Arc<CacheOptions>,
 }
 
@@ -105,13 +109,22 @@ impl Cache {
     /// An empty cache.
     #[must_use]
     pub fn new(options: CacheOptions) -> Self {
-        // One weight bounds both: no entry counts for less than its share of the bytes.
+        // One weight bounds both: no value counts for less than its share of the bytes. A refusal counts for nothing there,
+        // so that it drives no value out.
         let share = u32::try_from(options.max_bytes.div_ceil(options.max_entries.max(1))).unwrap_or(u32::MAX);
+        let refusals = Arc::new(AtomicU64::new(0));
+        let left = Arc::clone(&refusals);
         let held = Moka::builder()
-            .max_capacity(options.max_bytes)
-            .weigher(move |key: &Key, held: &Arc<Held>| weight(key, held).max(share))
+            // The shares of all, rounded up: as many as were asked for, not one less.
+            .max_capacity(u64::from(share).saturating_mul(options.max_entries.max(1)))
+            .weigher(move |key: &Key, held: &Arc<Held>| held.answer().map_or(0, |_| weight(key, held).max(share)))
+            .eviction_listener(move |_, held: Arc<Held>, _| {
+                if held.answer().is_err() {
+                    left.fetch_sub(1, Ordering::Relaxed);
+                }
+            })
             .build();
-        Self { held, options: Arc::new(options) }
+        Self { held, refusals, options: Arc::new(options) }
     }
 
     /// How much is held, and for how long.
@@ -184,8 +197,22 @@ impl Cache {
         let life = self.life(key, about);
         self.held.entry(key.clone()).and_compute_with(|entry| match entry {
             Some(entry) if entry.value().asked() >= held.asked() => Op::Nop,
-            Some(_) | None => Op::Put(Arc::new(held.with_life(life))),
+            None if held.answer().is_err() && !self.remembers_more() => Op::Nop,
+            Some(_) | None => Op::Put(self.counted(Arc::new(held.with_life(life)))),
         });
+    }
+
+    /// Whether there is room for one more refusal.
+    fn remembers_more(&self) -> bool {
+        self.refusals.load(Ordering::Relaxed) < self.options.max_entries
+    }
+
+    /// To be put into the cache at once: it is counted when it leaves.
+    fn counted(&self, held: Arc<Held>) -> Arc<Held> {
+        if held.answer().is_err() {
+            self.refusals.fetch_add(1, Ordering::Relaxed);
+        }
+        held
     }
 
     /// Whether a listing that shows a held value's stamp proves that nothing changed.

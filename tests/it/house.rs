@@ -11,6 +11,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("metrics", 0),
     ("flight", 0),
     ("vaults", 1),
+    ("sparing", 1),
     ("tasks", 1),
     ("budget", 2),
     ("snapshot", 2),
