@@ -61,7 +61,7 @@ impl Cache {
         let now = Moment::now();
         let life = self.life(&key, self.options.ttl);
         let mut kept = None;
-        self.held.entry(key).and_compute_with(|entry| {
+        self.held.entry(key.clone()).and_compute_with(|entry| {
             let old = entry.map(moka::Entry::into_value);
             if let Some(old) = old.as_ref().filter(|old| self.stays(old, &secret.metadata, asked, now)) {
                 kept = Some(Kept::Old(Arc::clone(old)));
@@ -104,6 +104,7 @@ impl Cache {
             kept = Some(Kept::New(Arc::clone(&held)));
             Op::Put(held)
         });
+        self.hand_on(&key);
         kept.expect("the closure ran")
     }
 
@@ -125,7 +126,7 @@ impl Cache {
             outdated: false,
         }));
         let mut verdict = Verdict::Nothing;
-        self.held.entry(key).and_compute_with(|entry| {
+        self.held.entry(key.clone()).and_compute_with(|entry| {
             let old = entry.map(moka::Entry::into_value);
             verdict = match &old {
                 Some(old) if old.asked() > asked => return Op::Nop,
@@ -134,6 +135,7 @@ impl Cache {
             };
             if verdict == Verdict::Doubted { Op::Nop } else { Op::Put(refusal) }
         });
+        self.hand_on(&key);
         verdict
     }
 
@@ -160,6 +162,8 @@ impl Cache {
         trouble.not_before = now + self.back_off(key, trouble.failures, longest);
         trouble.failures = trouble.failures.saturating_add(1);
         trouble.reason = Some(reason);
+        drop(trouble);
+        self.hand_on_what_is_known(key, &held);
     }
 
     /// A renewal was not even tried, as its vault must be left alone for so long. What is held stays, with the reason, and
@@ -171,6 +175,8 @@ impl Cache {
         let spread = if trouble.denied.is_some() { Duration::ZERO } else { SPREAD };
         trouble.not_before = now + after + spread.mul_f64(self.draw(&(key, trouble.failures)));
         trouble.reason = Some(reason);
+        drop(trouble);
+        self.hand_on_what_is_known(key, &held);
     }
 
     /// Takes in a whole listing of a vault that began at `at`: `shown` tells what it showed of a name. What it proves
@@ -193,8 +199,7 @@ impl Cache {
                     }
                 }
                 (Some(_), None) => {
-                    let mut trouble = held.trouble();
-                    trouble.denied.get_or_insert(at);
+                    held.trouble().denied.get_or_insert(at);
                 }
                 (Some(_), Some(_)) if key.version.is_some() => {}
                 (Some(known), Some(shown)) if stamp::same(known, &shown) && known.enabled => {
@@ -212,6 +217,9 @@ impl Cache {
                     }
                 }
             }
+            if held.answer().is_ok() {
+                self.hand_on_what_is_known(&key, &held);
+            }
         }
     }
 
@@ -223,7 +231,7 @@ impl Cache {
     }
 
     /// Whether what is held stays, rather than an answer to a question of `asked`.
-    fn stays(&self, old: &Held, answer: &Metadata, asked: Moment, now: Moment) -> bool {
+    pub(super) fn stays(&self, old: &Held, answer: &Metadata, asked: Moment, now: Moment) -> bool {
         if old.asked() > asked && !old.is_restored() {
             return true;
         }

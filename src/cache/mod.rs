@@ -10,6 +10,7 @@
 //!   before the vault has stuck to it for 90 s: replicas lag.
 //! - Nothing is served past [`CacheOptions::max_stale`].
 
+mod heir;
 mod held;
 mod intake;
 mod stamp;
@@ -18,6 +19,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use moka::ops::compute::Op;
 use moka::sync::Cache as Moka;
 
@@ -26,6 +28,7 @@ pub use intake::{Kept, Sight, Verdict};
 
 use crate::clock::Moment;
 use crate::secret::{Secret, SecretName, VaultName, Version};
+use heir::Heir;
 use held::Birth;
 
 /// How much is held, and for how long.
@@ -95,6 +98,8 @@ pub struct Census {
 #[derive(Debug, Clone)]
 pub struct Cache {
     held: Moka<Key, Arc<Held>>,
+    /// Told of all that this one is told.
+    heir: Arc<ArcSwapOption<Heir>>,
     options: Arc<CacheOptions>,
 }
 
@@ -108,7 +113,7 @@ impl Cache {
             .max_capacity(options.max_bytes)
             .weigher(move |key: &Key, held: &Arc<Held>| weight(key, held).max(share))
             .build();
-        Self { held, options: Arc::new(options) }
+        Self { held, heir: Arc::default(), options: Arc::new(options) }
     }
 
     /// How much is held, and for how long.
@@ -165,17 +170,6 @@ impl Cache {
                 // Another sidecar, or an earlier life of this one, vouches for it: to be asked for soon.
                 outdated: true,
             }))
-        });
-    }
-
-    /// Takes over what another cache of the same estate holds, with its ages and all that is known of it, unless what is
-    /// held is as new. How long it lives is for these options to say.
-    pub fn adopt(&self, key: &Key, held: &Held) {
-        let about = if held.answer().is_ok() { self.options.ttl } else { self.options.negative_ttl };
-        let life = self.life(key, about);
-        self.held.entry(key.clone()).and_compute_with(|entry| match entry {
-            Some(entry) if entry.value().asked() >= held.asked() => Op::Nop,
-            Some(_) | None => Op::Put(Arc::new(held.with_life(life))),
         });
     }
 
