@@ -41,6 +41,7 @@ async fn course(world: &Arc<World>) {
                 process.kill().await;
                 process = Process::start(world, *warm);
             }
+            Deed::Reload => process.reload(),
             Deed::Read(question) => {
                 let mut reader = Box::pin(read(Arc::clone(world), process.clone(), *question, deed));
                 // What need not wait is over here and now.
@@ -66,7 +67,7 @@ async fn course(world: &Arc<World>) {
 }
 
 async fn read(world: Arc<World>, process: Process, question: Question, deed: usize) {
-    let (asked, broker, life) = (world.now(), process.broker(), process.life());
+    let (asked, broker, hand) = (world.now(), process.broker(), process.hand());
     let ask = ask(&world.plan, &question);
     let get = AssertUnwindSafe(broker.get(&ask)).catch_unwind();
     let told = async {
@@ -86,11 +87,11 @@ async fn read(world: Arc<World>, process: Process, question: Question, deed: usi
         None => Answer::WentAway,
     };
     let done = world.now();
-    world.history.write().readings.push(Reading { question, asked, done, answer, deed, life });
+    world.history.write().readings.push(Reading { question, asked, done, answer, deed, hand });
 }
 
 async fn resolve(world: Arc<World>, process: Process, questions: Vec<Question>, deed: usize) {
-    let (asked, broker, life) = (world.now(), process.broker(), process.life());
+    let (asked, broker, hand) = (world.now(), process.broker(), process.hand());
     let reference = |question: &Question| {
         let ask = ask(&world.plan, question);
         Reference { version: ask.version, ..Reference::new(ask.vault.unwrap(), ask.name) }
@@ -113,7 +114,7 @@ async fn resolve(world: Arc<World>, process: Process, questions: Vec<Question>, 
             None => None,
         };
         let answer = one.map_or(Answer::WentAway, |one| answer(&world.plan, &broker, &question, one));
-        world.history.write().readings.push(Reading { question, asked, done, answer, deed, life });
+        world.history.write().readings.push(Reading { question, asked, done, answer, deed, hand });
     }
 }
 

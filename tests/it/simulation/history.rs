@@ -17,7 +17,7 @@ pub struct Key {
 }
 
 /// Who asks a vault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Hand {
     /// Which process: they come one after the other.
     pub life: usize,
@@ -91,8 +91,8 @@ pub struct Reading {
     pub answer: Answer,
     /// Which deed it was.
     pub deed: usize,
-    /// Which process was asked.
-    pub life: usize,
+    /// Which broker was asked.
+    pub hand: Hand,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -156,18 +156,19 @@ impl Book {
         let of = |other: Key| key.is_none_or(|key| key.view == other.view && key.name == other.name);
         for call in self.calls.iter().filter(|call| of(call.key) && call.start <= at) {
             let end = call.end.map_or("…".into(), seconds);
-            lines.push((call.start, format!("call {:?} until {end}: {:?}", call.key, call.told)));
+            lines.push((call.start, format!("call {:?} {:?} until {end}: {:?}", call.hand, call.key, call.told)));
         }
         for sweep in self.sweeps.iter().filter(|sweep| key.is_none_or(|key| key.view == sweep.view)) {
             let end = sweep.end.map_or("…".into(), seconds);
             let rows = sweep.rows.iter().filter(|row| key.is_none_or(|key| row.0 == key.name)).collect::<Vec<_>>();
-            let text = format!("list {} until {end}: whole {} {rows:?}", sweep.view, sweep.whole);
+            let text = format!("list {:?} {} until {end}: whole {} {rows:?}", sweep.hand, sweep.view, sweep.whole);
             lines.push((sweep.start, text));
         }
         for reading in self.readings.iter().filter(|reading| reading.key().is_none_or(of)) {
             let Question { view, name, version, steer, .. } = reading.question;
             let text = format!(
-                "asked {view:?}/{name}@{version:?} {}{:?}{} until {}: {:?}",
+                "asked {:?} {view:?}/{name}@{version:?} {}{:?}{} until {}: {:?}",
+                reading.hand,
                 if steer.no_cache { "no-cache " } else { "" },
                 steer.max_age,
                 if steer.only_if_cached { " only-if-cached" } else { "" },

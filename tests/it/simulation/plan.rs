@@ -51,6 +51,8 @@ pub enum Deed {
     Restart {
         warm: bool,
     },
+    /// A successor takes the broker's place.
+    Reload,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -193,10 +195,11 @@ fn faults(plan: &Plan, vaults: usize, dice: &mut Dice) -> Vec<Fault> {
             // Two whole rounds must not meet the same lie: that would be the truth.
             Kind::DiscoveryLies => to = to.min(from + plan.catalog.discovery_interval.as_millis() as Ms * 8 / 10),
             Kind::Twins | Kind::Stampede => to = to.min(from + 20 * SECOND),
-            Kind::Restart => to = from + SECOND,
+            Kind::Restart | Kind::Reload => to = from + SECOND,
             _ => {}
         }
-        let vault = dice.chance(70).then(|| dice.below(vaults)).filter(|_| kind != Kind::Restart);
+        let vault =
+            dice.chance(70).then(|| dice.below(vaults)).filter(|_| !matches!(kind, Kind::Restart | Kind::Reload));
         Fault { kind, vault, from, to, level }
     };
     let mut faults: Vec<Fault> = (0..how_many).map(draw).collect();
@@ -335,6 +338,7 @@ fn deeds(plan: &Plan, names: usize, dice: &mut Dice) -> Vec<(Ms, Deed)> {
         match fault.kind {
             Kind::Freeze => deeds.push((fault.from, Deed::Freeze(fault.to - fault.from))),
             Kind::Restart => deeds.push((fault.from, Deed::Restart { warm: fault.level > 0 })),
+            Kind::Reload => deeds.push((fault.from, Deed::Reload)),
             _ => {}
         }
     }

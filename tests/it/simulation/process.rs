@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use sidekey::broker::{Broker, Mark};
 use sidekey::budget::Budgets;
@@ -10,7 +11,7 @@ use sidekey::clock::Moment;
 use sidekey::metrics::Metrics;
 use sidekey::snapshot::{Contents, Restored};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::history::{Hand, Kept, Key, Start};
@@ -18,28 +19,39 @@ use super::world::{Caller, World, index_of};
 
 /// One process. Clones are the same one.
 #[derive(Clone)]
-pub struct Process {
+pub struct Process(Arc<Inner>);
+
+struct Inner {
     world: Arc<World>,
-    life: usize,
     dead: CancellationToken,
     budgets: Budgets,
     began: Moment,
-    serves: Arc<Mutex<Sidecar>>,
+    serves: Mutex<Sidecar>,
+    /// One after the other.
+    turn: tokio::sync::Mutex<()>,
+    reloads: Mutex<JoinSet<()>>,
 }
 
 /// A broker and what runs for it.
 struct Sidecar {
     broker: Broker,
+    hand: Hand,
     stop: CancellationToken,
     run: JoinSet<()>,
 }
+
+/// A successor that is not ready by then takes the other's place all the same.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Reads under way end sooner.
+const LAST_READS: Duration = Duration::from_secs(60);
 
 impl Process {
     /// Starts one; with what the one before has kept, if it is to be warm.
     pub fn start(world: &Arc<World>, warm: bool) -> Self {
         let life = world.history.write().starts.len();
         let (dead, budgets) = (CancellationToken::new(), Budgets::new(world.plan.budget.clone(), Metrics::default()));
-        let broker = broker(world, &Caller { hand: Hand { life, broker: life }, dead: dead.clone() }, &budgets);
+        let mut sidecar = Sidecar::idle(world, world.hand(life), &dead, &budgets);
+        let broker = &sidecar.broker;
         // Without a snapshot there is no file either.
         let kept = world.disk.lock().unwrap().take().filter(|_| warm);
         world.disk.lock().unwrap().clone_from(&kept);
@@ -50,51 +62,91 @@ impl Process {
         let kept = restored.map(|restored| told(world, &restored)).unwrap_or_default();
         world.history.write().starts.push(Start { at: world.now(), warm, kept });
         let began = Moment::now();
-        let mut sidecar = Sidecar { broker, stop: CancellationToken::new(), run: JoinSet::new() };
         sidecar.run();
         sidecar.keep(world, began);
-        let serves = Arc::new(Mutex::new(sidecar));
-        Self { world: Arc::clone(world), life, dead, budgets, began, serves }
+        let (turn, reloads) = (tokio::sync::Mutex::default(), Mutex::default());
+        let serves = Mutex::new(sidecar);
+        Self(Arc::new(Inner { world: Arc::clone(world), dead, budgets, began, serves, turn, reloads }))
     }
 
     /// Who serves now.
     pub fn broker(&self) -> Broker {
-        self.serves.lock().unwrap().broker.clone()
+        self.0.serves.lock().unwrap().broker.clone()
     }
 
-    pub fn life(&self) -> usize {
-        self.life
+    /// Its number.
+    pub fn hand(&self) -> Hand {
+        self.0.serves.lock().unwrap().hand
     }
 
     /// Resolves when it is killed.
     pub async fn killed(&self) {
-        self.dead.cancelled().await;
+        self.0.dead.cancelled().await;
     }
 
     /// It is gone at once: what it asked for is cut off, who waits for it is left alone.
     pub async fn kill(&self) {
-        self.dead.cancel();
-        let mut run = std::mem::take(&mut self.serves.lock().unwrap().run);
+        self.0.dead.cancel();
+        let mut reloads = std::mem::take(&mut *self.0.reloads.lock().unwrap());
+        reloads.shutdown().await;
+        let mut run = std::mem::take(&mut self.0.serves.lock().unwrap().run);
         run.shutdown().await;
     }
 
     /// Ends in good order.
     pub async fn stop(&self) {
-        let mut run = {
-            let mut serves = self.serves.lock().unwrap();
-            serves.stop.cancel();
-            std::mem::take(&mut serves.run)
-        };
-        while run.join_next().await.is_some() {}
+        let mut reloads = std::mem::take(&mut *self.0.reloads.lock().unwrap());
+        while reloads.join_next().await.is_some() {}
+        let run = self.0.serves.lock().unwrap().end();
+        run.await;
+    }
+
+    /// A successor begins to take the broker's place: what `cli::reload` does, of a configuration that has not changed.
+    pub fn reload(&self) {
+        let process = self.clone();
+        self.0.reloads.lock().unwrap().spawn(async move { process.0.replace().await });
     }
 }
 
-fn broker(world: &Arc<World>, caller: &Caller, budgets: &Budgets) -> Broker {
-    let catalog = Catalog::new(world.sources(caller, budgets), world.plan.catalog.clone());
-    Broker::new(catalog, world.plan.broker.clone(), Metrics::default())
+impl Inner {
+    async fn replace(&self) {
+        let _turn = self.turn.lock().await;
+        let (before, life) = {
+            let serves = self.serves.lock().unwrap();
+            (serves.broker.clone(), serves.hand.life)
+        };
+        let mut next = Sidecar::idle(&self.world, self.world.hand(life), &self.dead, &self.budgets);
+        let heir = next.broker.clone();
+        heir.catalog().recall(before.catalog().known());
+        before.cache().bequeath(heir.cache(), |_| true);
+        next.run();
+        let mut progress = heir.catalog().progress();
+        let ready = progress.wait_for(|progress| progress.discovery_done && progress.reached);
+        let _ = timeout(PATIENCE, ready).await;
+        before.cache().tell_use();
+        let ended = std::mem::replace(&mut *self.serves.lock().unwrap(), next).end();
+        ended.await;
+        self.serves.lock().unwrap().keep(&self.world, self.began);
+        let _ = timeout(LAST_READS, before.landed()).await;
+    }
 }
 
 impl Sidecar {
+    /// Asks nobody yet.
+    fn idle(world: &Arc<World>, hand: Hand, dead: &CancellationToken, budgets: &Budgets) -> Self {
+        let caller = Caller { hand, dead: dead.clone() };
+        let catalog = Catalog::new(world.sources(&caller, budgets), world.plan.catalog.clone());
+        let broker = Broker::new(catalog, world.plan.broker.clone(), Metrics::default());
+        Self { broker, hand, stop: CancellationToken::new(), run: JoinSet::new() }
+    }
+
+    /// Ends what runs for it.
+    fn end(&mut self) -> impl Future<Output = ()> + use<> {
+        self.stop.cancel();
+        let mut run = std::mem::take(&mut self.run);
+        async move { while run.join_next().await.is_some() {} }
+    }
+
     fn run(&mut self) {
         self.run.spawn(self.broker.catalog().clone().run(self.stop.clone()));
         self.run.spawn(self.broker.clone().run(self.stop.clone()));

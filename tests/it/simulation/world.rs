@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub struct World {
     began: Instant,
     /// How often each key was asked for, and a listing, by view: whoever asked.
     asked: Mutex<HashMap<(usize, Option<Key>), u64>>,
+    /// How many brokers there were.
+    brokers: AtomicUsize,
     /// Rounds of discovery, by source.
     rounds: Mutex<HashMap<usize, u64>>,
 }
@@ -57,6 +60,7 @@ impl World {
             disk: Mutex::default(),
             began: Instant::now(),
             asked: Mutex::default(),
+            brokers: AtomicUsize::new(0),
             rounds: Mutex::default(),
         })
     }
@@ -68,6 +72,11 @@ impl World {
     /// When that will be.
     pub fn at(&self, at: Ms) -> Instant {
         self.began + Duration::from_millis(at)
+    }
+
+    /// The number of another broker of that process.
+    pub fn hand(&self, life: usize) -> Hand {
+        Hand { life, broker: self.brokers.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// What the machine's own clock shows; it is right.

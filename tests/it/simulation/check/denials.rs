@@ -22,9 +22,9 @@ pub(super) fn denials_end_within_a_minute(case: &Case<'_>) -> Result<(), Broken>
             if at < MINUTE {
                 continue;
             }
-            let ours = || of.calls.iter().filter(|call| call.hand.life == reading.life);
+            let ours = || of.calls.iter().filter(|call| call.hand.life == reading.hand.life);
             let last_given = ours().filter(|call| call.is_value() && call.start <= at).map(|call| call.start).max();
-            let kept = || case.book.starts[reading.life].kept.get(key).map(|kept| kept.since);
+            let kept = || case.book.starts[reading.hand.life].kept.get(key).map(|kept| kept.since);
             let Some(last_given) = last_given.or_else(kept) else { continue };
             let calls = || ours().filter(|call| call.start > last_given && call.start <= at);
             let by_read = calls().filter(|call| call.is_word()).filter_map(|call| call.end).min();
@@ -32,7 +32,7 @@ pub(super) fn denials_end_within_a_minute(case: &Case<'_>) -> Result<(), Broken>
                 None => true,
                 Some((.., enabled)) => !enabled && key.version.is_none(),
             };
-            let sweeps = case.sweeps[key.view].iter().filter(|sweep| sweep.hand.life == reading.life);
+            let sweeps = case.sweeps[key.view].iter().filter(|sweep| sweep.hand.life == reading.hand.life);
             let sweeps = sweeps.filter(|sweep| sweep.start > last_given);
             let by_listing = sweeps.filter(absent).filter_map(|sweep| sweep.end).min();
             let Some(first) = [by_read, by_listing].into_iter().flatten().min() else { continue };
@@ -67,7 +67,7 @@ pub(super) fn refusals_are_the_vaults_own_and_young(case: &Case<'_>) -> Result<(
                 _ => continue,
             };
             // A word is not kept: the process that tells it was told it.
-            let told = of.calls.iter().filter(|call| call.hand.life == reading.life).filter(|call| {
+            let told = of.calls.iter().filter(|call| call.hand.life == reading.hand.life).filter(|call| {
                 let now_or_remembered = call.ended_by(reading.done)
                     && (call.end >= Some(reading.asked) || reading.asked <= call.start + remembered);
                 now_or_remembered && matches!(call.told, Told::Word(word) if words.contains(&word))

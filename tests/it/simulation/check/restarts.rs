@@ -12,7 +12,7 @@ pub(super) fn what_was_restored_is_told_so(case: &Case<'_>) -> Result<(), Broken
         for reading in &of.readings {
             let Answer::Secret { age, stale, .. } = reading.answer else { continue };
             let known = reading.done.saturating_sub(age);
-            if known < case.book.starts[reading.life].at && matches!(stale, None | Some("expired" | "changed")) {
+            if known < case.book.starts[reading.hand.life].at && matches!(stale, None | Some("expired" | "changed")) {
                 let what = format!("known at {known}, before its process began: {reading:?}");
                 return Err(broken("11 what was restored is told so", reading.done, *key, what));
             }

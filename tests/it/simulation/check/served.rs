@@ -1,7 +1,7 @@
 //! Whether what is held is served, for as long as it may be, and becomes fresh again.
 
 use super::super::fault::Kind;
-use super::super::history::{Answer, Told};
+use super::super::history::{Answer, Hand, Told};
 use super::super::plan::{Deed, TAIL};
 use super::super::truth::{Ms, SECOND};
 use super::{Broken, Call, Case, Key, Of, Reading, broken};
@@ -12,19 +12,23 @@ use super::{Broken, Call, Case, Key, Of, Reading, broken};
 ///    second time at least `confirm_after` later.
 pub(super) fn what_is_held_is_served_at_once(case: &Case<'_>) -> Result<(), Broken> {
     for (key, of) in &case.keys {
-        let mut ended = by_end(of).into_iter().peekable();
-        let (mut life, mut hold) = (0, Hold::default());
+        let by_end = by_end(of);
+        let mut ended = by_end.iter().peekable();
+        let (mut hand, mut hold) = (Hand::default(), Hold::default());
         let mut readings: Vec<_> = of.readings.iter().filter(|reading| reading.question.is_plain()).collect();
-        readings.sort_by_key(|reading| (reading.life, reading.asked));
+        readings.sort_by_key(|reading| (reading.hand.broker, reading.asked));
         for reading in readings {
-            if reading.question.view.is_none() {
+            // A resolve that its process was killed under is nobody's answer.
+            if reading.question.view.is_none() || reading.answer == Answer::WentAway {
                 continue;
             }
-            if reading.life != life {
-                (life, hold) = (reading.life, Hold::restored(case, *key, reading.life));
+            if reading.hand != hand {
+                (hand, hold) = (reading.hand, Hold::restored(case, *key, reading.hand.life));
+                ended = by_end.iter().peekable();
             }
             while let Some(call) = ended.next_if(|call| call.end.is_some_and(|end| end < reading.asked)) {
-                if call.hand.life == life {
+                // What its predecessors in this process were told is handed on.
+                if call.hand.life == hand.life && call.hand.broker <= hand.broker {
                     hold.take(case, call);
                 }
             }

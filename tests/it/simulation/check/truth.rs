@@ -108,7 +108,7 @@ pub(super) fn versions_never_go_back(case: &Case<'_>) -> Result<(), Broken> {
             let mut newest: Option<(u32, u64, u64)> =
                 start.kept.get(key).map(|kept| (kept.number, kept.since, start.at));
             let mut pending: Vec<(u64, u32, u64)> = Vec::new();
-            let readings = of.readings.iter().filter(|reading| reading.life == life);
+            let readings = of.readings.iter().filter(|reading| reading.hand.life == life);
             let mut all: Vec<_> = readings.filter_map(|reading| Some((*reading, served(reading)?))).collect();
             all.sort_by_key(|(reading, _)| reading.asked);
             let mut by_end = all.clone();
@@ -153,7 +153,7 @@ pub(super) fn knowledge_never_goes_back(case: &Case<'_>) -> Result<(), Broken> {
             Answer::Failed(_) | Answer::WentAway => None,
         };
         for (life, start) in case.book.starts.iter().enumerate() {
-            let readings = of.readings.iter().filter(|reading| reading.life == life);
+            let readings = of.readings.iter().filter(|reading| reading.hand.life == life);
             let by_end: Vec<_> = readings.filter_map(|reading| Some((*reading, told(reading)?))).collect();
             let mut by_start = by_end.clone();
             by_start.sort_by_key(|(reading, _)| reading.asked);
