@@ -6,7 +6,6 @@
 //! What must never happen: a good file replaced by what a start in an outage found, which is nothing. Nothing is written
 //! before this process has read or listed something itself.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,17 +14,11 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::Broker;
-use crate::cache::Key;
-use crate::catalog::{self, Lookup};
+use super::{Broker, Mark};
 use crate::clock::Moment;
 use crate::metrics::{Level, Metrics};
-use crate::snapshot::{Bounds, Contents, KnownValue, KnownVault, ReadError, Restored, Snapshot, WriteError};
+use crate::snapshot::{ReadError, Snapshot, WriteError};
 
-/// Between two looks at what has changed.
-const LOOK: Duration = Duration::from_secs(5);
-/// The most that lies between a listing that confirms and a file that tells of it.
-const REFRESH: Duration = Duration::from_secs(300);
 /// The first wait after a write failed; it doubles.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 /// The longest.
@@ -41,17 +34,6 @@ pub struct Keeper {
     began: Moment,
 }
 
-/// What a state is told apart by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Mark {
-    /// Something in it was learned by this process.
-    news: bool,
-    /// Which values and vaults it holds.
-    what: u64,
-    /// When they were confirmed.
-    when: u64,
-}
-
 impl Keeper {
     /// Keeps what that broker holds in that snapshot. `began`: when this process began to ask; what is known since is
     /// worth replacing a snapshot for.
@@ -63,8 +45,7 @@ impl Keeper {
     /// Takes in what an earlier process has left, to be served at once and marked. To be done before anybody is served.
     /// What cannot be used is told in the log: it is no reason not to start.
     pub async fn restore(&mut self) {
-        let max_stale = self.broker.cache().options().max_stale;
-        let bounds = Bounds { max_age: max_stale, max_stale };
+        let bounds = self.broker.bounds();
         let snapshot = Arc::clone(&self.snapshot);
         // Both clocks at the same time: what reading takes must not make anything younger.
         let (now, wall) = (Moment::now(), OffsetDateTime::now_utc());
@@ -73,7 +54,7 @@ impl Keeper {
         self.metrics().snapshot("read", outcome.as_ref().map_or_else(reason_unread, |_| "ok"));
         match outcome {
             Ok(None) => tracing::info!(file = %self.snapshot.path().display(), "there is no snapshot yet"),
-            Ok(Some(restored)) => self.take_in(&restored, now),
+            Ok(Some(restored)) => self.broker.take_in(&restored, now),
             Err(error) => tracing::warn!("{error}"),
         }
         self.began = Moment::now();
@@ -85,35 +66,9 @@ impl Keeper {
         self.began
     }
 
-    fn take_in(&self, restored: &Restored, now: Moment) {
-        let since = |at| now.before(restored.age(at));
-        let vaults = restored.contents.vaults.iter().map(|known| catalog::KnownVault {
-            info: known.info.clone(),
-            listed: known.listed.map(since),
-            secrets: known.secrets.clone(),
-        });
-        let vaults = self.broker.catalog().recall(vaults.collect());
-        for value in &restored.contents.values {
-            // A vault that is not to be asked any more is not served either.
-            if !matches!(self.broker.catalog().vault(&value.vault), Lookup::Found(_)) {
-                continue;
-            }
-            let key = Key { vault: value.vault.clone(), name: value.name.clone(), version: value.version.clone() };
-            self.broker.cache().restore(key, Arc::clone(&value.secret), since(value.confirmed), value.settled);
-        }
-        let age = restored.age(restored.contents.taken).as_secs();
-        let (values, too_old) = (restored.contents.values.len(), restored.too_old);
-        if !restored.ages_known {
-            tracing::warn!(
-                "the snapshot was taken in the future, by this machine's clock: its values count as nearly too old"
-            );
-        }
-        tracing::info!(vaults, values, too_old, age_s = age, "restored from the snapshot");
-    }
-
     /// Writes what has changed until it is told to stop, and then once more. To be run once.
     pub async fn run(self, shutdown: CancellationToken) {
-        let mut looks = interval(LOOK);
+        let mut looks = interval(Mark::LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut written = Mark::default();
         let mut written_at = Moment::now();
@@ -124,9 +79,8 @@ impl Keeper {
                 () = shutdown.cancelled() => break,
                 _ = looks.tick() => {}
             }
-            let (mark, now) = (self.mark(), Moment::now());
-            let due = mark.what != written.what || mark.when != written.when && now - written_at >= REFRESH;
-            if !mark.news || !due || now < not_before {
+            let (mark, now) = (self.broker.mark(self.began), Moment::now());
+            if !mark.is_due(&written, now - written_at) || now < not_before {
                 continue;
             }
             match self.write(failures == 0).await {
@@ -142,15 +96,15 @@ impl Keeper {
                 }
             }
         }
-        let mark = self.mark();
-        if mark.news && mark != written && timeout(LAST_WRITE, self.write(true)).await.is_err() {
+        let mark = self.broker.mark(self.began);
+        if mark.is_news(&written) && timeout(LAST_WRITE, self.write(true)).await.is_err() {
             tracing::warn!("the snapshot is not written: the disk does not answer");
         }
     }
 
     /// `Err`: it failed, which was told if it is to be.
     async fn write(&self, tell: bool) -> Result<(), ()> {
-        let (snapshot, contents) = (Arc::clone(&self.snapshot), self.contents());
+        let (snapshot, contents) = (Arc::clone(&self.snapshot), self.broker.contents(OffsetDateTime::now_utc()));
         let values = contents.values.len();
         let outcome = spawn_blocking(move || snapshot.write(&contents)).await;
         let outcome = outcome.expect("writing a snapshot does not panic");
@@ -172,51 +126,9 @@ impl Keeper {
         }
     }
 
-    fn contents(&self) -> Contents {
-        let (now, taken) = (Moment::now(), OffsetDateTime::now_utc());
-        // A moment before the wall clock's first is none that anything was confirmed at.
-        let wall = |at: Moment| taken.checked_sub((now - at).try_into().unwrap_or(time::Duration::MAX));
-        let vaults = self.broker.catalog().known().into_iter().map(|known| KnownVault {
-            info: known.info,
-            listed: known.listed.and_then(wall),
-            secrets: known.secrets,
-        });
-        let values = self.broker.cache().iter().filter_map(|(key, held)| {
-            let Key { vault, name, version } = Key::clone(&key);
-            let secret = Arc::clone(held.answer().ok()?);
-            // No listing tells of another version than the current one.
-            let settled = version.is_none() && self.broker.cache().is_settled(&held);
-            Some(KnownValue { vault, name, version, secret, confirmed: wall(held.confirmed())?, settled })
-        });
-        Contents { taken, vaults: vaults.collect(), values: values.collect() }
-    }
-
-    fn mark(&self) -> Mark {
-        let mut mark = Mark::default();
-        // Added up, as they come in no order.
-        let mut add = |what: u64, when: Option<Moment>, news: bool| {
-            mark.news |= news;
-            mark.what = mark.what.wrapping_add(what);
-            mark.when = mark.when.wrapping_add(when.map_or(0, Moment::to_number));
-        };
-        for (key, held) in self.broker.cache().iter().filter(|(_, held)| held.answer().is_ok()) {
-            add(hash(&(&*key, held.asked())), Some(held.confirmed()), held.confirmed() >= self.began);
-        }
-        for (vault, listed) in self.broker.catalog().listings() {
-            add(hash(&vault), listed, listed.is_some_and(|listed| listed >= self.began));
-        }
-        mark
-    }
-
     fn metrics(&self) -> &Metrics {
         &self.broker.0.metrics
     }
-}
-
-fn hash(what: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    what.hash(&mut hasher);
-    hasher.finish()
 }
 
 fn reason_unread(error: &ReadError) -> &'static str {

@@ -10,6 +10,7 @@
 
 mod anywhere;
 mod ask;
+mod carried;
 mod error;
 mod keeper;
 mod prefetch;
@@ -27,6 +28,7 @@ use futures::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 pub use ask::{Ask, Forward, Origin, Reading, Steer};
+pub use carried::Mark;
 pub use error::Error;
 pub use keeper::Keeper;
 pub use prefetch::Missing;

@@ -157,7 +157,7 @@ impl Upstream {
             Ok(secret) => {
                 debug!(vault = %entry.address, secret = %key.name, "read upstream");
                 let before = self.cache.peek(&key);
-                match self.cache.learn(key.clone(), &Arc::new(secret), asked, sight.as_ref()) {
+                match self.cache.learn(&key, &Arc::new(secret), asked, sight.as_ref()) {
                     Kept::New(held) => {
                         // Not before it is held: whoever reads upon the news gets it.
                         let echo = self.catalog.is_spoken_for(&key.vault);
@@ -171,7 +171,7 @@ impl Upstream {
                 self.tell(asker, &entry, &key, &error);
                 // The vault's own word ends what is held, once it is confirmed; an outage never does.
                 if error.kind().is_authoritative() {
-                    let verdict = self.cache.deny(key.clone(), asked, &error, sight.as_ref());
+                    let verdict = self.cache.deny(&key, asked, &error, sight.as_ref());
                     if verdict == Verdict::Evicted {
                         info!(vault = %entry.address, secret = %key.name, reason = error.reason(), "a value is no longer served");
                         self.hub.ended(&entry, self.catalog.is_spoken_for(&key.vault), &key, &error);

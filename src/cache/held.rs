@@ -223,6 +223,34 @@ impl Held {
         self.outdated.store(false, Ordering::Relaxed);
     }
 
+    /// Takes over what is known of the same answer elsewhere.
+    pub(super) fn learn_from(&self, other: &Self) {
+        self.used.fetch_max(other.used.load(Ordering::Relaxed), Ordering::Relaxed);
+        let version = |held: &Self| held.metadata().and_then(|metadata| metadata.version.clone());
+        let same = self.asked == other.asked && self.answer.is_ok() == other.answer.is_ok();
+        if !same && (version(self).is_none() || version(self) != version(other)) {
+            return;
+        }
+        let theirs = other.confirmed();
+        let own = Moment::of_number(self.confirmed.fetch_max(theirs.to_number(), Ordering::Relaxed));
+        if !same {
+            return;
+        }
+        let told = other.trouble().clone();
+        let mut trouble = self.trouble();
+        // A doubt is over when it is answered by a read, and by nothing else.
+        let denied = trouble.denied.into_iter().chain(told.denied).min();
+        if theirs > own || theirs == own && told.failures > trouble.failures {
+            *trouble = told;
+        }
+        trouble.denied = denied;
+        if theirs > own {
+            self.outdated.store(other.is_outdated(), Ordering::Relaxed);
+        } else if theirs == own && other.is_outdated() {
+            self.outdate();
+        }
+    }
+
     /// Whether a listing that shows the same stamp proves that the value is still the one.
     pub(super) fn is_settled(&self) -> bool {
         stamp::settled(self.first_seen, self.asked)

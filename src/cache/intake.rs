@@ -57,11 +57,11 @@ const SPREAD: Duration = Duration::from_secs(30);
 
 impl Cache {
     /// Keeps what an upstream read told that began at `asked`. `sight` is what the last listing showed of it.
-    pub fn learn(&self, key: Key, secret: &Arc<Secret>, asked: Moment, sight: Option<&Sight>) -> Kept {
+    pub fn learn(&self, key: &Key, secret: &Arc<Secret>, asked: Moment, sight: Option<&Sight>) -> Kept {
         let now = Moment::now();
-        let life = self.life(&key, self.options.ttl);
+        let life = self.life(key, self.options.ttl);
         let mut kept = None;
-        self.held.entry(key).and_compute_with(|entry| {
+        self.held.entry(key.clone()).and_compute_with(|entry| {
             let old = entry.map(moka::Entry::into_value);
             if let Some(old) = old.as_ref().filter(|old| self.stays(old, &secret.metadata, asked, now)) {
                 kept = Some(Kept::Old(Arc::clone(old)));
@@ -104,16 +104,17 @@ impl Cache {
             kept = Some(Kept::New(Arc::clone(&held)));
             Op::Put(held)
         });
+        self.hand_on(key);
         kept.expect("the closure ran")
     }
 
     /// Takes in a vault's own word, from a read that began at `asked`, that it does not give a secret: remembers it, or
     /// begins to doubt what is held, or ends it. `sight` is what the last listing showed of it.
-    pub fn deny(&self, key: Key, asked: Moment, word: &VaultError, sight: Option<&Sight>) -> Verdict {
+    pub fn deny(&self, key: &Key, asked: Moment, word: &VaultError, sight: Option<&Sight>) -> Verdict {
         let now = Moment::now();
         // A miss that a later listing has overtaken on its way is over already.
         let overtaken = *word.kind() == VaultErrorKind::NotFound && sight.is_some_and(|sight| sight.at >= asked);
-        let life = if overtaken { Duration::ZERO } else { self.life(&key, self.options.negative_ttl) };
+        let life = if overtaken { Duration::ZERO } else { self.life(key, self.options.negative_ttl) };
         let refusal = Arc::new(Held::new(Birth {
             answer: Err(word.clone()),
             asked,
@@ -125,7 +126,7 @@ impl Cache {
             outdated: false,
         }));
         let mut verdict = Verdict::Nothing;
-        self.held.entry(key).and_compute_with(|entry| {
+        self.held.entry(key.clone()).and_compute_with(|entry| {
             let old = entry.map(moka::Entry::into_value);
             verdict = match &old {
                 Some(old) if old.asked() > asked => return Op::Nop,
@@ -136,6 +137,7 @@ impl Cache {
             let forgotten = old.is_none() && !self.remembers_more();
             if verdict == Verdict::Doubted || forgotten { Op::Nop } else { Op::Put(self.counted(refusal)) }
         });
+        self.hand_on(key);
         verdict
     }
 
@@ -162,6 +164,8 @@ impl Cache {
         trouble.not_before = now + self.back_off(key, trouble.failures, longest);
         trouble.failures = trouble.failures.saturating_add(1);
         trouble.reason = Some(reason);
+        drop(trouble);
+        self.hand_on_what_is_known(key, &held);
     }
 
     /// A renewal was not even tried, as its vault must be left alone for so long. What is held stays, with the reason, and
@@ -173,6 +177,8 @@ impl Cache {
         let spread = if trouble.denied.is_some() { Duration::ZERO } else { SPREAD };
         trouble.not_before = now + after + spread.mul_f64(self.draw(&(key, trouble.failures)));
         trouble.reason = Some(reason);
+        drop(trouble);
+        self.hand_on_what_is_known(key, &held);
     }
 
     /// Takes in a whole listing of a vault that began at `at`: `shown` tells what it showed of a name. What it proves
@@ -195,8 +201,7 @@ impl Cache {
                     }
                 }
                 (Some(_), None) => {
-                    let mut trouble = held.trouble();
-                    trouble.denied.get_or_insert(at);
+                    held.trouble().denied.get_or_insert(at);
                 }
                 (Some(_), Some(_)) if key.version.is_some() => {}
                 (Some(known), Some(shown)) if stamp::same(known, &shown) && known.enabled => {
@@ -214,6 +219,9 @@ impl Cache {
                     }
                 }
             }
+            if held.answer().is_ok() {
+                self.hand_on_what_is_known(&key, &held);
+            }
         }
     }
 
@@ -225,7 +233,7 @@ impl Cache {
     }
 
     /// Whether what is held stays, rather than an answer to a question of `asked`.
-    fn stays(&self, old: &Held, answer: &Metadata, asked: Moment, now: Moment) -> bool {
+    pub(super) fn stays(&self, old: &Held, answer: &Metadata, asked: Moment, now: Moment) -> bool {
         if old.asked() > asked && !old.is_restored() {
             return true;
         }

@@ -11,6 +11,7 @@
 //! - Nothing is served past [`CacheOptions::max_stale`].
 //! - Names that do not exist drive no value out, however many are asked for: refusals have a bound of their own.
 
+mod heir;
 mod held;
 mod intake;
 mod stamp;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use moka::ops::compute::Op;
 use moka::sync::Cache as Moka;
 
@@ -28,6 +30,7 @@ pub use intake::{Kept, Sight, Verdict};
 
 use crate::clock::Moment;
 use crate::secret::{Secret, SecretName, VaultName, Version};
+use heir::Heir;
 use held::Birth;
 
 /// How much is held, and for how long.
@@ -102,6 +105,8 @@ pub struct Cache {
     held: Moka<Key, Arc<Held>>,
     /// How many of them are refusals, about.
     refusals: Arc<AtomicU64>,
+    /// Told of all that this one is told.
+    heir: Arc<ArcSwapOption<Heir>>,
     options: Arc<CacheOptions>,
 }
 
@@ -124,7 +129,7 @@ impl Cache {
                 }
             })
             .build();
-        Self { held, refusals, options: Arc::new(options) }
+        Self { held, refusals, heir: Arc::default(), options: Arc::new(options) }
     }
 
     /// How much is held, and for how long.
@@ -187,18 +192,6 @@ impl Cache {
                 held.trouble().not_before = Moment::now() + UNTIL_LISTED + UNTIL_LISTED.mul_f64(draw);
             }
             Arc::new(held)
-        });
-    }
-
-    /// Takes over what another cache of the same estate holds, with its ages and all that is known of it, unless what is
-    /// held is as new. How long it lives is for these options to say.
-    pub fn adopt(&self, key: &Key, held: &Held) {
-        let about = if held.answer().is_ok() { self.options.ttl } else { self.options.negative_ttl };
-        let life = self.life(key, about);
-        self.held.entry(key.clone()).and_compute_with(|entry| match entry {
-            Some(entry) if entry.value().asked() >= held.asked() => Op::Nop,
-            None if held.answer().is_err() && !self.remembers_more() => Op::Nop,
-            Some(_) | None => Op::Put(self.counted(Arc::new(held.with_life(life)))),
         });
     }
 
@@ -306,8 +299,8 @@ mod tests {
         let few = Cache::new(CacheOptions { max_entries: 10, ..CacheOptions::default() });
         let small = Cache::new(CacheOptions { max_bytes: 100_000, ..CacheOptions::default() });
         for n in 0..1_000 {
-            few.learn(key(&format!("n{n}")), &secret(1), Moment::now(), None);
-            small.learn(key(&format!("n{n}")), &secret(9_500), Moment::now(), None);
+            few.learn(&key(&format!("n{n}")), &secret(1), Moment::now(), None);
+            small.learn(&key(&format!("n{n}")), &secret(9_500), Moment::now(), None);
         }
         few.tidy();
         small.tidy();
@@ -326,7 +319,7 @@ mod tests {
             let secret = Arc::new(Secret { metadata: metadata.clone(), value: SecretValue::new("one") });
             let key = Key { vault: format!("s:v{asked}").parse().unwrap(), ..key("n") };
             tokio::time::advance(Duration::from_secs(20)).await;
-            let Kept::New(held) = cache.learn(key, &secret, at + Duration::from_secs(asked), Some(&sight)) else {
+            let Kept::New(held) = cache.learn(&key, &secret, at + Duration::from_secs(asked), Some(&sight)) else {
                 panic!("nothing was held");
             };
             assert_eq!(cache.is_settled(&held), settled, "asked {asked} s after the listing began");
@@ -340,12 +333,12 @@ mod tests {
         let after = Cache::new(CacheOptions { ttl, jitter_percent: 0, ..CacheOptions::default() });
         let asked = Moment::now();
         for name in ["old", "newer"] {
-            before.learn(key(name), &secret(1), asked, None);
+            before.learn(&key(name), &secret(1), asked, None);
         }
         before.failed(&key("old"), "vault-timeout");
         tokio::time::advance(Duration::from_secs(10)).await;
         before.peek(&key("old")).unwrap().touch(Moment::now());
-        after.learn(key("newer"), &secret(2), Moment::now(), None);
+        after.learn(&key("newer"), &secret(2), Moment::now(), None);
         tokio::time::advance(Duration::from_secs(15)).await;
         for (key, held) in before.iter() {
             after.adopt(&key, &held);

@@ -2,7 +2,7 @@
 //!
 //! A new sidecar without listeners is built of it, begins with all that the old one knows and holds, and looks for its
 //! vaults; when it is ready it takes the old one's place behind the same listeners, between two requests. What the old
-//! one learned until then, and from reads still under way, is handed on.
+//! one learns until then, and from reads still under way, is handed on as it learns it.
 //!
 //! Must never happen: a read that fails because of it, or a value read again; a configuration with a fault taken in, or
 //! in part; a setting that cannot change passed over in silence; a value handed on to another identity than the one that
@@ -74,7 +74,7 @@ impl<'a> Reload<'a> {
             None => None,
         };
         let same: BTreeSet<String> = self.same_principals(&config);
-        let keeps = |source: &str| same.contains(source);
+        let keeps = move |source: &str| same.contains(source);
         let next = sidecar.successor(&config, keeps).map_err(|failure| vec![failure.message])?;
         let keeper = next.keeper(&config).map_err(|failure| vec![failure.message])?;
         if timeout(PATIENCE, next.ready()).await.is_err() {
@@ -82,7 +82,7 @@ impl<'a> Reload<'a> {
                 "with the new configuration, not all is ready in time; /readyz?verbose tells what is missing"
             );
         }
-        next.adopt(sidecar, keeps);
+        sidecar.tell_use();
         self.api.replace(next.state());
         if let Some(token) = token {
             self.guard.replace(token.digest());
@@ -98,11 +98,10 @@ impl<'a> Reload<'a> {
         if let Some(keeper) = keeper {
             sidecar.keep_on_disk(keeper);
         }
-        // Nobody begins to read there any more. What was being read may be newer than what was handed on.
+        // Nobody begins to read there any more. What was being read is handed on as it lands.
         if timeout(LAST_READS, before.landed()).await.is_err() {
             tracing::warn!("reads from before the configuration changed do not end");
         }
-        sidecar.adopt(&before, keeps);
         Ok(())
     }
 

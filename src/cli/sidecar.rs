@@ -24,6 +24,7 @@ use super::{Context, Exit, Failure};
 use crate::api::State;
 use crate::broker::{Broker, Keeper};
 use crate::budget::{BudgetOptions, BudgetedSource, Budgets};
+use crate::cache;
 use crate::catalog::{Catalog, CatalogOptions, Lookup, Reach};
 use crate::clock::Moment;
 use crate::config::{Config, SnapshotFiles};
@@ -93,24 +94,25 @@ impl Sidecar {
         Ok(sidecar)
     }
 
-    /// One of another configuration that is to stand in this one's place: it counts on where this one does, and begins
-    /// with what this one knows of the sources that `keeps` lets through.
-    pub(super) fn successor(&self, config: &Config, keeps: impl Fn(&str) -> bool) -> Result<Self, Failure> {
+    /// One of another configuration that is to stand in this one's place: it counts on where this one does, begins with
+    /// what this one knows of the sources that `keeps` lets through, and is told of them whatever this one is told.
+    pub(super) fn successor(
+        &self,
+        config: &Config,
+        keeps: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Result<Self, Failure> {
         let next = Self::heir(&with_room(config), self.inherited.clone())?;
         let known = self.catalog.known();
         next.catalog.recall(known.into_iter().filter(|vault| keeps(vault.info.source.as_str())).collect());
-        next.adopt(self, keeps);
+        let keeps = move |key: &cache::Key| key.vault.as_str().split_once(':').is_some_and(|(source, _)| keeps(source));
+        self.broker.cache().bequeath(next.broker.cache(), keeps);
         next.run();
         Ok(next)
     }
 
-    /// Takes over what that one holds of the sources that `keeps` lets through, where it is newer.
-    pub(super) fn adopt(&self, before: &Self, keeps: impl Fn(&str) -> bool) {
-        for (key, held) in before.broker.cache().iter() {
-            if key.vault.as_str().split_once(':').is_some_and(|(source, _)| keeps(source)) {
-                self.broker.cache().adopt(&key, &held);
-            }
-        }
+    /// Tells its successor which values are in use: readers are sent there now.
+    pub(super) fn tell_use(&self) {
+        self.broker.cache().tell_use();
     }
 
     fn idle(config: &Config) -> Result<Self, Failure> {

@@ -49,7 +49,7 @@ use crate::vaults::VaultInfo;
 pub const MAX_BYTES: usize = 256 * 1024 * 1024;
 
 /// What a snapshot holds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Contents {
     /// When it was taken, by the wall clock.
     pub taken: OffsetDateTime,
@@ -142,7 +142,11 @@ impl Snapshot {
         };
         let path = || self.file.clone();
         match contents {
-            Ok(contents) => read::bounded(&self.file, contents, now, bounds).map(Some),
+            Ok(contents) => {
+                let max_age = bounds.max_age;
+                let restored = contents.within(bounds, now);
+                restored.map(Some).map_err(|age| ReadError::TooOld { path: path(), age, max_age })
+            }
             Err(seal::Refused::Damaged(reason)) => {
                 let aside = read::put_aside(&*self.disk, &self.file, found.inode);
                 Err(ReadError::Damaged { path: path(), reason, aside })

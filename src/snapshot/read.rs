@@ -123,26 +123,27 @@ pub(super) fn put_aside(disk: &dyn Disk, path: &Path, inode: (u64, u64)) -> Asid
     }
 }
 
-/// Leaves out what is too old, or refuses the whole.
-pub(super) fn bounded(
-    path: &Path,
-    mut contents: Contents,
-    now: OffsetDateTime,
-    bounds: Bounds,
-) -> Result<Restored, ReadError> {
-    let age = since(contents.taken, now);
-    if age > bounds.max_age {
-        return Err(ReadError::TooOld { path: path.to_owned(), age, max_age: bounds.max_age });
+impl Contents {
+    /// What of it may still be used. `now` is the wall clock's.
+    ///
+    /// # Errors
+    /// If all of it is too old: its age.
+    pub fn within(mut self, bounds: Bounds, now: OffsetDateTime) -> Result<Restored, Duration> {
+        let age = since(self.taken, now);
+        if age > bounds.max_age {
+            return Err(age);
+        }
+        let ages_known = since(now, self.taken) <= CLOCK_SLACK;
+        let room = UNKNOWN_ROOM.min(bounds.max_stale / 4);
+        let floor = if ages_known { Duration::ZERO } else { bounds.max_stale - room };
+        let values = std::mem::take(&mut self.values);
+        let mut restored = Restored { contents: self, ages_known, too_old: values.len(), now, floor };
+        let kept: Vec<_> =
+            values.into_iter().filter(|value| restored.age(value.confirmed) < bounds.max_stale).collect();
+        restored.too_old -= kept.len();
+        restored.contents.values = kept;
+        Ok(restored)
     }
-    let ages_known = since(now, contents.taken) <= CLOCK_SLACK;
-    let room = UNKNOWN_ROOM.min(bounds.max_stale / 4);
-    let floor = if ages_known { Duration::ZERO } else { bounds.max_stale - room };
-    let values = std::mem::take(&mut contents.values);
-    let mut restored = Restored { contents, ages_known, too_old: values.len(), now, floor };
-    let kept: Vec<_> = values.into_iter().filter(|value| restored.age(value.confirmed) < bounds.max_stale).collect();
-    restored.too_old -= kept.len();
-    restored.contents.values = kept;
-    Ok(restored)
 }
 
 /// Time from one to the other; zero if that is the earlier one.

@@ -7,15 +7,13 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use sidekey::broker::{Ask, Broker, Error, Origin, Reading as Told};
-use sidekey::catalog::Catalog;
-use sidekey::metrics::Metrics;
 use sidekey::secret::{Reference, VaultName};
 use tokio::task::JoinSet;
 use tokio::time::{advance, sleep, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
 
 use super::history::{Answer, Book, Reading};
 use super::plan::{Deed, Plan, Question};
+use super::process::Process;
 use super::truth::Ms;
 use super::world::{SCRIPTED, World, name_of, value_of, version_of};
 
@@ -32,28 +30,27 @@ pub fn live(plan: Plan) -> Book {
 
 async fn course(world: &Arc<World>) {
     let plan = &world.plan;
-    let stop = CancellationToken::new();
-    let mut run = JoinSet::new();
-    let catalog = Catalog::new(world.sources(), plan.catalog.clone());
-    let broker = Broker::new(catalog.clone(), plan.broker.clone(), Metrics::default());
-    run.spawn(catalog.run(stop.clone()));
-    run.spawn(broker.clone().run(stop.clone()));
-
+    let mut process = Process::start(world, false);
     let mut waiting = JoinSet::new();
     for (deed, (at, what)) in plan.deeds.iter().enumerate() {
         sleep_until(world.at(*at)).await;
         while waiting.try_join_next().is_some() {}
         match what {
             Deed::Freeze(long) => advance(Duration::from_millis(*long)).await,
+            Deed::Restart { warm } => {
+                process.kill().await;
+                process = Process::start(world, *warm);
+            }
+            Deed::Reload => process.reload(),
             Deed::Read(question) => {
-                let mut reader = Box::pin(read(Arc::clone(world), broker.clone(), *question, deed));
+                let mut reader = Box::pin(read(Arc::clone(world), process.clone(), *question, deed));
                 // What need not wait is over here and now.
                 if futures::poll!(&mut reader).is_pending() {
                     waiting.spawn(reader);
                 }
             }
             Deed::Resolve(questions) => {
-                let mut reader = Box::pin(resolve(Arc::clone(world), broker.clone(), questions.clone(), deed));
+                let mut reader = Box::pin(resolve(Arc::clone(world), process.clone(), questions.clone(), deed));
                 if futures::poll!(&mut reader).is_pending() {
                     waiting.spawn(reader);
                 }
@@ -61,8 +58,7 @@ async fn course(world: &Arc<World>) {
         }
     }
     sleep_until(world.at(plan.end)).await;
-    stop.cancel();
-    while run.join_next().await.is_some() {}
+    process.stop().await;
     // The longest that a reader can be kept waiting: several vaults, one after the other.
     sleep(Duration::from_secs(200)).await;
     while waiting.try_join_next().is_some() {}
@@ -70,13 +66,20 @@ async fn course(world: &Arc<World>) {
     world.history.write().left = left;
 }
 
-async fn read(world: Arc<World>, broker: Broker, question: Question, deed: usize) {
-    let asked = world.now();
+async fn read(world: Arc<World>, process: Process, question: Question, deed: usize) {
+    let (asked, broker, hand) = (world.now(), process.broker(), process.hand());
     let ask = ask(&world.plan, &question);
     let get = AssertUnwindSafe(broker.get(&ask)).catch_unwind();
-    let told = match question.patience {
-        Some(long) => timeout(Duration::from_millis(long), get).await.ok(),
-        None => Some(get.await),
+    let told = async {
+        match question.patience {
+            Some(long) => timeout(Duration::from_millis(long), get).await.ok(),
+            None => Some(get.await),
+        }
+    };
+    let told = tokio::select! {
+        biased;
+        () = process.killed() => None,
+        told = told => told,
     };
     let answer = match told {
         Some(Ok(told)) => answer(&world.plan, &broker, &question, told.as_ref()),
@@ -84,29 +87,34 @@ async fn read(world: Arc<World>, broker: Broker, question: Question, deed: usize
         None => Answer::WentAway,
     };
     let done = world.now();
-    world.history.write().readings.push(Reading { question, asked, done, answer, deed });
+    world.history.write().readings.push(Reading { question, asked, done, answer, deed, hand });
 }
 
-async fn resolve(world: Arc<World>, broker: Broker, questions: Vec<Question>, deed: usize) {
-    let asked = world.now();
+async fn resolve(world: Arc<World>, process: Process, questions: Vec<Question>, deed: usize) {
+    let (asked, broker, hand) = (world.now(), process.broker(), process.hand());
     let reference = |question: &Question| {
         let ask = ask(&world.plan, question);
         Reference { version: ask.version, ..Reference::new(ask.vault.unwrap(), ask.name) }
     };
     let references: BTreeMap<String, Reference> =
         questions.iter().enumerate().map(|(n, question)| (n.to_string(), reference(question))).collect();
-    let told = broker.resolve(&references).await;
+    let told = tokio::select! {
+        biased;
+        () = process.killed() => None,
+        told = broker.resolve(&references) => Some(told),
+    };
     let done = world.now();
     for (n, question) in questions.into_iter().enumerate() {
         let one = match &told {
-            Ok(all) => Ok(&all[&n.to_string()].reading),
-            Err(failed) => match failed.get(&n.to_string()) {
-                Some(error) => Err(error),
+            Some(Ok(all)) => Some(Ok(&all[&n.to_string()].reading)),
+            Some(Err(failed)) => match failed.get(&n.to_string()) {
+                Some(error) => Some(Err(error)),
                 None => continue,
             },
+            None => None,
         };
-        let answer = answer(&world.plan, &broker, &question, one);
-        world.history.write().readings.push(Reading { question, asked, done, answer, deed });
+        let answer = one.map_or(Answer::WentAway, |one| answer(&world.plan, &broker, &question, one));
+        world.history.write().readings.push(Reading { question, asked, done, answer, deed, hand });
     }
 }
 

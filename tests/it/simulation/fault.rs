@@ -46,6 +46,10 @@ kinds! {
     SignIn "F9 sign-in",
     /// F12.
     Dns "F12 DNS",
+    /// F14: the process is killed, and starts again with the state that it has kept, or with none (level 0).
+    Restart "F14 restart",
+    /// F22, F28: a successor takes the broker's place while readers come.
+    Reload "F22 reload",
     /// F20: many readers of one name at once.
     Stampede "F20 stampede",
     /// F21: the vault's clock is stepped.

@@ -1,5 +1,6 @@
 //! What happened in a simulated world: every call that the vaults saw, every reading that a client got.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard};
@@ -15,10 +16,39 @@ pub struct Key {
     pub version: Option<u32>,
 }
 
+/// Who asks a vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Hand {
+    /// Which process: they come one after the other.
+    pub life: usize,
+    /// Which broker; every one has its own flights.
+    pub broker: usize,
+}
+
+/// The start of a process.
+#[derive(Debug, Clone)]
+pub struct Start {
+    pub at: Ms,
+    /// It was given what the one before had kept.
+    pub warm: bool,
+    /// What that was.
+    pub kept: BTreeMap<Key, Kept>,
+}
+
+/// A value as it was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Kept {
+    pub number: u32,
+    pub updated: i64,
+    /// When it was known to be true.
+    pub since: Ms,
+}
+
 /// One read that a vault was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Call {
     pub key: Key,
+    pub hand: Hand,
     pub start: Ms,
     /// `None`: the world ended before it.
     pub end: Option<Ms>,
@@ -41,6 +71,7 @@ pub enum Told {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Sweep {
     pub view: usize,
+    pub hand: Hand,
     pub start: Ms,
     pub end: Option<Ms>,
     /// It came to its end, and did not fail.
@@ -60,6 +91,8 @@ pub struct Reading {
     pub answer: Answer,
     /// Which deed it was.
     pub deed: usize,
+    /// Which broker was asked.
+    pub hand: Hand,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -71,6 +104,8 @@ pub enum Answer {
 
 #[derive(Debug, Default)]
 pub struct Book {
+    /// By life.
+    pub starts: Vec<Start>,
     pub calls: Vec<Call>,
     pub sweeps: Vec<Sweep>,
     pub readings: Vec<Reading>,
@@ -111,7 +146,7 @@ impl Book {
     pub fn print(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (&self.calls, &self.sweeps, self.left).hash(&mut hasher);
-        format!("{:?}", self.readings).hash(&mut hasher);
+        format!("{:?} {:?}", self.readings, self.starts).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -121,18 +156,19 @@ impl Book {
         let of = |other: Key| key.is_none_or(|key| key.view == other.view && key.name == other.name);
         for call in self.calls.iter().filter(|call| of(call.key) && call.start <= at) {
             let end = call.end.map_or("…".into(), seconds);
-            lines.push((call.start, format!("call {:?} until {end}: {:?}", call.key, call.told)));
+            lines.push((call.start, format!("call {:?} {:?} until {end}: {:?}", call.hand, call.key, call.told)));
         }
         for sweep in self.sweeps.iter().filter(|sweep| key.is_none_or(|key| key.view == sweep.view)) {
             let end = sweep.end.map_or("…".into(), seconds);
             let rows = sweep.rows.iter().filter(|row| key.is_none_or(|key| row.0 == key.name)).collect::<Vec<_>>();
-            let text = format!("list {} until {end}: whole {} {rows:?}", sweep.view, sweep.whole);
+            let text = format!("list {:?} {} until {end}: whole {} {rows:?}", sweep.hand, sweep.view, sweep.whole);
             lines.push((sweep.start, text));
         }
         for reading in self.readings.iter().filter(|reading| reading.key().is_none_or(of)) {
             let Question { view, name, version, steer, .. } = reading.question;
             let text = format!(
-                "asked {view:?}/{name}@{version:?} {}{:?}{} until {}: {:?}",
+                "asked {:?} {view:?}/{name}@{version:?} {}{:?}{} until {}: {:?}",
+                reading.hand,
                 if steer.no_cache { "no-cache " } else { "" },
                 steer.max_age,
                 if steer.only_if_cached { " only-if-cached" } else { "" },
@@ -145,6 +181,10 @@ impl Book {
             for (from, state) in &plan.truth(key.view, key.name).states {
                 lines.push((*from, format!("TRUTH {:?}", state.last().map(shown))));
             }
+        }
+        for start in &self.starts {
+            let kept = key.and_then(|key| start.kept.get(&key));
+            lines.push((start.at, format!("START warm {} {kept:?}", start.warm)));
         }
         lines.retain(|(when, _)| *when <= at);
         lines.sort_by_key(|(when, _)| *when);

@@ -15,6 +15,7 @@ pub mod fault;
 pub mod fleet;
 pub mod history;
 pub mod plan;
+pub mod process;
 pub mod runner;
 pub mod scenarios;
 pub mod truth;

@@ -47,6 +47,12 @@ pub enum Deed {
     Resolve(Vec<Question>),
     /// The process stands still.
     Freeze(Ms),
+    /// The process is killed, and another begins with what it has kept, or with nothing.
+    Restart {
+        warm: bool,
+    },
+    /// A successor takes the broker's place.
+    Reload,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -182,15 +188,18 @@ fn faults(plan: &Plan, vaults: usize, dice: &mut Dice) -> Vec<Fault> {
             Kind::Lag => dice.pick(&[3_000, 20_000, 60_000]),
             Kind::ClockStep => dice.pick(&[-3_600, -30, -5, 5, 3_600, 86_400]),
             Kind::Refused => dice.pick(&[0, 2_000]),
+            Kind::Restart => dice.pick(&[0, 1, 1]),
             _ => 0,
         };
         match kind {
             // Two whole rounds must not meet the same lie: that would be the truth.
             Kind::DiscoveryLies => to = to.min(from + plan.catalog.discovery_interval.as_millis() as Ms * 8 / 10),
             Kind::Twins | Kind::Stampede => to = to.min(from + 20 * SECOND),
+            Kind::Restart | Kind::Reload => to = from + SECOND,
             _ => {}
         }
-        let vault = dice.chance(70).then(|| dice.below(vaults));
+        let vault =
+            dice.chance(70).then(|| dice.below(vaults)).filter(|_| !matches!(kind, Kind::Restart | Kind::Reload));
         Fault { kind, vault, from, to, level }
     };
     let mut faults: Vec<Fault> = (0..how_many).map(draw).collect();
@@ -326,8 +335,11 @@ fn deeds(plan: &Plan, names: usize, dice: &mut Dice) -> Vec<(Ms, Deed)> {
         }
     }
     for fault in &plan.faults {
-        if fault.kind == Kind::Freeze {
-            deeds.push((fault.from, Deed::Freeze(fault.to - fault.from)));
+        match fault.kind {
+            Kind::Freeze => deeds.push((fault.from, Deed::Freeze(fault.to - fault.from))),
+            Kind::Restart => deeds.push((fault.from, Deed::Restart { warm: fault.level > 0 })),
+            Kind::Reload => deeds.push((fault.from, Deed::Reload)),
+            _ => {}
         }
     }
     for _ in 0..dice.below(4) {

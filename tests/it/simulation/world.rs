@@ -3,37 +3,66 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
 use sidekey::budget::{BudgetedSource, Budgets};
-use sidekey::metrics::Metrics;
 use sidekey::secret::{Metadata, Secret, SecretName, SecretValue, SourceName, Version};
+use sidekey::snapshot::Contents;
 use sidekey::vaults::{Denial, Discovery, Outage, Source, Vault, VaultError, VaultErrorKind, VaultInfo};
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::dice::Dice;
 use super::fault::Kind;
-use super::history::{Call, History, Key, Sweep, Told};
+use super::history::{Call, Hand, History, Key, Sweep, Told};
 use super::plan::Plan;
 use super::truth::{Ms, Version as Written};
 
 /// What a panic of the world's own says, so that it can be kept off the terminal.
 pub const SCRIPTED: &str = "a scripted panic";
 
+/// What the machine's clock shows when a world begins.
+const WALL: OffsetDateTime = time::macros::datetime!(2026-09-21 12:00 UTC);
+
 pub struct World {
     pub plan: Arc<Plan>,
     pub history: History,
+    /// What the last process has kept, as on a disk.
+    pub disk: Mutex<Option<Contents>>,
     began: Instant,
+    /// How often each key was asked for, and a listing, by view: whoever asked.
+    asked: Mutex<HashMap<(usize, Option<Key>), u64>>,
+    /// How many brokers there were.
+    brokers: AtomicUsize,
+    /// Rounds of discovery, by source.
+    rounds: Mutex<HashMap<usize, u64>>,
+}
+
+/// The process that asks, as the world knows it.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub hand: Hand,
+    /// It was killed: what it asked for is cut off, and it asks no more.
+    pub dead: CancellationToken,
 }
 
 impl World {
     /// To be called on a paused clock.
     pub fn new(plan: Plan) -> Arc<Self> {
-        Arc::new(Self { plan: Arc::new(plan), history: History::default(), began: Instant::now() })
+        Arc::new(Self {
+            plan: Arc::new(plan),
+            history: History::default(),
+            disk: Mutex::default(),
+            began: Instant::now(),
+            asked: Mutex::default(),
+            brokers: AtomicUsize::new(0),
+            rounds: Mutex::default(),
+        })
     }
 
     pub fn now(&self) -> Ms {
@@ -45,16 +74,28 @@ impl World {
         self.began + Duration::from_millis(at)
     }
 
-    pub fn sources(self: &Arc<Self>) -> Vec<Arc<dyn Source>> {
-        let budgets = Budgets::new(self.plan.budget.clone(), Metrics::default());
+    /// The number of another broker of that process.
+    pub fn hand(&self, life: usize) -> Hand {
+        Hand { life, broker: self.brokers.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// What the machine's own clock shows; it is right.
+    pub fn wall(&self) -> OffsetDateTime {
+        WALL + self.began.elapsed()
+    }
+
+    pub fn of_wall(&self, wall: OffsetDateTime) -> Ms {
+        Ms::try_from((wall - WALL).whole_milliseconds()).unwrap()
+    }
+
+    pub fn sources(self: &Arc<Self>, caller: &Caller, budgets: &Budgets) -> Vec<Arc<dyn Source>> {
         let count = 1 + self.plan.views.iter().map(|view| view.source).max().unwrap_or(0);
         (0..count)
             .map(|source| {
                 let name: SourceName = format!("s{source}").parse().unwrap();
                 let views = (0..self.plan.views.len()).filter(|view| self.plan.views[*view].source == source);
-                let vaults = views.map(|view| Arc::new(Simulated::new(self, view, &name))).collect();
-                let rounds = Mutex::new(0);
-                let finder = Finder { world: Arc::clone(self), source, name, vaults, rounds };
+                let vaults = views.map(|view| Arc::new(Simulated::new(self, view, &name, caller))).collect();
+                let finder = Finder { world: Arc::clone(self), source, name, vaults };
                 Arc::new(BudgetedSource::new(Arc::new(finder), budgets.clone())) as _
             })
             .collect()
@@ -75,7 +116,7 @@ pub fn value_of(plan: &Plan, view: usize, name: usize, number: u32) -> String {
     format!("v{}/n{name}@{number}", plan.views[view].vault)
 }
 
-fn index_of(name: &SecretName) -> usize {
+pub fn index_of(name: &SecretName) -> usize {
     name.as_str()[1..].parse().unwrap()
 }
 
@@ -100,24 +141,23 @@ struct Simulated {
     world: Arc<World>,
     view: usize,
     info: VaultInfo,
-    /// How often each key was asked for, and a listing.
-    asked: Mutex<HashMap<Option<Key>, u64>>,
+    caller: Caller,
 }
 
 impl Simulated {
-    fn new(world: &Arc<World>, view: usize, source: &SourceName) -> Self {
+    fn new(world: &Arc<World>, view: usize, source: &SourceName, caller: &Caller) -> Self {
         let vault = world.plan.views[view].vault;
         let name = format!("v{vault}");
         let uri = Some(format!("https://{name}.vault.example"));
         let info = VaultInfo { uri, ..VaultInfo::new(source.clone(), name.parse().unwrap()) };
-        Self { world: Arc::clone(world), view, info, asked: Mutex::default() }
+        Self { world: Arc::clone(world), view, info, caller: caller.clone() }
     }
 
     /// Chance for the next call of that kind.
     fn dice(&self, key: Option<Key>) -> Dice {
         let number = {
-            let mut asked = self.asked.lock().unwrap();
-            let count = asked.entry(key).or_default();
+            let mut asked = self.world.asked.lock().unwrap();
+            let count = asked.entry((self.view, key)).or_default();
             *count += 1;
             *count
         };
@@ -215,9 +255,9 @@ struct Noted<'a> {
 }
 
 impl<'a> Noted<'a> {
-    fn begin(world: &'a World, key: Key) -> Self {
+    fn begin(world: &'a World, hand: Hand, key: Key) -> Self {
         let mut book = world.history.write();
-        book.calls.push(Call { key, start: world.now(), end: None, told: Told::Nothing });
+        book.calls.push(Call { key, hand, start: world.now(), end: None, told: Told::Nothing });
         Self { world, number: book.calls.len() - 1, told: Told::Nothing }
     }
 }
@@ -240,8 +280,16 @@ impl Vault for Simulated {
     async fn get(&self, name: &SecretName, version: Option<&Version>) -> Result<Secret, VaultError> {
         let number = version.map(|version| u32::from_str_radix(version.as_str(), 16).unwrap());
         let key = Key { view: self.view, name: index_of(name), version: number };
-        let mut noted = Noted::begin(&self.world, key);
-        let answer = self.answer(key).await;
+        let cut = || VaultError::new(VaultErrorKind::Unavailable(Outage::Internal), "its process was killed");
+        if self.caller.dead.is_cancelled() {
+            return Err(cut());
+        }
+        let mut noted = Noted::begin(&self.world, self.caller.hand, key);
+        let answer = tokio::select! {
+            biased;
+            () = self.caller.dead.cancelled() => return Err(cut()),
+            answer = self.answer(key) => answer,
+        };
         match answer {
             Ok(written) => {
                 let Written { number, updated, tag, enabled, .. } = written;
@@ -260,8 +308,8 @@ impl Vault for Simulated {
     fn list(&self) -> BoxStream<'_, Result<Metadata, VaultError>> {
         let number = {
             let mut book = self.world.history.write();
-            let (view, start) = (self.view, self.world.now());
-            book.sweeps.push(Sweep { view, start, end: None, whole: false, failure: None, rows: Vec::new() });
+            let (view, hand, start) = (self.view, self.caller.hand, self.world.now());
+            book.sweeps.push(Sweep { view, hand, start, end: None, whole: false, failure: None, rows: Vec::new() });
             book.sweeps.len() - 1
         };
         let (names, dice) = (self.world.plan.vaults[self.vault()].len(), self.dice(None));
@@ -358,7 +406,6 @@ struct Finder {
     source: usize,
     name: SourceName,
     vaults: Vec<Arc<Simulated>>,
-    rounds: Mutex<u64>,
 }
 
 #[async_trait]
@@ -371,9 +418,10 @@ impl Source for Finder {
         let plan = &self.world.plan;
         let now = self.world.now();
         let round = {
-            let mut rounds = self.rounds.lock().unwrap();
-            *rounds += 1;
-            *rounds
+            let mut rounds = self.world.rounds.lock().unwrap();
+            let count = rounds.entry(self.source).or_default();
+            *count += 1;
+            *count
         };
         let mut dice = Dice::of(plan.seed, &[3, self.source as u64, round]);
         let during = |kind| plan.faults.iter().find(|fault| fault.is_active(kind, fault.vault.unwrap_or(0), now));

@@ -1,4 +1,6 @@
 //! Whether the vault's budget is kept. Azure counts by vault, whichever source asks.
+//!
+//! A budget is a process's own: what was spent, a closed gate and an open circuit are forgotten when it is killed.
 
 use std::collections::VecDeque;
 
@@ -17,6 +19,7 @@ const SILENCE: Ms = 5 * SECOND;
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     view: usize,
+    life: usize,
     start: Ms,
     end: Option<Ms>,
     sign: Sign,
@@ -44,7 +47,7 @@ fn asked(case: &Case<'_>, vault: usize) -> Vec<Asked> {
             Told::Nothing if call.end.is_some_and(|end| end < call.start + SILENCE) => Sign::Nothing,
             Told::Nothing => Sign::Unclear,
         };
-        Asked { view: call.key.view, start: call.start, end: call.end, sign }
+        Asked { view: call.key.view, life: call.hand.life, start: call.start, end: call.end, sign }
     });
     let sweeps = case.book.sweeps.iter().filter(|sweep| ours(sweep.view)).map(|sweep| {
         let sign = match sweep.failure {
@@ -54,11 +57,18 @@ fn asked(case: &Case<'_>, vault: usize) -> Vec<Asked> {
             // It gave some rows first, or was silent, or fell.
             Some(_) | None => Sign::Unclear,
         };
-        Asked { view: sweep.view, start: sweep.start, end: sweep.end, sign }
+        Asked { view: sweep.view, life: sweep.hand.life, start: sweep.start, end: sweep.end, sign }
     });
     let mut all: Vec<Asked> = calls.chain(sweeps).collect();
     all.sort_by_key(|asked| asked.start);
     all
+}
+
+/// The same by process.
+fn by_life(case: &Case<'_>, vault: usize) -> Vec<Vec<Asked>> {
+    let all = asked(case, vault);
+    let of = |life| all.iter().filter(|asked| asked.life == life).copied().collect();
+    (0..case.book.starts.len()).map(of).collect()
 }
 
 fn of_reason(reason: &str) -> Sign {
@@ -87,8 +97,9 @@ pub(super) fn held_back(case: &Case<'_>, vault: usize, from: Ms, to: Ms) -> bool
 ///    closed: from a 429 until the time that it told, or a second if it told none, and never longer than five minutes.
 pub(super) fn budgets_are_kept(case: &Case<'_>) -> Result<(), Broken> {
     let budget = &case.plan.budget;
-    for vault in 0..case.plan.vaults.len() {
-        let all = asked(case, vault);
+    for (vault, all) in
+        (0..case.plan.vaults.len()).flat_map(|vault| by_life(case, vault).into_iter().map(move |all| (vault, all)))
+    {
         for (window, (n, first)) in
             WINDOWS.into_iter().flat_map(|window| all.iter().enumerate().map(move |at| (window, at)))
         {
@@ -137,8 +148,7 @@ pub(super) fn few_at_once(case: &Case<'_>) -> Result<(), Broken> {
 /// 7. After three outages in a row, until it answers again, a vault is asked by one call at a time. Calls that were under
 ///    way already end first.
 pub(super) fn one_probe_at_a_time(case: &Case<'_>) -> Result<(), Broken> {
-    for vault in 0..case.plan.vaults.len() {
-        let by_start = asked(case, vault);
+    for by_start in (0..case.plan.vaults.len()).flat_map(|vault| by_life(case, vault)) {
         let mut by_end: Vec<_> = by_start.iter().filter_map(|asked| Some((asked.end?, *asked))).collect();
         by_end.sort_by_key(|(end, _)| *end);
         let mut outages = 0;

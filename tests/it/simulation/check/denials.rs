@@ -10,7 +10,9 @@ use super::{Broken, Case, broken};
 const MINUTE: Ms = 60 * SECOND;
 
 /// 5. A value is no longer served a minute after its vault first denied it and was seen to: by a read, or by a listing
-///    without it. Not where the vault did not answer meanwhile, or had to be left alone, or took the denial back.
+///    without it. Not where the vault did not answer meanwhile, or had to be left alone, or took the denial back. What a
+///    process has kept does not tell of a denial that was not confirmed yet, nor of the last seconds: after a restart the
+///    minute counts from the first denial that the new process meets.
 pub(super) fn denials_end_within_a_minute(case: &Case<'_>) -> Result<(), Broken> {
     for (key, of) in &case.keys {
         for reading in &of.readings {
@@ -20,16 +22,18 @@ pub(super) fn denials_end_within_a_minute(case: &Case<'_>) -> Result<(), Broken>
             if at < MINUTE {
                 continue;
             }
-            let last_given =
-                of.calls.iter().filter(|call| call.is_value() && call.start <= at).map(|call| call.start).max();
-            let Some(last_given) = last_given else { continue };
-            let calls = || of.calls.iter().filter(|call| call.start > last_given && call.start <= at);
+            let ours = || of.calls.iter().filter(|call| call.hand.life == reading.hand.life);
+            let last_given = ours().filter(|call| call.is_value() && call.start <= at).map(|call| call.start).max();
+            let kept = || case.book.starts[reading.hand.life].kept.get(key).map(|kept| kept.since);
+            let Some(last_given) = last_given.or_else(kept) else { continue };
+            let calls = || ours().filter(|call| call.start > last_given && call.start <= at);
             let by_read = calls().filter(|call| call.is_word()).filter_map(|call| call.end).min();
             let absent = |sweep: &&&super::Sweep| match sweep.row(key.name) {
                 None => true,
                 Some((.., enabled)) => !enabled && key.version.is_none(),
             };
-            let sweeps = case.sweeps[key.view].iter().filter(|sweep| sweep.start > last_given);
+            let sweeps = case.sweeps[key.view].iter().filter(|sweep| sweep.hand.life == reading.hand.life);
+            let sweeps = sweeps.filter(|sweep| sweep.start > last_given);
             let by_listing = sweeps.filter(absent).filter_map(|sweep| sweep.end).min();
             let Some(first) = [by_read, by_listing].into_iter().flatten().min() else { continue };
             let frozen = case.frozen(first, at);
@@ -37,10 +41,8 @@ pub(super) fn denials_end_within_a_minute(case: &Case<'_>) -> Result<(), Broken>
                 continue;
             }
             let answers = calls().filter(|call| call.start >= first).all(|call| call.is_word());
-            let pending = of
-                .calls
-                .iter()
-                .any(|call| call.start <= at && call.end.is_none_or(|end| end > first) && !call.is_word());
+            let pending =
+                ours().any(|call| call.start <= at && call.end.is_none_or(|end| end > first) && !call.is_word());
             if answers && !pending && !held_back(case, case.vault(*key), first, at) {
                 let what = format!("denied at {first}, and {reading:?}");
                 return Err(broken("5 denials end within a minute", at, *key, what));
@@ -64,7 +66,8 @@ pub(super) fn refusals_are_the_vaults_own_and_young(case: &Case<'_>) -> Result<(
                 "denied-by-rbac" => &["denied-by-rbac"],
                 _ => continue,
             };
-            let told = of.calls.iter().filter(|call| {
+            // A word is not kept: the process that tells it was told it.
+            let told = of.calls.iter().filter(|call| call.hand.life == reading.hand.life).filter(|call| {
                 let now_or_remembered = call.ended_by(reading.done)
                     && (call.end >= Some(reading.asked) || reading.asked <= call.start + remembered);
                 now_or_remembered && matches!(call.told, Told::Word(word) if words.contains(&word))

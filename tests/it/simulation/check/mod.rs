@@ -4,6 +4,7 @@
 mod budget;
 mod calls;
 mod denials;
+mod restarts;
 mod served;
 mod truth;
 
@@ -27,7 +28,7 @@ type Rule = fn(&Case<'_>) -> Result<(), Broken>;
 /// The first broken rule, if any.
 pub fn check(plan: &Plan, book: &Book) -> Option<Broken> {
     let case = Case::new(plan, book);
-    let rules: [Rule; 16] = [
+    let rules: [Rule; 18] = [
         truth::values_are_the_vaults_own,
         truth::ages_are_true,
         truth::ages_restart_on_proof_alone,
@@ -36,6 +37,8 @@ pub fn check(plan: &Plan, book: &Book) -> Option<Broken> {
         served::what_is_held_is_served_at_once,
         served::nothing_is_served_past_its_time,
         served::all_is_fresh_again_soon,
+        restarts::what_was_restored_is_told_so,
+        restarts::what_is_held_is_kept,
         denials::denials_end_within_a_minute,
         denials::refusals_are_the_vaults_own_and_young,
         calls::one_call_at_a_time,

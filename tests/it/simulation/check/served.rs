@@ -1,53 +1,38 @@
 //! Whether what is held is served, for as long as it may be, and becomes fresh again.
 
 use super::super::fault::Kind;
-use super::super::history::{Answer, Told};
+use super::super::history::{Answer, Hand, Told};
 use super::super::plan::{Deed, TAIL};
 use super::super::truth::{Ms, SECOND};
-use super::{Broken, Case, Key, Of, Reading, broken};
+use super::{Broken, Call, Case, Key, Of, Reading, broken};
 
-/// 4. A plain read of what is held takes no time and gives it: from the end of the read that brought it, until
+/// 4. A plain read of what is held takes no time and gives it: from the end of the read that brought it, or the start of
+///    the process that was given it by the one before, until
 ///    `max_stale` after that read began, whatever goes wrong. Only the vault's own word ends it earlier, told twice, the
 ///    second time at least `confirm_after` later.
 pub(super) fn what_is_held_is_served_at_once(case: &Case<'_>) -> Result<(), Broken> {
-    let cache = &case.plan.broker.cache;
-    let max_stale = cache.max_stale.as_millis() as Ms;
     for (key, of) in &case.keys {
-        let mut by_end: Vec<_> = of.calls.iter().filter(|call| call.end.is_some()).collect();
-        by_end.sort_by_key(|call| call.end);
-        let mut ended = by_end.into_iter().peekable();
-        // Until when it must be served, and when it was first denied since it was read.
-        let (mut until, mut denied): (Ms, Option<Ms>) = (0, None);
-        let (mut latest, mut newest) = (0, i64::MIN);
+        let by_end = by_end(of);
+        let mut ended = by_end.iter().peekable();
+        let (mut hand, mut hold) = (Hand::default(), Hold::default());
         let mut readings: Vec<_> = of.readings.iter().filter(|reading| reading.question.is_plain()).collect();
-        readings.sort_by_key(|reading| reading.asked);
+        readings.sort_by_key(|reading| (reading.hand.broker, reading.asked));
         for reading in readings {
-            if reading.question.view.is_none() {
+            // A resolve that its process was killed under is nobody's answer.
+            if reading.question.view.is_none() || reading.answer == Answer::WentAway {
                 continue;
             }
+            if reading.hand != hand {
+                (hand, hold) = (reading.hand, Hold::restored(case, *key, reading.hand.life));
+                ended = by_end.iter().peekable();
+            }
             while let Some(call) = ended.next_if(|call| call.end.is_some_and(|end| end < reading.asked)) {
-                match call.told {
-                    Told::Value { updated, .. } => {
-                        // An older answer, or one to an older question, changes nothing.
-                        if call.start >= latest && updated >= newest {
-                            until = until.max(call.start + max_stale);
-                            denied = None;
-                        }
-                        latest = latest.max(call.start);
-                        newest = newest.max(updated);
-                    }
-                    Told::Word(_) => {
-                        latest = latest.max(call.start);
-                        let listed = || first_absence(case, *key, call.end.unwrap_or(call.start));
-                        let first = denied.or_else(listed).unwrap_or(call.start).min(call.start);
-                        denied = Some(first);
-                        if call.start >= first + cache.confirm_after.as_millis() as Ms {
-                            until = 0;
-                        }
-                    }
-                    Told::Outage(_) | Told::Nothing => {}
+                // What its predecessors in this process were told is handed on.
+                if call.hand.life == hand.life && call.hand.broker <= hand.broker {
+                    hold.take(case, call);
                 }
             }
+            let until = hold.until;
             let given = matches!(reading.answer, Answer::Secret { held: true, .. });
             // A resolve is over when its slowest reference is.
             let resolve = matches!(case.plan.deeds[reading.deed].1, Deed::Resolve(_));
@@ -61,14 +46,80 @@ pub(super) fn what_is_held_is_served_at_once(case: &Case<'_>) -> Result<(), Brok
     Ok(())
 }
 
-/// When the first listing began that did not show that name, or showed it disabled, of those that ended by that time.
-/// It may have been shown again since; that takes nothing back before it is read.
-fn first_absence(case: &Case<'_>, key: Key, by: Ms) -> Option<Ms> {
+/// What a process must hold under one key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hold {
+    /// Until when it must be served.
+    pub(super) until: Ms,
+    /// Since when it is known to be true, at least.
+    pub(super) since: Ms,
+    /// When it was first denied since it was read.
+    denied: Option<Ms>,
+    /// When the last question began that was answered.
+    latest: Ms,
+    /// The newest stamp.
+    newest: i64,
+}
+
+impl Default for Hold {
+    fn default() -> Self {
+        Self { until: 0, since: 0, denied: None, latest: 0, newest: i64::MIN }
+    }
+}
+
+impl Hold {
+    /// At the start of that life: what was kept of the one before.
+    pub(super) fn restored(case: &Case<'_>, key: Key, life: usize) -> Self {
+        let Some(kept) = case.book.starts[life].kept.get(&key) else { return Self::default() };
+        let until = kept.since + case.plan.broker.cache.max_stale.as_millis() as Ms;
+        Self { until, since: kept.since, denied: None, latest: kept.since, newest: kept.updated }
+    }
+
+    /// After that call of its process has ended.
+    pub(super) fn take(&mut self, case: &Case<'_>, call: &Call) {
+        let cache = &case.plan.broker.cache;
+        match call.told {
+            Told::Value { updated, .. } => {
+                // An older answer, or one to an older question, changes nothing.
+                if call.start >= self.latest && updated >= self.newest {
+                    self.until = self.until.max(call.start + cache.max_stale.as_millis() as Ms);
+                    self.since = self.since.max(call.start);
+                    self.denied = None;
+                }
+                self.latest = self.latest.max(call.start);
+                self.newest = self.newest.max(updated);
+            }
+            Told::Word(_) => {
+                self.latest = self.latest.max(call.start);
+                let listed = || first_absence(case, call, call.end.unwrap_or(call.start));
+                let first = self.denied.or_else(listed).unwrap_or(call.start).min(call.start);
+                self.denied = Some(first);
+                if call.start >= first + cache.confirm_after.as_millis() as Ms {
+                    self.until = 0;
+                }
+            }
+            Told::Outage(_) | Told::Nothing => {}
+        }
+    }
+}
+
+/// The calls that have ended, by their end.
+pub(super) fn by_end<'a>(of: &Of<'a>) -> Vec<&'a Call> {
+    let mut by_end: Vec<_> = of.calls.iter().copied().filter(|call| call.end.is_some()).collect();
+    by_end.sort_by_key(|call| call.end);
+    by_end
+}
+
+/// When the first listing of that call's process began that did not show its name, or showed it disabled, of those that
+/// ended by that time. It may have been shown again since; that takes nothing back before it is read.
+fn first_absence(case: &Case<'_>, call: &Call, by: Ms) -> Option<Ms> {
+    let key = call.key;
     let absent = |sweep: &&&super::Sweep| match sweep.row(key.name) {
         None => true,
         Some((.., enabled)) => !enabled && key.version.is_none(),
     };
-    let ended = case.sweeps[key.view].iter().filter(|sweep| sweep.end.is_some_and(|end| end <= by));
+    let ours = case.sweeps[key.view].iter().filter(|sweep| sweep.hand.life == call.hand.life);
+    let ended = ours.filter(|sweep| sweep.end.is_some_and(|end| end <= by));
     ended.filter(absent).map(|sweep| sweep.start).min()
 }
 
@@ -153,6 +204,8 @@ fn known(case: &Case<'_>, view: usize) -> bool {
             .any(|key| key.view == view && case.plan.views[key.view].vault == vault && has_calls(case, *key))
 }
 
+/// In the last life: what an earlier one knew may not have been kept.
 fn has_calls(case: &Case<'_>, key: Key) -> bool {
-    case.keys[&key].calls.iter().any(|call| call.start < case.plan.healed)
+    let last = case.book.starts.len() - 1;
+    case.keys[&key].calls.iter().any(|call| call.hand.life == last && call.start < case.plan.healed)
 }

@@ -91,7 +91,8 @@ pub(super) fn ages_restart_on_proof_alone(case: &Case<'_>) -> Result<(), Broken>
 /// 3. Of two readings of one key, the second asked after the first was answered, the second is no older version.
 ///
 /// Not where the vault's own word came between them, or the first had outlived `max_stale`; nor where stamps do not tell
-/// the versions apart.
+/// the versions apart. A process that starts anew knows what was kept and no more: it may go back to that, which is up to
+/// some seconds old, but not behind it.
 pub(super) fn versions_never_go_back(case: &Case<'_>) -> Result<(), Broken> {
     let max_stale = case.plan.broker.cache.max_stale.as_millis() as u64;
     for (key, of) in case.keys.iter().filter(|(key, _)| key.version.is_none()) {
@@ -102,64 +103,72 @@ pub(super) fn versions_never_go_back(case: &Case<'_>) -> Result<(), Broken> {
             Answer::Secret { number, age, .. } => Some((number, reading.done.saturating_sub(age))),
             Answer::Failed(_) | Answer::WentAway => None,
         };
-        // Readings are in the order of their end; the newest version that was served by a time decides.
-        let mut newest: Option<(u32, u64, u64)> = None;
-        let mut pending: Vec<(u64, u32, u64)> = Vec::new();
-        let mut all: Vec<_> = of.readings.iter().filter_map(|reading| Some((*reading, served(reading)?))).collect();
-        all.sort_by_key(|(reading, _)| reading.asked);
-        let mut by_end = all.clone();
-        by_end.sort_by_key(|(reading, _)| reading.done);
-        let mut ended = by_end.iter().peekable();
-        for (reading, (number, _)) in &all {
-            while let Some((earlier, (number, since))) = ended.next_if(|(earlier, _)| earlier.done < reading.asked) {
-                pending.push((earlier.done, *number, *since));
-            }
-            for (done, number, since) in pending.drain(..) {
-                if newest.is_none_or(|(best, _, _)| number >= best) {
-                    newest = Some((number, since, done));
+        for (life, start) in case.book.starts.iter().enumerate() {
+            // Readings are in the order of their end; the newest version that was served by a time decides.
+            let mut newest: Option<(u32, u64, u64)> =
+                start.kept.get(key).map(|kept| (kept.number, kept.since, start.at));
+            let mut pending: Vec<(u64, u32, u64)> = Vec::new();
+            let readings = of.readings.iter().filter(|reading| reading.hand.life == life);
+            let mut all: Vec<_> = readings.filter_map(|reading| Some((*reading, served(reading)?))).collect();
+            all.sort_by_key(|(reading, _)| reading.asked);
+            let mut by_end = all.clone();
+            by_end.sort_by_key(|(reading, _)| reading.done);
+            let mut ended = by_end.iter().peekable();
+            for (reading, (number, _)) in &all {
+                while let Some((earlier, (number, since))) = ended.next_if(|(earlier, _)| earlier.done < reading.asked)
+                {
+                    pending.push((earlier.done, *number, *since));
                 }
+                for (done, number, since) in pending.drain(..) {
+                    if newest.is_none_or(|(best, _, _)| number >= best) {
+                        newest = Some((number, since, done));
+                    }
+                }
+                let Some((best, since, done)) = newest else { continue };
+                if *number >= best {
+                    continue;
+                }
+                let word = of.calls.iter().filter(|call| call.hand.life == life).any(|call| {
+                    call.is_word() && call.end.is_some_and(|end| end >= since) && call.start <= reading.done
+                });
+                let outlived = reading.done >= since + max_stale;
+                if word || outlived {
+                    newest = None;
+                    continue;
+                }
+                let what = format!("version {best} was served at {done}, now {reading:?}");
+                return Err(broken("3 versions never go back", reading.done, *key, what));
             }
-            let Some((best, since, done)) = newest else { continue };
-            if *number >= best {
-                continue;
-            }
-            let word = of
-                .calls
-                .iter()
-                .any(|call| call.is_word() && call.end.is_some_and(|end| end >= since) && call.start <= reading.done);
-            let outlived = reading.done >= since + max_stale;
-            if word || outlived {
-                newest = None;
-                continue;
-            }
-            let what = format!("version {best} was served at {done}, now {reading:?}");
-            return Err(broken("3 versions never go back", reading.done, *key, what));
         }
     }
     Ok(())
 }
 
 /// 3. Of two readings of one key and version, the second asked after the first was answered, the second knows no less: what
-///    it tells was known to be true no earlier.
+///    it tells was known to be true no earlier. Of one process; the next one begins with what was kept.
 pub(super) fn knowledge_never_goes_back(case: &Case<'_>) -> Result<(), Broken> {
     for (key, of) in &case.keys {
         let told = |reading: &super::Reading| match reading.answer {
             Answer::Secret { number, age, .. } => Some((number, reading.done.saturating_sub(age))),
             Answer::Failed(_) | Answer::WentAway => None,
         };
-        let by_end: Vec<_> = of.readings.iter().filter_map(|reading| Some((*reading, told(reading)?))).collect();
-        let mut by_start = by_end.clone();
-        by_start.sort_by_key(|(reading, _)| reading.asked);
-        let mut ended = by_end.iter().peekable();
-        let mut known: BTreeMap<u32, u64> = BTreeMap::new();
-        for (reading, (number, since)) in &by_start {
-            while let Some((_, (number, since))) = ended.next_if(|(earlier, _)| earlier.done < reading.asked) {
-                let latest = known.entry(*number).or_default();
-                *latest = (*latest).max(*since);
-            }
-            if let Some(before) = known.get(number).filter(|before| since < *before) {
-                let what = format!("it was known to be true at {before} before, now {reading:?}");
-                return Err(broken("3 knowledge never goes back", reading.done, *key, what));
+        for (life, start) in case.book.starts.iter().enumerate() {
+            let readings = of.readings.iter().filter(|reading| reading.hand.life == life);
+            let by_end: Vec<_> = readings.filter_map(|reading| Some((*reading, told(reading)?))).collect();
+            let mut by_start = by_end.clone();
+            by_start.sort_by_key(|(reading, _)| reading.asked);
+            let mut ended = by_end.iter().peekable();
+            let mut known: BTreeMap<u32, u64> =
+                start.kept.get(key).map(|kept| (kept.number, kept.since)).into_iter().collect();
+            for (reading, (number, since)) in &by_start {
+                while let Some((_, (number, since))) = ended.next_if(|(earlier, _)| earlier.done < reading.asked) {
+                    let latest = known.entry(*number).or_default();
+                    *latest = (*latest).max(*since);
+                }
+                if let Some(before) = known.get(number).filter(|before| since < *before) {
+                    let what = format!("it was known to be true at {before} before, now {reading:?}");
+                    return Err(broken("3 knowledge never goes back", reading.done, *key, what));
+                }
             }
         }
     }
