@@ -291,9 +291,9 @@ impl IntoResponse for Problem {
     }
 }
 
-/// When to come back, where the vault did not say. Only a 503 tells it.
+/// When to come back, where the vault did not say: of what goes over by itself, which a value that is not held does not.
 fn retry_after(code: Code) -> Option<Duration> {
-    if code.status() != StatusCode::SERVICE_UNAVAILABLE {
+    if code.status() != StatusCode::SERVICE_UNAVAILABLE && code != Code::VaultTimeout {
         return None;
     }
     let seconds = match code {

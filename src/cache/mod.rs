@@ -93,6 +93,9 @@ pub struct Census {
     pub oldest: Duration,
 }
 
+/// What was restored and a listing can prove is left for that long to the listing, and up to twice as long.
+const UNTIL_LISTED: Duration = Duration::from_secs(5);
+
 /// The cache. A cheap handle.
 #[derive(Debug, Clone)]
 pub struct Cache {
@@ -163,11 +166,13 @@ impl Cache {
 
     /// Puts back what was held before a restart, known to be true at `confirmed`, unless something is held already.
     ///
-    /// `settled`: whether a listing that shows its stamp is proof enough, as [`Cache::is_settled`] told.
+    /// `settled`: whether a listing that shows its stamp is proof enough, as [`Cache::is_settled`] told. Then the first
+    /// listing is given a moment to prove it: a fleet that starts again lists fifty secrets in two calls.
     pub fn restore(&self, key: Key, secret: Arc<Secret>, confirmed: Moment, settled: bool) {
         let life = self.life(&key, self.options.ttl);
+        let draw = self.draw(&key);
         self.held.entry(key).or_insert_with(|| {
-            Arc::new(Held::new(Birth {
+            let held = Held::new(Birth {
                 answer: Ok(secret),
                 asked: confirmed,
                 confirmed,
@@ -177,7 +182,11 @@ impl Cache {
                 used: Moment::default(),
                 // Another sidecar, or an earlier life of this one, vouches for it: to be asked for soon.
                 outdated: true,
-            }))
+            });
+            if settled {
+                held.trouble().not_before = Moment::now() + UNTIL_LISTED + UNTIL_LISTED.mul_f64(draw);
+            }
+            Arc::new(held)
         });
     }
 
