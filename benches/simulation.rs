@@ -1,6 +1,8 @@
 //! The simulation of the core over many seeds, on all cores: `cargo bench --bench simulation [-- --seeds N] [--from N]`.
-//! `-- --first` stops at the first failure. `-- --seed N` lives through one seed and tells all that happened. Ends with an error if a rule was broken, or if two
-//! kinds of faults were never active at once.
+//! `-- --first` stops at the first failure. `-- --seed N` lives through one seed and tells all that happened. Ends with an
+//! error if a rule was broken, or if two kinds of faults were never active at once.
+//! `-- --fleet N [--secrets 50] [--spread S] [--lives S] [--kept AGE]`: N sidecars that start together, with snapshots or
+//! without. `-- --outage HOURS`: a vault that is down for so long.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,6 +19,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use simulation::fault::Kind;
+use simulation::fleet::Start;
 use simulation::{fleet, runner, scenarios, simulate};
 use tokio::time::Instant;
 
@@ -31,7 +34,11 @@ fn main() -> ExitCode {
     if let Some(sidecars) = number("--fleet") {
         let (secrets, seconds) = (number("--secrets").unwrap_or(50), number("--lives").unwrap_or(300));
         let spread = Duration::from_secs(number("--spread").unwrap_or(1));
-        println!("{:#?}", fleet::restart(sidecars as usize, secrets as usize, spread, Duration::from_secs(seconds)));
+        let start = number("--kept").map_or(Start::Cold, |age| Start::Kept(Duration::from_secs(age)));
+        println!(
+            "{:#?}",
+            fleet::restart(sidecars as usize, secrets as usize, start, spread, Duration::from_secs(seconds))
+        );
         return ExitCode::SUCCESS;
     }
     let (from, seeds) = (number("--from").unwrap_or(0), number("--seeds").unwrap_or(100_000));

@@ -70,6 +70,7 @@ fn contents(values: usize, vaults: usize, names: usize) -> Contents {
             value: SecretValue::new(vec![b'x'; 100]),
         }),
         confirmed: taken,
+        settled: true,
     };
     let vault = |index: usize| KnownVault {
         info: VaultInfo::new("prod".parse().unwrap(), format!("vault-{index}").parse().unwrap()),

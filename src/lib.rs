@@ -34,5 +34,6 @@ pub mod flight;
 pub mod metrics;
 pub mod secret;
 pub mod snapshot;
+pub mod sparing;
 pub mod tasks;
 pub mod vaults;

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         global: cli.global,
     };
     let outcome = runtime(cli.command.stays()).and_then(|runtime| {
-        runtime.block_on(async {
+        let outcome = runtime.block_on(async {
             // On the heap: commands differ much in size.
             let command = Box::pin(run(&cli.command, &context));
             if !cli.command.stays() {
@@ -39,7 +39,10 @@ fn main() -> ExitCode {
                 done = command => done.map(|()| ExitCode::SUCCESS),
                 code = signals.act(&context, cli.command.reloads()) => Ok(code),
             }
-        })
+        });
+        // A thread that hangs in a call to the system, such as a look-up of a name or a read from a share, keeps nobody.
+        runtime.shutdown_background();
+        outcome
     });
     match outcome {
         Ok(code) => code,

@@ -1,8 +1,8 @@
 //! Failures as their readers meet them: `application/problem+json` (RFC 9457) with a stable `code`.
 //!
 //! Two failures that call for different acts never look alike, and no failure tells its cause: that is in the log. The
-//! log tells each failed request once, under the id that the answer carries in `Sidekey-Request-Id`. What stands in
-//! `detail` is in our own words.
+//! log tells a failed request once, under the id that the answer carries in `Sidekey-Request-Id`: of each kind the first
+//! ones in a minute, and at `debug` all. What stands in `detail` is in our own words.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +17,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::model::{Fault, ProblemDocument, Unanswered};
 use crate::broker;
+use crate::sparing::Sparing;
 use crate::vaults::{VaultError, VaultErrorKind};
 
 /// Names the failure in the log; only on problems, as nothing else is logged.
@@ -263,7 +264,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Inner { status, code, fault, errors, retry_after, allow } = *self.0;
         let id = request_id();
-        log(status, &fault, &id);
+        log(status, code, &fault, &id);
         let document = ProblemDocument {
             kind: format!("urn:sidekey:problem:{}", code.as_str()),
             title: code.title().to_owned(),
@@ -290,9 +291,9 @@ impl IntoResponse for Problem {
     }
 }
 
-/// When to come back, where the vault did not say. Only a 503 tells it.
+/// When to come back, where the vault did not say: of what goes over by itself, which a value that is not held does not.
 fn retry_after(code: Code) -> Option<Duration> {
-    if code.status() != StatusCode::SERVICE_UNAVAILABLE {
+    if code.status() != StatusCode::SERVICE_UNAVAILABLE && code != Code::VaultTimeout {
         return None;
     }
     let seconds = match code {
@@ -303,17 +304,26 @@ fn retry_after(code: Code) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// Once for each failed request. What a vault met on the way is in the log already, told by whoever asked the vault.
-fn log(status: StatusCode, fault: &Fault, id: &str) {
-    let Fault { code, reason, detail, .. } = fault;
-    let reason = reason.as_deref();
+/// Once for a failed request, and not for each of those that a caller brings about in a loop. What a vault met on the way
+/// is in the log already, told by whoever asked the vault.
+fn log(status: StatusCode, code: Code, fault: &Fault, id: &str) {
+    static TOLD: LazyLock<Sparing<(Code, Option<String>)>> = LazyLock::new(Sparing::default);
+    let Fault { code: word, reason, detail, .. } = fault;
+    // A caller's own mistake is no news to an operator, nor is one that waits for a start and asks again and again.
+    let is_news = status.is_server_error() && code != Code::NotReady;
+    let told = if is_news { TOLD.tell((code, reason.clone())) } else { None };
+    let (code, reason) = (word.as_str(), reason.as_deref());
+    let Some(untold) = told else {
+        tracing::debug!(code, reason, request_id = id, "a request failed: {detail}");
+        return;
+    };
+    if untold > 0 {
+        tracing::info!(code, reason, requests = untold, "as many more failed so, and were not told");
+    }
     if status == StatusCode::INTERNAL_SERVER_ERROR {
         tracing::error!(code, reason, request_id = id, "a request failed: {detail}");
-    } else if status.is_server_error() && code != Code::NotReady.as_str() {
-        tracing::info!(code, reason, request_id = id, "a request failed: {detail}");
     } else {
-        // A caller's own mistake is no news to an operator, nor is one that waits for a start and asks again and again.
-        tracing::debug!(code, reason, request_id = id, "a request failed: {detail}");
+        tracing::info!(code, reason, request_id = id, "a request failed: {detail}");
     }
 }
 

@@ -68,7 +68,7 @@ impl Broker {
                 continue;
             }
             let key = Key { vault: value.vault.clone(), name: value.name.clone(), version: value.version.clone() };
-            self.cache().restore(key, Arc::clone(&value.secret), since(value.confirmed), false);
+            self.cache().restore(key, Arc::clone(&value.secret), since(value.confirmed), value.settled);
         }
         let age = restored.age(restored.contents.taken).as_secs();
         let (values, too_old) = (restored.contents.values.len(), restored.too_old);
@@ -94,7 +94,9 @@ impl Broker {
         let values = self.cache().iter().filter_map(|(key, held)| {
             let Key { vault, name, version } = Key::clone(&key);
             let secret = Arc::clone(held.answer().ok()?);
-            Some(KnownValue { vault, name, version, secret, confirmed: wall(held.confirmed())? })
+            // No listing tells of another version than the current one.
+            let settled = version.is_none() && self.cache().is_settled(&held);
+            Some(KnownValue { vault, name, version, secret, confirmed: wall(held.confirmed())?, settled })
         });
         Contents { taken, vaults: vaults.collect(), values: values.collect() }
     }

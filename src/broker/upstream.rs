@@ -17,7 +17,8 @@ use crate::cache::{Cache, Freshness, Held, Kept, Key, Sight, Verdict};
 use crate::catalog::{Catalog, Entry};
 use crate::clock::Moment;
 use crate::flight::{Board, Flights, Full};
-use crate::secret::{Metadata, Reference, SecretName};
+use crate::secret::{Metadata, Reference, SecretName, VaultName};
+use crate::sparing::Sparing;
 use crate::vaults::asked::timed;
 use crate::vaults::{Outage, VaultError, VaultErrorKind};
 
@@ -48,12 +49,14 @@ pub(super) struct Upstream {
     flights: Flights<Key, Result<Arc<Held>, VaultError>>,
     limits: Limits,
     hub: Hub,
+    /// By vault and reason.
+    told: Sparing<(VaultName, &'static str)>,
 }
 
 impl Upstream {
     pub(super) fn new(catalog: Catalog, cache: Cache, limits: Limits, hub: Hub) -> Self {
         let flights = Flights::new(limits.reads_in_all);
-        Self { catalog, cache, flights, limits, hub }
+        Self { catalog, cache, flights, limits, hub, told: Sparing::default() }
     }
 
     pub(super) fn hub(&self) -> &Hub {
@@ -154,7 +157,7 @@ impl Upstream {
             Ok(secret) => {
                 debug!(vault = %entry.address, secret = %key.name, "read upstream");
                 let before = self.cache.peek(&key);
-                match self.cache.learn(key.clone(), &Arc::new(secret), asked, sight.as_ref()) {
+                match self.cache.learn(&key, &Arc::new(secret), asked, sight.as_ref()) {
                     Kept::New(held) => {
                         // Not before it is held: whoever reads upon the news gets it.
                         let echo = self.catalog.is_spoken_for(&key.vault);
@@ -165,10 +168,10 @@ impl Upstream {
                 }
             }
             Err(error) => {
-                tell(asker, &entry, &key, &error);
+                self.tell(asker, &entry, &key, &error);
                 // The vault's own word ends what is held, once it is confirmed; an outage never does.
                 if error.kind().is_authoritative() {
-                    let verdict = self.cache.deny(key.clone(), asked, &error, sight.as_ref());
+                    let verdict = self.cache.deny(&key, asked, &error, sight.as_ref());
                     if verdict == Verdict::Evicted {
                         info!(vault = %entry.address, secret = %key.name, reason = error.reason(), "a value is no longer served");
                         self.hub.ended(&entry, self.catalog.is_spoken_for(&key.vault), &key, &error);
@@ -180,6 +183,24 @@ impl Upstream {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// Tells the operator, and does not fill the log while an outage or a denial lasts: renewals fail quietly, the catalog
+    /// tells of the vault, and of what readers meet there the first are enough.
+    fn tell(&self, asker: Asker, entry: &Entry, key: &Key, error: &VaultError) {
+        let (vault, secret, reason) = (&entry.address, &key.name, error.reason());
+        match asker {
+            _ if *error.kind() == VaultErrorKind::NotFound => {}
+            // Told already, by the call that met it.
+            _ if error.worth_trying_after().is_some() => debug!(%vault, %secret, reason, "not asked: {error}"),
+            Asker::Reader if self.told.tell((key.vault.clone(), reason)).is_some() => {
+                warn!(%vault, %secret, reason, cause = error_chain(error), "a vault did not give a secret: {error}");
+            }
+            Asker::Reader => {
+                debug!(%vault, %secret, reason, cause = error_chain(error), "a vault did not give a secret: {error}");
+            }
+            Asker::Nobody => debug!(%vault, %secret, reason, cause = error_chain(error), "a renewal failed: {error}"),
         }
     }
 
@@ -249,21 +270,6 @@ const OUR_FAULT: &str = "reading it failed; see the log";
 
 fn too_long() -> VaultError {
     VaultError::new(VaultErrorKind::TimedOut, "the vault did not answer within the time that one read may take")
-}
-
-/// Tells the operator, and does not fill the log while an outage lasts: renewals fail quietly, the catalog tells of the
-/// vault.
-fn tell(asker: Asker, entry: &Entry, key: &Key, error: &VaultError) {
-    let (vault, secret, reason) = (&entry.address, &key.name, error.reason());
-    match asker {
-        _ if *error.kind() == VaultErrorKind::NotFound => {}
-        // Told already, by the call that met it.
-        _ if error.worth_trying_after().is_some() => debug!(%vault, %secret, reason, "not asked: {error}"),
-        Asker::Reader => {
-            warn!(%vault, %secret, reason, cause = error_chain(error), "a vault did not give a secret: {error}");
-        }
-        Asker::Nobody => debug!(%vault, %secret, reason, cause = error_chain(error), "a renewal failed: {error}"),
-    }
 }
 
 /// Why a renewal failed, in the words of the API's problem codes.

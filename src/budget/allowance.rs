@@ -172,8 +172,13 @@ impl Allowance {
         let word = outcome.err().filter(|error| !error.is_of_sign_in()).map(VaultError::kind);
         if let Some(VaultErrorKind::Throttled { retry_after }) = word {
             if gate.refused(began, now, *retry_after, &mut chance) {
-                let left = gate.left(now).unwrap_or_default();
-                tracing::warn!(%vault, seconds = left.as_secs(), share = gate.share(now), "throttled: left alone");
+                let seconds = gate.left(now).unwrap_or_default().as_secs();
+                let percent = (gate.share(now) * 100.0).ceil() as u32;
+                if gate.begins() {
+                    tracing::warn!(%vault, seconds, percent, "throttled: left alone, then asked for a part of its budget");
+                } else {
+                    tracing::debug!(%vault, seconds, percent, "still throttled: left alone");
+                }
             }
             self.tap.drain(gate.opens());
         }
@@ -182,10 +187,14 @@ impl Allowance {
             || outcome.is_err_and(|error| error.kind().is_authoritative())
         {
             gate.answered(began, now);
+            if gate.is_over(now) {
+                tracing::info!(%vault, "no longer throttled");
+            }
         }
         if circuit.ended(way, sign, now, &mut chance) {
             match outcome.err().filter(|_| !circuit.is_closed()) {
-                Some(error) => tracing::warn!(%vault, reason = error.reason(), "does not answer: tried now and then"),
+                // Not that it does not answer: a firewall does.
+                Some(error) => tracing::warn!(%vault, reason = error.reason(), "fails each time: tried now and then"),
                 None => tracing::info!(%vault, "answers again"),
             }
         }

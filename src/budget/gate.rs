@@ -35,12 +35,14 @@ pub(super) struct Gate {
     successes: u32,
     /// Closings in a row without a success between.
     strikes: u32,
+    /// It was told that this began, and not yet that it is over.
+    told: bool,
 }
 
 impl Gate {
     pub(super) fn new(floor: f64) -> Self {
         let never = Moment::default();
-        Self { floor, opens: never, closed: never, share: 1.0, since: never, successes: 0, strikes: 0 }
+        Self { floor, opens: never, closed: never, share: 1.0, since: never, successes: 0, strikes: 0, told: false }
     }
 
     /// How long it stays closed; `None`: it is open.
@@ -84,6 +86,16 @@ impl Gate {
         self.opens = self.opens.max(now + wait + spread);
         self.since = self.opens;
         news
+    }
+
+    /// True once, after the first 429: until all of the budget is used again, more of them are no news.
+    pub(super) fn begins(&mut self) -> bool {
+        !std::mem::replace(&mut self.told, true)
+    }
+
+    /// True once, when all of the budget is used again.
+    pub(super) fn is_over(&mut self, now: Moment) -> bool {
+        self.left(now).is_none() && self.share(now) >= 1.0 && std::mem::take(&mut self.told)
     }
 
     /// A call that began then was answered.
@@ -143,6 +155,9 @@ mod tests {
             gate.answered(later(11), later(11));
         }
         assert_eq!(gate.share(later(11)), 0.5 + STEP);
+        assert!(gate.begins() && !gate.begins(), "news once");
+        assert!(!gate.is_over(later(11)));
         assert_eq!(gate.share(later(26)), 1.0, "and time does");
+        assert!(gate.is_over(later(26)) && !gate.is_over(later(27)) && gate.begins());
     }
 }

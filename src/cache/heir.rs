@@ -54,11 +54,14 @@ impl Cache {
                 own.learn_from(held);
                 return Op::Nop;
             }
+            if own.is_none() && held.answer().is_err() && !self.remembers_more() {
+                return Op::Nop;
+            }
             let adopted = held.with_life(life);
             if let Some(own) = own {
                 adopted.learn_from(&own);
             }
-            Op::Put(Arc::new(adopted))
+            Op::Put(self.counted(Arc::new(adopted)))
         });
         self.hand_on(key);
     }

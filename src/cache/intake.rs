@@ -57,9 +57,9 @@ const SPREAD: Duration = Duration::from_secs(30);
 
 impl Cache {
     /// Keeps what an upstream read told that began at `asked`. `sight` is what the last listing showed of it.
-    pub fn learn(&self, key: Key, secret: &Arc<Secret>, asked: Moment, sight: Option<&Sight>) -> Kept {
+    pub fn learn(&self, key: &Key, secret: &Arc<Secret>, asked: Moment, sight: Option<&Sight>) -> Kept {
         let now = Moment::now();
-        let life = self.life(&key, self.options.ttl);
+        let life = self.life(key, self.options.ttl);
         let mut kept = None;
         self.held.entry(key.clone()).and_compute_with(|entry| {
             let old = entry.map(moka::Entry::into_value);
@@ -104,17 +104,17 @@ impl Cache {
             kept = Some(Kept::New(Arc::clone(&held)));
             Op::Put(held)
         });
-        self.hand_on(&key);
+        self.hand_on(key);
         kept.expect("the closure ran")
     }
 
     /// Takes in a vault's own word, from a read that began at `asked`, that it does not give a secret: remembers it, or
     /// begins to doubt what is held, or ends it. `sight` is what the last listing showed of it.
-    pub fn deny(&self, key: Key, asked: Moment, word: &VaultError, sight: Option<&Sight>) -> Verdict {
+    pub fn deny(&self, key: &Key, asked: Moment, word: &VaultError, sight: Option<&Sight>) -> Verdict {
         let now = Moment::now();
         // A miss that a later listing has overtaken on its way is over already.
         let overtaken = *word.kind() == VaultErrorKind::NotFound && sight.is_some_and(|sight| sight.at >= asked);
-        let life = if overtaken { Duration::ZERO } else { self.life(&key, self.options.negative_ttl) };
+        let life = if overtaken { Duration::ZERO } else { self.life(key, self.options.negative_ttl) };
         let refusal = Arc::new(Held::new(Birth {
             answer: Err(word.clone()),
             asked,
@@ -133,9 +133,11 @@ impl Cache {
                 Some(old) if old.answer().is_ok() => self.doubt(old, asked, now),
                 Some(_) | None => Verdict::Nothing,
             };
-            if verdict == Verdict::Doubted { Op::Nop } else { Op::Put(refusal) }
+            // Where too many are remembered already, this one is asked for again: within the vault's budget.
+            let forgotten = old.is_none() && !self.remembers_more();
+            if verdict == Verdict::Doubted || forgotten { Op::Nop } else { Op::Put(self.counted(refusal)) }
         });
-        self.hand_on(&key);
+        self.hand_on(key);
         verdict
     }
 

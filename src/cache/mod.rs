@@ -9,6 +9,7 @@
 //! - An answer to an older question never replaces one to a newer, and an older version never replaces a newer one
 //!   before the vault has stuck to it for 90 s: replicas lag.
 //! - Nothing is served past [`CacheOptions::max_stale`].
+//! - Names that do not exist drive no value out, however many are asked for: refusals have a bound of their own.
 
 mod heir;
 mod held;
@@ -17,6 +18,7 @@ mod stamp;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -46,7 +48,7 @@ pub struct CacheOptions {
     pub reread: Duration,
     /// A denial must be met again at least that much later; 5 s.
     pub confirm_after: Duration,
-    /// The most values held.
+    /// The most values held, and the most refusals remembered beside them.
     pub max_entries: u64,
     /// The most bytes held: values, with an allowance for what stands around each.
     pub max_bytes: u64,
@@ -94,10 +96,15 @@ pub struct Census {
     pub oldest: Duration,
 }
 
+/// What was restored and a listing can prove is left for that long to the listing, and up to twice as long.
+const UNTIL_LISTED: Duration = Duration::from_secs(5);
+
 /// The cache. A cheap handle.
 #[derive(Debug, Clone)]
 pub struct Cache {
     held: Moka<Key, Arc<Held>>,
+    /// How many of them are refusals, about.
+    refusals: Arc<AtomicU64>,
     /// Told of all that this one is told.
     heir: Arc<ArcSwapOption<Heir>>,
     options: Arc<CacheOptions>,
@@ -107,13 +114,22 @@ impl Cache {
     /// An empty cache.
     #[must_use]
     pub fn new(options: CacheOptions) -> Self {
-        // One weight bounds both: no entry counts for less than its share of the bytes.
+        // One weight bounds both: no value counts for less than its share of the bytes. A refusal counts for nothing there,
+        // so that it drives no value out.
         let share = u32::try_from(options.max_bytes.div_ceil(options.max_entries.max(1))).unwrap_or(u32::MAX);
+        let refusals = Arc::new(AtomicU64::new(0));
+        let left = Arc::clone(&refusals);
         let held = Moka::builder()
-            .max_capacity(options.max_bytes)
-            .weigher(move |key: &Key, held: &Arc<Held>| weight(key, held).max(share))
+            // The shares of all, rounded up: as many as were asked for, not one less.
+            .max_capacity(u64::from(share).saturating_mul(options.max_entries.max(1)))
+            .weigher(move |key: &Key, held: &Arc<Held>| held.answer().map_or(0, |_| weight(key, held).max(share)))
+            .eviction_listener(move |_, held: Arc<Held>, _| {
+                if held.answer().is_err() {
+                    left.fetch_sub(1, Ordering::Relaxed);
+                }
+            })
             .build();
-        Self { held, heir: Arc::default(), options: Arc::new(options) }
+        Self { held, refusals, heir: Arc::default(), options: Arc::new(options) }
     }
 
     /// How much is held, and for how long.
@@ -155,11 +171,13 @@ impl Cache {
 
     /// Puts back what was held before a restart, known to be true at `confirmed`, unless something is held already.
     ///
-    /// `settled`: whether a listing that shows its stamp is proof enough, as [`Cache::is_settled`] told.
+    /// `settled`: whether a listing that shows its stamp is proof enough, as [`Cache::is_settled`] told. Then the first
+    /// listing is given a moment to prove it: a fleet that starts again lists fifty secrets in two calls.
     pub fn restore(&self, key: Key, secret: Arc<Secret>, confirmed: Moment, settled: bool) {
         let life = self.life(&key, self.options.ttl);
+        let draw = self.draw(&key);
         self.held.entry(key).or_insert_with(|| {
-            Arc::new(Held::new(Birth {
+            let held = Held::new(Birth {
                 answer: Ok(secret),
                 asked: confirmed,
                 confirmed,
@@ -169,8 +187,25 @@ impl Cache {
                 used: Moment::default(),
                 // Another sidecar, or an earlier life of this one, vouches for it: to be asked for soon.
                 outdated: true,
-            }))
+            });
+            if settled {
+                held.trouble().not_before = Moment::now() + UNTIL_LISTED + UNTIL_LISTED.mul_f64(draw);
+            }
+            Arc::new(held)
         });
+    }
+
+    /// Whether there is room for one more refusal.
+    fn remembers_more(&self) -> bool {
+        self.refusals.load(Ordering::Relaxed) < self.options.max_entries
+    }
+
+    /// To be put into the cache at once: it is counted when it leaves.
+    fn counted(&self, held: Arc<Held>) -> Arc<Held> {
+        if held.answer().is_err() {
+            self.refusals.fetch_add(1, Ordering::Relaxed);
+        }
+        held
     }
 
     /// Whether a listing that shows a held value's stamp proves that nothing changed.
@@ -264,8 +299,8 @@ mod tests {
         let few = Cache::new(CacheOptions { max_entries: 10, ..CacheOptions::default() });
         let small = Cache::new(CacheOptions { max_bytes: 100_000, ..CacheOptions::default() });
         for n in 0..1_000 {
-            few.learn(key(&format!("n{n}")), &secret(1), Moment::now(), None);
-            small.learn(key(&format!("n{n}")), &secret(9_500), Moment::now(), None);
+            few.learn(&key(&format!("n{n}")), &secret(1), Moment::now(), None);
+            small.learn(&key(&format!("n{n}")), &secret(9_500), Moment::now(), None);
         }
         few.tidy();
         small.tidy();
@@ -284,7 +319,7 @@ mod tests {
             let secret = Arc::new(Secret { metadata: metadata.clone(), value: SecretValue::new("one") });
             let key = Key { vault: format!("s:v{asked}").parse().unwrap(), ..key("n") };
             tokio::time::advance(Duration::from_secs(20)).await;
-            let Kept::New(held) = cache.learn(key, &secret, at + Duration::from_secs(asked), Some(&sight)) else {
+            let Kept::New(held) = cache.learn(&key, &secret, at + Duration::from_secs(asked), Some(&sight)) else {
                 panic!("nothing was held");
             };
             assert_eq!(cache.is_settled(&held), settled, "asked {asked} s after the listing began");
@@ -298,12 +333,12 @@ mod tests {
         let after = Cache::new(CacheOptions { ttl, jitter_percent: 0, ..CacheOptions::default() });
         let asked = Moment::now();
         for name in ["old", "newer"] {
-            before.learn(key(name), &secret(1), asked, None);
+            before.learn(&key(name), &secret(1), asked, None);
         }
         before.failed(&key("old"), "vault-timeout");
         tokio::time::advance(Duration::from_secs(10)).await;
         before.peek(&key("old")).unwrap().touch(Moment::now());
-        after.learn(key("newer"), &secret(2), Moment::now(), None);
+        after.learn(&key("newer"), &secret(2), Moment::now(), None);
         tokio::time::advance(Duration::from_secs(15)).await;
         for (key, held) in before.iter() {
             after.adopt(&key, &held);

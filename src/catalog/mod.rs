@@ -99,8 +99,8 @@ pub struct Catalog {
 struct Shared {
     options: CatalogOptions,
     sources: Vec<Arc<dyn Source>>,
-    /// One round of a source at a time.
-    turns: Vec<tokio::sync::Mutex<()>>,
+    /// One round of a source at a time; what was told of the last.
+    turns: Vec<tokio::sync::Mutex<Option<rounds::Told>>>,
     rounds: Mutex<Rounds>,
     directory: ArcSwap<Directory>,
     /// A directory with new vaults in it was stored.

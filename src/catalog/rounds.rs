@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::record::Record;
 use super::{Catalog, listing};
 use crate::clock::Moment;
-use crate::secret::VaultName;
+use crate::secret::{SourceName, VaultName};
 use crate::tasks::keep;
 use crate::vaults::{Discovery, Outage, VaultError, VaultErrorKind};
 
@@ -179,7 +179,7 @@ impl Catalog {
     /// One round of one source.
     async fn discover_one(&self, source: usize) -> Seen {
         let shared = &self.shared;
-        let _turn = shared.turns[source].lock().await;
+        let mut told = shared.turns[source].lock().await;
         let name = shared.sources[source].name();
         let round = AssertUnwindSafe(timeout(PATIENCE, shared.sources[source].discover())).catch_unwind().await;
         let round = match round {
@@ -187,10 +187,7 @@ impl Catalog {
             Ok(Err(_)) => failed(VaultErrorKind::TimedOut, "discovery did not end within the time limit"),
             Err(_) => failed(VaultErrorKind::Unavailable(Outage::Internal), "a fault of our own during discovery"),
         };
-        for error in &round.faults {
-            tracing::warn!(source = %name, reason = error.reason(), "discovery is short: {error}");
-        }
-        tracing::debug!(source = %name, vaults = round.vaults.len(), skipped = round.skipped.len(), "discovery round");
+        tell(name, &round, &mut told);
         let seen = Seen::by(&round);
         // One outcome for a round, so that rounds can be counted: a short one counts as its first fault.
         shared.metrics.round(name.as_str(), round.faults.first().map_or("ok", VaultError::reason));
@@ -202,6 +199,35 @@ impl Catalog {
         shared.count_progress();
         seen
     }
+}
+
+/// Tells the operator of what is new, and does not fill the log while an outage lasts.
+fn tell(source: &SourceName, round: &Discovery, told: &mut Option<Told>) {
+    let now = Told {
+        vaults: round.vaults.len(),
+        skipped: round.skipped.len(),
+        faults: round.faults.iter().map(VaultError::reason).collect(),
+    };
+    if told.as_ref() == Some(&now) {
+        tracing::debug!(%source, "looked for vaults: as before");
+        return;
+    }
+    if told.as_ref().is_none_or(|before| before.faults != now.faults) {
+        for error in &round.faults {
+            tracing::warn!(%source, reason = error.reason(), "discovery is short: {error}");
+        }
+    }
+    let Told { vaults, skipped, faults } = &now;
+    tracing::info!(%source, vaults, skipped, faults = faults.len(), "looked for vaults");
+    *told = Some(now);
+}
+
+/// What a round of discovery came to, as it was told.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    vaults: usize,
+    skipped: usize,
+    faults: Vec<&'static str>,
 }
 
 /// How much a round saw.

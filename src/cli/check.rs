@@ -49,6 +49,11 @@ fn summary(config: &Config) -> String {
     if let Some(files) = &config.snapshot {
         lines.push(format!("snapshot  {}, sealed with the key in {}", files.file.display(), files.key_file.display()));
     }
+    let budget = &config.budget;
+    lines.push(format!(
+        "limits    per vault {} calls a second, {} at once after a quiet time, {} under way",
+        budget.reads_per_second, budget.burst, budget.calls_at_once
+    ));
     if !config.broker.order.is_empty() {
         let order: Vec<_> = config.broker.order.iter().map(ToString::to_string).collect();
         lines.push(format!("order     {}", order.join(", ")));

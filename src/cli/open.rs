@@ -29,6 +29,8 @@ pub(super) struct Open {
 
 /// Between two looks at what is waited for.
 const LOOK: Duration = Duration::from_millis(50);
+/// One look of so many is at whether the other sidecar is still there, as that connects to it.
+const LOOKS: u32 = 10;
 
 impl Open {
     /// Binds all that the configuration names.
@@ -114,12 +116,14 @@ impl Open {
 /// Takes the other sidecar's place, once this one is ready and as the other lets go of it.
 async fn succeed(take_over: Option<TakeOver>, later: Option<SocketAddr>, api: &Api) -> Result<Vec<Listener>, Failure> {
     if let Some(take_over) = take_over {
-        while !api.is_settled() {
-            sleep(LOOK).await;
-        }
         let socket = take_over.path().display().to_string();
+        let alone = left_alone(&take_over, api).await;
         take_over.finish().map_err(|error| unavailable(&error))?;
-        tracing::info!(socket, "taken over; the other sidecar can be ended");
+        if alone {
+            tracing::warn!(socket, "the other sidecar is gone: taken over before this one is ready");
+        } else {
+            tracing::info!(socket, "taken over; the other sidecar can be ended");
+        }
     }
     let Some(address) = later else { return Ok(Vec::new()) };
     let listeners = free(address).await.map_err(|error| unavailable(&error))?;
@@ -127,6 +131,21 @@ async fn succeed(take_over: Option<TakeOver>, later: Option<SocketAddr>, api: &A
         tracing::info!(address = listener.address(), "listening");
     }
     Ok(listeners)
+}
+
+/// Resolves when this sidecar is ready, or, with true, when the other one is gone before that: what is held and an answer
+/// that says why not are better than nobody there.
+async fn left_alone(take_over: &TakeOver, api: &Api) -> bool {
+    for look in 1_u32.. {
+        if api.is_settled() {
+            return false;
+        }
+        if look.is_multiple_of(LOOKS) && take_over.is_vacant() {
+            return true;
+        }
+        sleep(LOOK).await;
+    }
+    false
 }
 
 /// Binds it as soon as nobody else has it.

@@ -85,22 +85,20 @@ fn tell_source(settings: &AzureSettings) {
     tracing::info!(source = %settings.name, identity = super::check::identity(&settings.identity), "signing in");
 }
 
-/// What the first round found, and each vault that cannot be used, with the reason.
+/// What the first round found, and each vault that is not asked at all, with the reason. Of those that were asked in vain
+/// the catalog has told.
 fn tell_vaults(catalog: &Catalog) {
     let vaults = catalog.vaults();
     let (mut listed, mut secrets) = (0, 0);
     for vault in &vaults {
         secrets += vault.known.map_or(0, |known| known.secrets);
-        let reason = match &vault.reach {
-            Reach::Listed => {
-                listed += 1;
-                continue;
+        match &vault.reach {
+            Reach::Listed => listed += 1,
+            Reach::NotYetListed | Reach::ListingFailed(_) => {}
+            Reach::Skipped(reason) => {
+                tracing::warn!(vault = %vault.info.id(), reason = reason.code(), "vault not asked: {reason}");
             }
-            Reach::NotYetListed => continue,
-            Reach::Skipped(reason) => reason.to_string(),
-            Reach::ListingFailed(error) => error.to_string(),
-        };
-        tracing::warn!(vault = %vault.address, reason = vault.reach.code(), "cannot be listed: {reason}");
+        }
     }
     tracing::info!(vaults = vaults.len(), listed, secrets, "first round done");
 }

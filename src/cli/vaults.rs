@@ -94,7 +94,10 @@ fn state(vault: &VaultDocument) -> (String, Tone) {
             Some(other) => (format!("ok; the same vault as {other}"), Tone::Plain),
             None => ("ok".to_owned(), Tone::Plain),
         },
-        (false, Some(true)) => (format!("readable, not listed: {}", words(&vault.reason, &vault.detail)), Tone::Warn),
+        // That it was read once is no news of a vault that answers nobody now.
+        (false, Some(true)) if vault.reason.as_deref().is_some_and(|reason| reason.starts_with("denied")) => {
+            (format!("readable, not listed: {}", words(&vault.reason, &vault.detail)), Tone::Warn)
+        }
         (false, _) => (words(&vault.reason, &vault.detail), Tone::Bad),
     }
 }

@@ -132,6 +132,8 @@ struct ValueRow<'b> {
     value: Option<&'b [u8]>,
     #[n(5)]
     confirmed: Option<Wall>,
+    #[cbor(n(6), default)]
+    settled: bool,
 }
 
 #[derive(Encode, Decode)]
@@ -268,6 +270,7 @@ impl Row for KnownValue {
             metadata: Some(MetadataRow::of(&self.secret.metadata)),
             value: Some(self.secret.value.expose()),
             confirmed: Some(self.confirmed.into()),
+            settled: self.settled,
         };
         encoder.encode(row)?.ok()
     }
@@ -289,6 +292,7 @@ impl ValueRow<'_> {
             name: self.name?.parse().ok()?,
             version,
             confirmed: self.confirmed?.wall()?,
+            settled: self.settled,
             secret: Arc::new(Secret { metadata: self.metadata?.known()?, value: SecretValue::new(self.value?) }),
         })
     }

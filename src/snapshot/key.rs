@@ -74,6 +74,7 @@ impl Key {
         match Self::load(path) {
             Err(KeyError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
                 create(path).map_err(|error| KeyError::Io { path: path.to_owned(), action: "making it", error })?;
+                tracing::info!(key_file = %path.display(), "made a key for the snapshot; what another has sealed stays closed");
                 Self::load(path)
             }
             loaded => loaded,

@@ -83,6 +83,8 @@ pub struct KnownValue {
     pub secret: Arc<Secret>,
     /// When the vault last confirmed it, by the wall clock.
     pub confirmed: OffsetDateTime,
+    /// Whether a listing that shows the same attributes proves that it is unchanged.
+    pub settled: bool,
 }
 
 /// The snapshot of one sidecar: a file, the key it is sealed with, and whose it is.

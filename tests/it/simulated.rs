@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::simulation::fleet::Start;
 use super::simulation::{fleet, runner, scenarios, simulate};
 
 #[test]
@@ -39,7 +40,7 @@ fn held_through(outage: &scenarios::Outage) {
 /// As many sidecars as a vault's budget bears: 40 × 50 secrets, and a listing of two pages each.
 #[test]
 fn a_fleet_that_restarts_in_one_second_is_served_at_once_within_half_of_the_vaults_budget() {
-    let restart = fleet::restart(38, 50, Duration::from_secs(1), Duration::from_secs(15));
+    let restart = fleet::restart(38, 50, Start::Cold, Duration::from_secs(1), Duration::from_secs(15));
     assert_eq!((restart.unserved, restart.throttled), (0, 0), "{restart:?}");
     assert!(restart.peak <= fleet::BUDGET / 2 && restart.served[2] <= 5_000, "{restart:?}");
 }
@@ -47,8 +48,16 @@ fn a_fleet_that_restarts_in_one_second_is_served_at_once_within_half_of_the_vaul
 /// A larger one finds its measure by being refused, and all of it is served.
 #[test]
 fn a_fleet_too_large_for_the_vault_is_served_in_the_end_and_asks_it_no_more_often_than_it_must() {
-    let restart = fleet::restart(100, 50, Duration::from_secs(1), Duration::from_secs(90));
+    let restart = fleet::restart(100, 50, Start::Cold, Duration::from_secs(1), Duration::from_secs(90));
     assert_eq!(restart.unserved, 0, "{restart:?}");
     // Those that were under way when the first was refused, and few after that.
     assert!(restart.throttled <= 100 * 40 && restart.served[2] < 90_000, "{restart:?}");
+}
+
+#[test]
+fn a_fleet_that_starts_from_snapshots_is_served_at_once_and_asks_for_pages_rather_than_for_secrets() {
+    let kept = Start::Kept(Duration::from_secs(60));
+    let restart = fleet::restart(500, 50, kept, Duration::from_secs(1), Duration::from_secs(30));
+    assert_eq!((restart.unserved, restart.served, restart.gets, restart.throttled), (0, [0; 3], 0, 0), "{restart:?}");
+    assert!(restart.peak <= fleet::BUDGET / 2, "{restart:?}");
 }

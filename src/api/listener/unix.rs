@@ -102,6 +102,16 @@ impl TakeOver {
         &self.name.home
     }
 
+    /// Whether nobody answers in that place any more: the old one was ended, or fell.
+    #[must_use]
+    pub fn is_vacant(&self) -> bool {
+        let path = &self.name.home;
+        lock(path).and_then(|_locked| look(path)).is_ok_and(|found| match found {
+            Found::Nothing | Found::LeftBehind => true,
+            Found::Live { .. } => false,
+        })
+    }
+
     /// Puts the new socket in the old one's place, in one step: who connects finds the one or the other, and never none.
     /// Whoever is connected to the old one, or waits in its queue, stays there.
     ///

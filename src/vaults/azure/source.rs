@@ -232,7 +232,8 @@ impl Source for AzureSource {
 
     async fn discover(&self) -> Discovery {
         let (discovery, report) = self.survey().await;
-        tracing::info!(
+        // Whether it is news is for the catalog to tell.
+        tracing::debug!(
             source = %self.settings.name,
             vaults = discovery.vaults.len(),
             skipped = discovery.skipped.len(),

@@ -142,6 +142,39 @@ async fn a_start_while_no_vault_answers_serves_what_was_held_with_its_true_age_a
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_start_while_all_is_well_confirms_by_listing_and_reads_again_only_what_has_changed() {
+    let (place, vault) = (Place::new(), Scripted::new("s", "pay"));
+    for name in ["same", "other", "late"] {
+        vault.set(name, "of old");
+    }
+    let first = Process::start(&place, &vault).await;
+    // Some seconds after a listing.
+    live(80).await;
+    for name in ["same", "other"] {
+        first.broker.get(&ask(&format!("pay/{name}"))).await.unwrap();
+    }
+    live(10).await;
+    // Its attributes may have been seen in the second of the write: only another read tells.
+    vault.set_at("late", "as new", time::OffsetDateTime::now_utc() + Duration::from_secs(70));
+    first.broker.get(&ask("pay/late")).await.unwrap();
+    live(10).await;
+    first.kill().await;
+
+    vault.set_at("other", "as new", time::OffsetDateTime::now_utc() + Duration::from_secs(90));
+    let (second, gets) = (Process::start(&place, &vault).await, vault.gets());
+    for name in ["same", "other", "late"] {
+        assert!(second.value(&format!("pay/{name}")).await.is_some());
+    }
+    live(30).await;
+    assert_eq!(vault.gets(), gets + 2);
+    for (name, value) in [("same", "of old"), ("other", "as new"), ("late", "as new")] {
+        let reading = second.value(&format!("pay/{name}")).await.unwrap();
+        assert_eq!((text(&reading), reading.stale), (value.as_bytes(), None), "{name}");
+        assert!(reading.age <= Duration::from_secs(31), "{name}: {:?}", reading.age);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_start_in_an_outage_never_replaces_the_file_by_what_it_found() {
     let (place, vault) = (Place::new(), Scripted::new("s", "pay"));
     vault.set("a", "of a");

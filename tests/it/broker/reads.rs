@@ -191,3 +191,30 @@ async fn the_cache_is_bounded() {
     house.broker.cache().tidy();
     assert!((1..=10).contains(&house.broker.cache().len()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn names_that_do_not_exist_drive_out_no_value_and_are_remembered_within_bounds() {
+    let vault = Scripted::new("s", "pay");
+    for n in 0..10 {
+        vault.set(&format!("n{n}"), "x");
+    }
+    let cache = CacheOptions { max_entries: 10, ..CacheOptions::default() };
+    let house = House::with(&[&vault], BrokerOptions { cache, ..BrokerOptions::default() }).await;
+    for n in 0..10 {
+        house.broker.get(&ask(&format!("pay/n{n}"))).await.unwrap();
+    }
+    for n in 0..1_000 {
+        house.broker.get(&ask(&format!("pay/absent{n}"))).await.unwrap_err();
+        house.broker.cache().tidy();
+    }
+    let census = house.broker.cache().census();
+    assert_eq!((census.values, census.refusals), (10, 10));
+    // When what was remembered is over, there is room again.
+    advance(Duration::from_secs(60)).await;
+    let calls = vault.gets();
+    let _ = house.broker.cache().due(sidekey::clock::Moment::now());
+    for _ in 0..3 {
+        house.broker.get(&ask("pay/absent")).await.unwrap_err();
+    }
+    assert_eq!(vault.gets(), calls + 1);
+}

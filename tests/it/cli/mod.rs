@@ -9,5 +9,6 @@ mod reloading;
 mod serving;
 mod surface;
 mod takeover;
+mod telling;
 mod waiting;
 mod watch;

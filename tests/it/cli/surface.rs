@@ -146,11 +146,13 @@ fn check_tells_what_a_configuration_comes_to_and_no_secret() {
         ("AZURE_CLIENT_ID", "app"),
         ("AZURE_CLIENT_SECRET", "hunter2"),
         ("SIDEKEY_CACHE_TTL", "90s"),
+        ("SIDEKEY_LIMITS_BURST", "7"),
         ("SIDEKEY_LISTEN_SOCKET", "/run/x.sock"),
     ]));
     assert_eq!(run.code, 0, "{}", run.err);
     assert!(run.text().starts_with("ok\n") && run.text().contains("ttl 1m 30s") && run.text().contains("/run/x.sock"));
     assert!(run.text().contains("application app of tenant contoso.example, by a client secret"), "{}", run.text());
+    assert!(run.text().contains("per vault 190 calls a second, 7 at once after a quiet time"), "{}", run.text());
     assert!(!run.text().contains("hunter2"));
 }
 

@@ -65,3 +65,19 @@ fn a_port_is_taken_when_the_other_lets_go_of_it() {
     ]);
     assert_eq!((run.code, run.text()), (0, "Autumn-2026-staple"), "{}", run.err);
 }
+
+#[test]
+fn one_that_is_not_ready_takes_the_place_of_one_that_fell() {
+    let azure = Azure::demo();
+    azure.only("pay-prod", "");
+    let (serving, _) = azure.serve("");
+    azure.only("pay-prod", "[cache]\nprefetch = [\"secret://pay-prod/no-such-secret\"]");
+    let (_other, lines) = azure.begin("serve --take-over");
+    lines.until("first round done");
+    // Its socket stays behind and refuses whoever connects.
+    serving.signal(rustix::process::Signal::KILL);
+    lines.until("taken over before this one is ready");
+    assert_eq!(azure.ask("get pay-prod db-password").text(), "Autumn-2026-staple");
+    assert_eq!(azure.ask("healthcheck").code, 69);
+    assert!(!azure.path("s.sock.next").exists());
+}

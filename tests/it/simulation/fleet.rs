@@ -12,8 +12,9 @@ use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
 use sidekey::broker::{Ask, Broker, BrokerOptions, Error, Steer};
 use sidekey::budget::{BudgetOptions, BudgetedSource, Budgets};
-use sidekey::cache::CacheOptions;
-use sidekey::catalog::{Catalog, CatalogOptions};
+use sidekey::cache::{CacheOptions, Key};
+use sidekey::catalog::{Catalog, CatalogOptions, KnownVault};
+use sidekey::clock::Moment;
 use sidekey::metrics::Metrics;
 use sidekey::secret::{Metadata, Secret, SecretName, SecretValue, SourceName, Version};
 use sidekey::vaults::{Discovery, Source, Vault, VaultError, VaultErrorKind, VaultInfo};
@@ -50,8 +51,17 @@ pub struct Restart {
     pub settled: usize,
 }
 
+/// What a sidecar has when it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Nothing.
+    Cold,
+    /// A snapshot of all that its applications want, as old as that.
+    Kept(Duration),
+}
+
 /// That many sidecars of that many secrets start, within `spread` of each other, and live for so long.
-pub fn restart(sidecars: usize, secrets: usize, spread: Duration, lives: Duration) -> Restart {
+pub fn restart(sidecars: usize, secrets: usize, start: Start, spread: Duration, lives: Duration) -> Restart {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let vault = Shared::new(secrets);
@@ -66,6 +76,9 @@ pub fn restart(sidecars: usize, secrets: usize, spread: Duration, lives: Duratio
             let cache = CacheOptions { seed, ..CacheOptions::default() };
             let broker =
                 Broker::new(catalog.clone(), BrokerOptions { cache, ..BrokerOptions::default() }, Metrics::default());
+            if let Start::Kept(age) = start {
+                vault.restore(&catalog, &broker, age);
+            }
             let (late, stopped) = (spread.mul_f64(number as f64 / sidecars as f64), stop.clone());
             let runs = broker.clone();
             run.spawn(async move {
@@ -73,7 +86,7 @@ pub fn restart(sidecars: usize, secrets: usize, spread: Duration, lives: Duratio
                 tokio::join!(catalog.run(stopped.clone()), runs.run(stopped));
             });
             for name in 0..secrets {
-                apps.spawn(application(Arc::clone(&vault), broker.clone(), name, late));
+                apps.spawn(application(Arc::clone(&vault), broker.clone(), name, late, start));
             }
         }
         sleep(lives).await;
@@ -84,9 +97,11 @@ pub fn restart(sidecars: usize, secrets: usize, spread: Duration, lives: Duratio
     })
 }
 
-async fn application(vault: Arc<Shared>, broker: Broker, name: usize, late: Duration) {
+async fn application(vault: Arc<Shared>, broker: Broker, name: usize, late: Duration, start: Start) {
     sleep(late).await;
-    broker.catalog().discovered().await;
+    if start == Start::Cold {
+        broker.catalog().discovered().await;
+    }
     let ask = Ask { vault: Some("v".parse().unwrap()), name: name_of(name), version: None, steer: Steer::default() };
     while let Err(error) = broker.get(&ask).await {
         sleep(told(&error).clamp(Duration::from_secs(1), Duration::from_secs(30))).await;
@@ -158,6 +173,22 @@ impl Shared {
         self.seen.lock().unwrap().served.push(after);
     }
 
+    /// What the snapshot of a sidecar that was well holds.
+    fn restore(&self, catalog: &Catalog, broker: &Broker, age: Duration) {
+        let then = Moment::now().before(age);
+        let secrets: Vec<_> = (0..self.secrets).map(Self::metadata).collect();
+        catalog.recall(vec![KnownVault { info: self.info.clone(), listed: Some(then), secrets }]);
+        for name in 0..self.secrets {
+            let key = Key { vault: self.info.id(), name: name_of(name), version: None };
+            broker.cache().restore(key, Arc::new(Self::secret(name)), then, true);
+        }
+    }
+
+    fn secret(name: usize) -> Secret {
+        let metadata = Metadata { version: Some(version_of(1)), ..Self::metadata(name) };
+        Secret { value: SecretValue::new(metadata.name.as_str()), metadata }
+    }
+
     fn metadata(name: usize) -> Metadata {
         let stamp = Some(OffsetDateTime::from_unix_timestamp(1_780_000_000).unwrap());
         Metadata { created: stamp, updated: stamp, ..Metadata::new(name_of(name)) }
@@ -194,8 +225,7 @@ impl Vault for Shared {
         let admitted = self.admit(true);
         sleep(Duration::from_millis(20)).await;
         admitted?;
-        let metadata = Metadata { version: Some(version_of(1)), ..Self::metadata(name.as_str()[1..].parse().unwrap()) };
-        Ok(Secret { metadata, value: SecretValue::new(name.as_str()) })
+        Ok(Self::secret(name.as_str()[1..].parse().unwrap()))
     }
 
     fn list(&self) -> BoxStream<'_, Result<Metadata, VaultError>> {

@@ -135,6 +135,7 @@ fn value(name: &str, version: Option<&str>, metadata: Metadata, bytes: &[u8], co
         version: version.map(|version| version.parse().unwrap()),
         secret: Arc::new(Secret { metadata, value: SecretValue::new(bytes) }),
         confirmed,
+        settled: false,
     }
 }
 
@@ -149,7 +150,7 @@ fn assert_same(found: &Contents, expected: &Contents) {
             .map(|known| {
                 let secret = &known.secret;
                 let key = (known.vault.clone(), known.name.clone(), known.version.clone());
-                (key, known.confirmed, secret.metadata.clone(), secret.value.expose().to_vec())
+                (key, known.confirmed, known.settled, secret.metadata.clone(), secret.value.expose().to_vec())
             })
             .collect()
     };

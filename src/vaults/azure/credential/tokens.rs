@@ -214,7 +214,8 @@ impl Shared {
 
     /// Signs in, in a task of its own, so that a caller that goes away does not take the others' sign-in with it.
     fn launch(self: &Arc<Self>, scope: &str, state: &Arc<Mutex<State>>) -> Flight {
-        let (shared, scope, landing) = (Arc::clone(self), scope.to_owned(), Landing(Arc::clone(state)));
+        let landing = Landing { state: Arc::clone(state), source: self.tally.1.clone() };
+        let (shared, scope) = (Arc::clone(self), scope.to_owned());
         let task = self.tasks.spawn(async move {
             let outcome = shared.within_limits(shared.issuer.issue(&scope)).await;
             match &outcome {
@@ -312,24 +313,37 @@ impl State {
 }
 
 /// Ends a flight, even one that panicked.
-struct Landing(Arc<Mutex<State>>);
+struct Landing {
+    state: Arc<Mutex<State>>,
+    source: String,
+}
 
 impl Landing {
     fn arrived(&self, issued: &Issued) {
-        lock(&self.0).keep(issued);
+        let mut state = lock(&self.state);
+        if state.failure.is_some() {
+            tracing::info!(source = self.source, "signed in again");
+        }
+        state.keep(issued);
     }
 
+    /// Tells the operator of what is new, and does not fill the log while an outage lasts.
     fn failed(&self, error: &VaultError) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
+        let (source, reason) = (&self.source, error.reason());
         let in_a_row = state.failure.as_ref().map_or(0, |failure| failure.in_a_row).saturating_add(1);
-        tracing::warn!(%error, reason = error.reason(), in_a_row, "signing in failed");
+        if state.failure.as_ref().is_some_and(|failure| failure.error.reason() == reason) {
+            tracing::debug!(source, reason, in_a_row, "signing in failed again: {error}");
+        } else {
+            tracing::warn!(source, reason, "signing in failed: {error}");
+        }
         state.failure = Some(Failure { error: error.clone(), at: Moment::now(), in_a_row });
     }
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        lock(&self.0).flight = None;
+        lock(&self.state).flight = None;
     }
 }
 

@@ -163,10 +163,9 @@ pub(super) fn one_probe_at_a_time(case: &Case<'_>) -> Result<(), Broken> {
                 continue;
             }
             let speaks = |sign| matches!(sign, Sign::Answered | Sign::Throttled | Sign::Unclear);
-            // Of what speaks only in part it is not known when.
+            // When it spoke is not known of a listing: its first row may have come long before its end.
             let until = by_end[n + 1..].iter().filter(|(_, next)| speaks(next.sign));
-            let until =
-                until.map(|(end, next)| if next.sign == Sign::Throttled { *end } else { next.start.max(*opened) });
+            let until = until.map(|(_, next)| next.start.max(*opened));
             let until = until.min().unwrap_or(Ms::MAX);
             let within: Vec<_> = by_start.iter().filter(|asked| *opened < asked.start && asked.start < until).collect();
             if let Some(pair) = within.windows(2).find(|pair| pair[0].end.is_none_or(|end| end > pair[1].start)) {

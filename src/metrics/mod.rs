@@ -2,15 +2,30 @@
 //!
 //! No label ever holds a secret's name, a caller's words or anything else that an outsider could make many of.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod labels;
+mod levels;
+mod told;
+
+use std::fmt;
+use std::hash::Hash;
+use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::TypedMetric;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{Atomic, Gauge};
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Metric, Registry};
+
+use labels::{
+    HeldBackLabels, ListingLabels, ReadLabels, ReloadLabels, RequestLabels, RoundLabels, SignInLabels, SnapshotLabels,
+    TaskLabels, TokenLabels, UpstreamLabels, VaultLabels, WatchLabels,
+};
+use levels::GAUGES;
+pub use levels::Level;
+use told::Told;
 
 /// The counters of one sidecar. A cheap handle.
 #[derive(Clone)]
@@ -34,123 +49,6 @@ struct Inner {
     tokens: [Family<TokenLabels, Gauge<i64, Told>>; 2],
     /// In the order of `GAUGES`.
     gauges: Vec<Gauge>,
-}
-
-/// A level that is set when it is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// Vaults in the catalog.
-    Vaults,
-    /// Vaults whose last listing failed or that were never listed.
-    VaultsUnreachable,
-    /// Secrets in the catalog.
-    Secrets,
-    /// Values held.
-    CacheValues,
-    /// Of them, those that are stale.
-    CacheStale,
-    /// The age of the oldest, in seconds.
-    CacheOldest,
-    /// Vaults' own words, held, that they do not give a secret.
-    CacheRefusals,
-    /// Since the vault that was listed the longest ago was, in seconds; vaults that never were do not count.
-    ListingOldest,
-    /// Declared secrets that are not held.
-    DeclaredMissing,
-    /// Bytes of the snapshot that this process wrote last.
-    SnapshotBytes,
-    /// When that was, in seconds since 1970.
-    SnapshotWritten,
-    /// Streams of events that are open.
-    WatchStreams,
-}
-
-const GAUGES: &[(Level, &str, &str)] = &[
-    (Level::Vaults, "sidekey_vaults", "Vaults in the catalog"),
-    (Level::VaultsUnreachable, "sidekey_vaults_unreachable", "Vaults whose last listing failed, or never listed"),
-    (Level::Secrets, "sidekey_catalog_secrets", "Secrets in the catalog"),
-    (Level::CacheValues, "sidekey_cache_values", "Values held"),
-    (Level::CacheStale, "sidekey_cache_stale_values", "Values held that are stale"),
-    (Level::CacheOldest, "sidekey_cache_oldest_seconds", "Since the value that was confirmed the longest ago was"),
-    (Level::CacheRefusals, "sidekey_cache_refusals", "Secrets held to be missing, disabled or denied"),
-    (Level::ListingOldest, "sidekey_catalog_oldest_seconds", "Since the vault that was listed the longest ago was"),
-    (Level::DeclaredMissing, "sidekey_declared_missing", "Declared secrets that are not held"),
-    (Level::SnapshotBytes, "sidekey_snapshot_bytes", "Size of the snapshot written last; 0 if none was"),
-    (Level::SnapshotWritten, "sidekey_snapshot_written_timestamp_seconds", "When it was written; 0 if none was"),
-    (Level::WatchStreams, "sidekey_watch_streams", "Streams of events that are open"),
-];
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReadLabels {
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SnapshotLabels {
-    operation: &'static str,
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct UpstreamLabels {
-    vault: String,
-    endpoint: &'static str,
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct HeldBackLabels {
-    vault: String,
-    reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct VaultLabels {
-    vault: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ListingLabels {
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RoundLabels {
-    source: String,
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    route: &'static str,
-    status: u16,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SignInLabels {
-    source: String,
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct WatchLabels {
-    kind: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TokenLabels {
-    source: String,
-    audience: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TaskLabels {
-    task: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReloadLabels {
-    outcome: &'static str,
 }
 
 /// Why a call did not go.
@@ -187,81 +85,64 @@ pub struct TokenTimes {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::default();
-        let reads = Family::default();
-        registry.register("sidekey_reads", "Reads of a secret by what became of them", reads.clone());
-        let upstream = Family::default();
-        registry.register("sidekey_upstream_calls", "Calls to vaults by endpoint and outcome", upstream.clone());
-        let held_back = Family::default();
-        let help = "Calls that did not go: the vault's gate is closed, its budget spent, or its circuit open";
-        registry.register("sidekey_calls_held_back", help, held_back.clone());
-        let waited = Family::default();
-        registry.register("sidekey_budget_waits", "Calls that waited for their vault's budget", waited.clone());
-        let vaults = [
-            ("sidekey_gate_closed_seconds", "How long a vault is left alone because of a 429; 0: it is not"),
-            ("sidekey_circuit_open", "1 while a vault does not answer, and one call at a time tries it"),
-            ("sidekey_calls_at_once", "Calls that a vault may see at the same time; fewer for a while after a 429"),
-        ];
-        let vaults = vaults.map(|(name, help)| {
-            let family = Family::default();
-            registry.register(name, help, family.clone());
-            family
-        });
-        let listings = Family::default();
-        registry.register("sidekey_listings", "Listings of vaults, of all their pages, by outcome", listings.clone());
-        let rounds = Family::default();
-        registry.register("sidekey_discovery_rounds", "Rounds of discovery by source and outcome", rounds.clone());
-        let requests = Family::default();
-        registry.register("sidekey_http_requests", "HTTP requests by route and status", requests.clone());
-        let sign_ins = Family::default();
-        registry.register("sidekey_sign_ins", "Tokens that a source asked for, by outcome", sign_ins.clone());
-        let snapshots = Family::default();
-        registry.register("sidekey_snapshots", "Reads and writes of the snapshot by outcome", snapshots.clone());
-        let restarts = Family::default();
-        let help = "Background tasks that failed by a fault of sidekey's own and were begun again";
-        registry.register("sidekey_task_restarts", help, restarts.clone());
-        let reloads = Family::default();
-        registry.register("sidekey_reloads", "Reloads of the configuration by what became of them", reloads.clone());
-        let watched = Family::default();
-        registry.register(
-            "sidekey_watch_events",
-            "Events for watchers by kind, however many watch; resync: for one watcher",
-            watched.clone(),
-        );
-        let tokens = [
-            ("sidekey_token_age_seconds", "Since a source's token came; 0 if there is none"),
-            ("sidekey_token_left_seconds", "While a source's token is still used; 0 if there is none"),
-        ];
-        let tokens = tokens.map(|(name, help)| {
-            let family = Family::default();
-            registry.register(name, help, family.clone());
-            family
-        });
-        let gauges = GAUGES.iter().map(|(_, name, help)| {
-            let gauge = Gauge::default();
-            registry.register(*name, *help, gauge.clone());
-            gauge
-        });
-        let gauges = gauges.collect();
-        let all = Inner {
+        let all = &mut registry;
+        let inner = Inner {
+            reads: family(all, "reads", "Reads of a secret by what became of them"),
+            upstream: family(all, "upstream_calls", "Calls to vaults by endpoint and outcome"),
+            held_back: family(
+                all,
+                "calls_held_back",
+                "Calls that did not go: the vault's gate is closed, its budget spent, or its circuit open",
+            ),
+            waited: family(all, "budget_waits", "Calls that waited for their vault's budget"),
+            vaults: [
+                family(all, "gate_closed_seconds", "How long a vault is left alone because of a 429; 0: it is not"),
+                family(all, "circuit_open", "1 while a vault does not answer, and one call at a time tries it"),
+                family(
+                    all,
+                    "calls_at_once",
+                    "Calls that a vault may see at the same time; fewer for a while after a 429",
+                ),
+            ],
+            listings: family(all, "listings", "Listings of vaults, of all their pages, by outcome"),
+            rounds: family(all, "discovery_rounds", "Rounds of discovery by source and outcome"),
+            requests: family(all, "http_requests", "HTTP requests by route and status"),
+            sign_ins: family(all, "sign_ins", "Tokens that a source asked for, by outcome"),
+            snapshots: family(all, "snapshots", "Reads and writes of the snapshot by outcome"),
+            restarts: family(
+                all,
+                "task_restarts",
+                "Background tasks that failed by a fault of sidekey's own and were begun again",
+            ),
+            reloads: family(all, "reloads", "Reloads of the configuration by what became of them"),
+            watched: family(
+                all,
+                "watch_events",
+                "Events for watchers by kind, however many watch; resync: for one watcher",
+            ),
+            tokens: [
+                family(all, "token_age_seconds", "Since a source's token came; 0 if there is none"),
+                family(all, "token_left_seconds", "While a source's token is still used; 0 if there is none"),
+            ],
+            gauges: GAUGES.iter().map(|(_, name, help)| register(all, name, help, Gauge::default())).collect(),
             registry,
-            reads,
-            upstream,
-            held_back,
-            waited,
-            vaults,
-            listings,
-            rounds,
-            requests,
-            sign_ins,
-            snapshots,
-            restarts,
-            reloads,
-            watched,
-            tokens,
-            gauges,
         };
-        Self(Arc::new(all))
+        Self(Arc::new(inner))
     }
+}
+
+/// One number for each set of labels.
+fn family<L, M>(registry: &mut Registry, name: &str, help: &str) -> Family<L, M>
+where
+    L: Clone + Hash + Eq + EncodeLabelSet + fmt::Debug + Send + Sync + 'static,
+    M: EncodeMetric + TypedMetric + Default + fmt::Debug + Send + Sync + 'static,
+{
+    register(registry, name, help, Family::default())
+}
+
+fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(format!("sidekey_{name}"), help, metric.clone());
+    metric
 }
 
 impl Metrics {
@@ -375,51 +256,8 @@ impl Metrics {
     }
 }
 
-/// A number that somebody tells when it is asked for.
-#[derive(Default)]
-struct Told(Mutex<Option<Box<dyn Fn() -> i64 + Send + Sync>>>);
-
-impl Told {
-    fn by(&self, teller: Box<dyn Fn() -> i64 + Send + Sync>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(teller);
-    }
-}
-
-impl Atomic<i64> for Told {
-    fn get(&self) -> i64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, |teller| teller())
-    }
-
-    // Nobody counts here.
-    fn inc(&self) -> i64 {
-        self.get()
-    }
-
-    fn inc_by(&self, _: i64) -> i64 {
-        self.get()
-    }
-
-    fn dec(&self) -> i64 {
-        self.get()
-    }
-
-    fn dec_by(&self, _: i64) -> i64 {
-        self.get()
-    }
-
-    fn set(&self, _: i64) -> i64 {
-        self.get()
-    }
-}
-
-impl std::fmt::Debug for Told {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Told")
-    }
-}
-
-impl std::fmt::Debug for Metrics {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
 }
