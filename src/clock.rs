@@ -23,7 +23,7 @@ impl Moment {
     /// Now.
     #[must_use]
     pub fn now() -> Self {
-        place(Instant::now().into_std(), suspended(), &ORIGIN)
+        place(Instant::now().into_std(), suspended(), &ORIGIN) + simulated::suspended()
     }
 
     /// Time since then; zero for what is yet to come.
@@ -90,6 +90,34 @@ fn suspended() -> Duration {
     // In this order: a thread that is held up between the two readings must not look suspended for that time.
     let since_boot = read(ClockId::Boottime);
     since_boot.saturating_sub(read(ClockId::Monotonic))
+}
+
+/// Suspends that a simulation lives through: a thread's own, so that worlds side by side do not meet. Production images
+/// are built without.
+#[cfg(feature = "emulator")]
+pub mod simulated {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    thread_local! {
+        static SUSPENDED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    }
+
+    /// As if the machine had been suspended just now, for whatever runs on this thread.
+    pub fn suspend(long: Duration) {
+        SUSPENDED.set(suspended() + long);
+    }
+
+    pub(super) fn suspended() -> Duration {
+        SUSPENDED.get()
+    }
+}
+
+#[cfg(not(feature = "emulator"))]
+mod simulated {
+    pub(super) const fn suspended() -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
 }
 
 /// Less is not a suspend but what passes between the two readings.

@@ -90,6 +90,17 @@ impl Cache {
         }
     }
 
+    /// A word of the vault is over, and for the heir too: a listing that began at `at` shows the name.
+    pub(super) fn forget(&self, key: &Key, at: Moment) {
+        self.held.entry(key.clone()).and_compute_with(|entry| match entry {
+            Some(entry) if entry.value().answer().is_err() && entry.value().asked() <= at => Op::Remove,
+            Some(_) | None => Op::Nop,
+        });
+        if let Some(heir) = self.heir_of(key) {
+            heir.cache.forget(key, at);
+        }
+    }
+
     fn heir_of(&self, key: &Key) -> Option<Arc<Heir>> {
         self.heir.load_full().filter(|heir| (heir.keeps)(key))
     }

@@ -197,7 +197,7 @@ impl Cache {
                     let disabled = held.answer().is_err_and(|word| *word.kind() == VaultErrorKind::Disabled);
                     let missing = held.answer().is_err_and(|word| *word.kind() == VaultErrorKind::NotFound);
                     if missing && key.version.is_none() || disabled && shown.enabled {
-                        self.held.invalidate(&*key);
+                        self.forget(&key, at);
                     }
                 }
                 (Some(_), None) => {

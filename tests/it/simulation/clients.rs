@@ -36,7 +36,8 @@ async fn course(world: &Arc<World>) {
         sleep_until(world.at(*at)).await;
         while waiting.try_join_next().is_some() {}
         match what {
-            Deed::Freeze(long) => advance(Duration::from_millis(*long)).await,
+            Deed::Freeze { until } => advance(Duration::from_millis(until.saturating_sub(world.now()))).await,
+            Deed::Suspend { until } => world.suspend(*until),
             Deed::Restart { warm } => {
                 process.kill().await;
                 process = Process::start(world, *warm);

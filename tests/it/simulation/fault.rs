@@ -54,6 +54,8 @@ kinds! {
     Stampede "F20 stampede",
     /// F21: the vault's clock is stepped.
     ClockStep "F21 clock step",
+    /// F21: the machine is suspended, for up to hours: its timers stand still, the world does not.
+    Suspend "F21 suspend",
     /// F23: a read of our own panics.
     ReadPanics "F23 read panics",
     /// F23: a listing of our own panics.

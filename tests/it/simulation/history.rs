@@ -106,6 +106,8 @@ pub enum Answer {
 pub struct Book {
     /// By life.
     pub starts: Vec<Start>,
+    /// From when which broker served.
+    pub serves: Vec<(Ms, Hand)>,
     pub calls: Vec<Call>,
     pub sweeps: Vec<Sweep>,
     pub readings: Vec<Reading>,

@@ -46,7 +46,13 @@ pub enum Deed {
     /// Several at once, in one resolve.
     Resolve(Vec<Question>),
     /// The process stands still.
-    Freeze(Ms),
+    Freeze {
+        until: Ms,
+    },
+    /// The machine is suspended.
+    Suspend {
+        until: Ms,
+    },
     /// The process is killed, and another begins with what it has kept, or with nothing.
     Restart {
         warm: bool,
@@ -115,9 +121,24 @@ impl Plan {
             plan.views.push(View { source: 1, vault: dice.below(vaults) });
         }
         plan.faults = faults(&plan, vaults, &mut dice);
+        plan.lengthen();
         plan.vaults = (0..vaults).map(|vault| (0..names).map(|_| life(&plan, vault, &mut dice)).collect()).collect();
         plan.deeds = deeds(&plan, names, &mut dice);
         plan
+    }
+
+    /// A suspend may be longer than all the rest: what comes after it is put off by so many minutes.
+    fn lengthen(&mut self) {
+        let Some(suspend) = self.faults.iter().find(|fault| fault.kind == Kind::Suspend).copied() else { return };
+        let by = suspend.level as Ms * MINUTE;
+        for fault in &mut self.faults {
+            let whole = fault.from > suspend.from;
+            fault.from += if whole { by } else { 0 };
+            // What stands still for so long is not the process alone.
+            fault.to += if whole || fault.to > suspend.from && fault.kind != Kind::Freeze { by } else { 0 };
+        }
+        self.healed += by;
+        self.end += by;
     }
 
     pub fn truth(&self, view: usize, name: usize) -> &Secret {
@@ -189,6 +210,7 @@ fn faults(plan: &Plan, vaults: usize, dice: &mut Dice) -> Vec<Fault> {
             Kind::ClockStep => dice.pick(&[-3_600, -30, -5, 5, 3_600, 86_400]),
             Kind::Refused => dice.pick(&[0, 2_000]),
             Kind::Restart => dice.pick(&[0, 1, 1]),
+            Kind::Suspend => dice.pick(&[0, 0, 20, 8 * 60]),
             _ => 0,
         };
         match kind {
@@ -198,8 +220,10 @@ fn faults(plan: &Plan, vaults: usize, dice: &mut Dice) -> Vec<Fault> {
             Kind::Restart | Kind::Reload => to = from + SECOND,
             _ => {}
         }
-        let vault =
-            dice.chance(70).then(|| dice.below(vaults)).filter(|_| !matches!(kind, Kind::Restart | Kind::Reload));
+        let vault = dice
+            .chance(70)
+            .then(|| dice.below(vaults))
+            .filter(|_| !matches!(kind, Kind::Restart | Kind::Reload | Kind::Suspend));
         Fault { kind, vault, from, to, level }
     };
     let mut faults: Vec<Fault> = (0..how_many).map(draw).collect();
@@ -207,7 +231,7 @@ fn faults(plan: &Plan, vaults: usize, dice: &mut Dice) -> Vec<Fault> {
         // Listings that take their time meanwhile.
         faults.push(Fault { kind: Kind::Slow, from: twins.from.saturating_sub(20 * SECOND), ..twins });
     }
-    for once in [Kind::DiscoveryLies, Kind::Freeze] {
+    for once in [Kind::DiscoveryLies, Kind::Freeze, Kind::Suspend] {
         let mut first = true;
         faults.retain(|fault| fault.kind != once || std::mem::take(&mut first));
     }
@@ -336,7 +360,15 @@ fn deeds(plan: &Plan, names: usize, dice: &mut Dice) -> Vec<(Ms, Deed)> {
     }
     for fault in &plan.faults {
         match fault.kind {
-            Kind::Freeze => deeds.push((fault.from, Deed::Freeze(fault.to - fault.from))),
+            Kind::Freeze => deeds.push((fault.from, Deed::Freeze { until: fault.to })),
+            Kind::Suspend => {
+                let (from, until) = (fault.from, fault.to);
+                // Who would have asked meanwhile does so when it wakes, a reader of each.
+                deeds.retain(|(at, deed)| !(from..until).contains(at) || !matches!(deed, Deed::Read(_)));
+                let all = (0..views).flat_map(|view| (0..names).map(move |name| Question::of(view, name)));
+                deeds.extend(all.map(|question| (until, Deed::Read(question))));
+                deeds.push((from, Deed::Suspend { until }));
+            }
             Kind::Restart => deeds.push((fault.from, Deed::Restart { warm: fault.level > 0 })),
             Kind::Reload => deeds.push((fault.from, Deed::Reload)),
             _ => {}

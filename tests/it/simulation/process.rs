@@ -62,6 +62,7 @@ impl Process {
         let kept = restored.map(|restored| told(world, &restored)).unwrap_or_default();
         world.history.write().starts.push(Start { at: world.now(), warm, kept });
         let began = Moment::now();
+        world.history.write().serves.push((world.now(), sidecar.hand));
         sidecar.run();
         sidecar.keep(world, began);
         let (turn, reloads) = (tokio::sync::Mutex::default(), Mutex::default());
@@ -124,6 +125,8 @@ impl Inner {
         let ready = progress.wait_for(|progress| progress.discovery_done && progress.reached);
         let _ = timeout(PATIENCE, ready).await;
         before.cache().tell_use();
+        let served = (self.world.now(), next.hand);
+        self.world.history.write().serves.push(served);
         let ended = std::mem::replace(&mut *self.serves.lock().unwrap(), next).end();
         ended.await;
         self.serves.lock().unwrap().keep(&self.world, self.began);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub struct World {
     /// What the last process has kept, as on a disk.
     pub disk: Mutex<Option<Contents>>,
     began: Instant,
+    /// Time for which the machine was suspended.
+    suspended: AtomicU64,
     /// How often each key was asked for, and a listing, by view: whoever asked.
     asked: Mutex<HashMap<(usize, Option<Key>), u64>>,
     /// How many brokers there were.
@@ -59,6 +61,7 @@ impl World {
             history: History::default(),
             disk: Mutex::default(),
             began: Instant::now(),
+            suspended: AtomicU64::new(0),
             asked: Mutex::default(),
             brokers: AtomicUsize::new(0),
             rounds: Mutex::default(),
@@ -66,12 +69,23 @@ impl World {
     }
 
     pub fn now(&self) -> Ms {
-        self.began.elapsed().as_millis() as Ms
+        self.lived().as_millis() as Ms
     }
 
-    /// When that will be.
+    /// When that will be, by the machine's timers, unless it is suspended before.
     pub fn at(&self, at: Ms) -> Instant {
-        self.began + Duration::from_millis(at)
+        self.began + Duration::from_millis(at.saturating_sub(self.suspended.load(Ordering::Relaxed)))
+    }
+
+    /// The machine is suspended until then.
+    pub fn suspend(&self, until: Ms) {
+        let long = until.saturating_sub(self.now());
+        self.suspended.fetch_add(long, Ordering::Relaxed);
+        sidekey::clock::simulated::suspend(Duration::from_millis(long));
+    }
+
+    fn lived(&self) -> Duration {
+        self.began.elapsed() + Duration::from_millis(self.suspended.load(Ordering::Relaxed))
     }
 
     /// The number of another broker of that process.
@@ -81,7 +95,7 @@ impl World {
 
     /// What the machine's own clock shows; it is right.
     pub fn wall(&self) -> OffsetDateTime {
-        WALL + self.began.elapsed()
+        WALL + self.lived()
     }
 
     pub fn of_wall(&self, wall: OffsetDateTime) -> Ms {

@@ -102,8 +102,8 @@ pub(super) fn refusals_are_the_vaults_own_and_young(case: &Case<'_>) -> Result<(
         for view in 0..case.plan.views.len() {
             let vault = case.plan.views[view].vault;
             let lag = case.lag(vault, 0, reading.done);
-            let mut since = reading.asked.saturating_sub(3 * interval + 2 * MINUTE + lag + remembered);
-            since = since.saturating_sub(case.frozen(since, reading.done));
+            let since = case.awake(3 * interval + 2 * MINUTE + lag + remembered, reading.asked);
+            let since = since.saturating_sub(case.frozen(reading.asked, reading.done));
             let mut states = case.plan.truth(view, reading.question.name).during(since, reading.done);
             if since > 0 && states.all(|state| !state.is_empty()) {
                 let key = super::Key { view, name: reading.question.name, version: None };

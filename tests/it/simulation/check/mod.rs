@@ -10,6 +10,7 @@ mod truth;
 
 use std::collections::BTreeMap;
 
+use super::fault::Kind;
 use super::history::{Book, Call, Key, Reading, Sweep, Told};
 use super::plan::Plan;
 use super::truth::Ms;
@@ -97,18 +98,26 @@ impl<'a> Case<'a> {
     /// The greatest lag of that vault's replicas between these times.
     fn lag(&self, vault: usize, from: Ms, to: Ms) -> Ms {
         let lags = self.plan.faults.iter().filter(|fault| {
-            fault.kind == super::fault::Kind::Lag
-                && fault.vault.is_none_or(|of| of == vault)
-                && fault.from <= to
-                && from <= fault.to
+            fault.kind == Kind::Lag && fault.vault.is_none_or(|of| of == vault) && fault.from <= to && from <= fault.to
         });
         lags.map(|fault| fault.level as Ms).max().unwrap_or(0)
     }
 
-    /// How long the process stood still between these times.
+    /// How long the process stood still between these times, alone or with its machine.
     fn frozen(&self, from: Ms, to: Ms) -> Ms {
-        let freezes = self.plan.faults.iter().filter(|fault| fault.kind == super::fault::Kind::Freeze);
+        let freezes = self.plan.faults.iter().filter(|fault| matches!(fault.kind, Kind::Freeze | Kind::Suspend));
         freezes.map(|fault| fault.to.min(to).saturating_sub(fault.from.max(from))).sum()
+    }
+}
+
+impl Case<'_> {
+    /// The time before `to` since when the process was awake for so long.
+    fn awake(&self, long: Ms, to: Ms) -> Ms {
+        let mut since = to.saturating_sub(long);
+        for _ in 0..4 {
+            since = to.saturating_sub(long + self.frozen(since, to));
+        }
+        since
     }
 }
 

@@ -33,9 +33,12 @@ pub(super) fn what_is_held_is_kept(case: &Case<'_>) -> Result<(), Broken> {
         if case.frozen(by, start.at) > 0 {
             continue;
         }
+        // A successor that was not ready yet keeps nothing.
+        let served = case.book.serves.iter().filter(|(from, _)| *from <= by).map(|(_, hand)| hand.broker).max();
+        let served = served.unwrap_or(0);
         for (key, of) in &case.keys {
             let mut hold = Hold::restored(case, *key, life - 1);
-            let calls = by_end(of).into_iter().filter(|call| call.hand.life == life - 1);
+            let calls = by_end(of).into_iter().filter(|call| call.hand.life == life - 1 && call.hand.broker <= served);
             let (before, last): (Vec<_>, Vec<_>) = calls.partition(|call| call.end.is_some_and(|end| end <= by));
             for call in before {
                 hold.take(case, call);
