@@ -75,14 +75,14 @@ impl<'a> Reload<'a> {
         };
         let same: BTreeSet<String> = self.same_principals(&config);
         let keeps = move |source: &str| same.contains(source);
-        let next = sidecar.successor(&config, keeps).map_err(|failure| vec![failure.message])?;
+        let next = sidecar.successor(&config, keeps.clone()).map_err(|failure| vec![failure.message])?;
         let keeper = next.keeper(&config).map_err(|failure| vec![failure.message])?;
         if timeout(PATIENCE, next.ready()).await.is_err() {
             tracing::warn!(
                 "with the new configuration, not all is ready in time; /readyz?verbose tells what is missing"
             );
         }
-        sidecar.tell_use();
+        sidecar.hand_over(&next, keeps);
         self.api.replace(next.state());
         if let Some(token) = token {
             self.guard.replace(token.digest());
