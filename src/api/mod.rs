@@ -64,8 +64,9 @@ impl State {
         self.waiting_for().is_none()
     }
 
-    /// What keeps it from being ready.
-    fn waiting_for(&self) -> Option<String> {
+    /// What keeps it from being ready, in words for whoever may ask.
+    #[must_use]
+    pub fn waiting_for(&self) -> Option<String> {
         let broker = self.broker();
         let progress = *broker.catalog().progress().borrow();
         // What could not be asked matters only where nothing was ever listed.

@@ -36,6 +36,11 @@ impl Cache {
         }
     }
 
+    /// Has no heir any more.
+    pub fn disinherit(&self) {
+        self.heir.store(None);
+    }
+
     /// Tells the heir when readers were last given what both hold. To be done when they are sent to it.
     pub fn tell_use(&self) {
         for (key, held) in self.held.iter() {

@@ -223,6 +223,14 @@ pub struct Progress {
     pub explored: bool,
 }
 
+impl Progress {
+    /// Every source was asked, and every vault that they told of, and none has answered.
+    #[must_use]
+    pub fn is_shut_out(&self) -> bool {
+        self.explored && !self.reached && !self.recalled
+    }
+}
+
 /// Something that an answer does without.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unanswered {

@@ -6,7 +6,7 @@
 //!
 //! Must never happen: a read that fails because of it, or a value read again; a configuration with a fault taken in, or
 //! in part; a setting that cannot change passed over in silence; a value handed on to another identity than the one that
-//! was allowed to read it.
+//! was allowed to read it; what is held given up for a configuration that reaches no vault.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -76,12 +76,27 @@ impl<'a> Reload<'a> {
         let same: BTreeSet<String> = self.same_principals(&config);
         let keeps = move |source: &str| same.contains(source);
         let next = sidecar.successor(&config, keeps.clone()).map_err(|failure| vec![failure.message])?;
-        let keeper = next.keeper(&config).map_err(|failure| vec![failure.message])?;
-        if timeout(PATIENCE, next.ready()).await.is_err() {
-            tracing::warn!(
-                "with the new configuration, not all is ready in time; /readyz?verbose tells what is missing"
-            );
-        }
+        let tried = match next.keeper(&config) {
+            Ok(keeper) => match timeout(PATIENCE, next.ready()).await {
+                // A mistyped identity, or Azure is away: what the old one holds is better than nothing.
+                Ok(Err(why)) => Err(format!("with it, {why}")),
+                Ok(Ok(())) => Ok(keeper),
+                Err(_elapsed) => {
+                    tracing::warn!(
+                        "with the new configuration, not all is ready in time; /readyz?verbose tells what is missing"
+                    );
+                    Ok(keeper)
+                }
+            },
+            Err(failure) => Err(failure.message),
+        };
+        let keeper = match tried {
+            Ok(keeper) => keeper,
+            Err(fault) => {
+                sidecar.disown(next).await;
+                return Err(vec![fault]);
+            }
+        };
         sidecar.hand_over(&next, keeps);
         self.api.replace(next.state());
         if let Some(token) = token {

@@ -178,10 +178,24 @@ impl Sidecar {
     }
 
     /// Resolves when its sources were asked and `/readyz` would say so.
-    pub(super) async fn ready(&self) {
+    ///
+    /// # Errors
+    /// If all of them were asked, and every vault that they told of, and none has answered: why.
+    pub(super) async fn ready(&self) -> Result<(), String> {
         while !self.state.is_settled() {
+            let progress = *self.catalog.progress().borrow();
+            if let (true, Some(why)) = (progress.is_shut_out(), self.state.waiting_for()) {
+                return Err(why);
+            }
             sleep(LOOK).await;
         }
+        Ok(())
+    }
+
+    /// That one will not stand in this one's place after all.
+    pub(super) async fn disown(&self, successor: Self) {
+        self.broker.cache().disinherit();
+        successor.stop().await;
     }
 
     /// Runs it beside the others, and gets it up again when it falls.

@@ -2,10 +2,13 @@
 use std::fs;
 
 use rustix::process::Signal;
-use sidekey::emulator::Endpoint;
+use sidekey::emulator::{Effect, Endpoint, Fault};
 
 use super::process::{Azure, sidekey};
 use super::relay::Load;
+
+/// The client id that the demo's sidecar signs in with.
+const DEMO_APP: &str = "5ec2e7aa-0000-4000-8000-000000051de0";
 
 /// The counter of that name with these labels.
 fn counter(azure: &Azure, line: &str) -> u64 {
@@ -105,12 +108,36 @@ fn another_identity_is_not_handed_what_the_one_before_it_could_read() {
     let (serving, told) = azure.begin("serve");
     told.until("first round done");
     assert_eq!(azure.ask("get pay-prod db-password").code, 0);
+    // A valid one, that may read nothing.
     let text = fs::read_to_string(azure.config()).unwrap();
-    let another = text.replace("5ec2e7aa-0000-4000-8000-000000051de0", "00000000-0000-4000-8000-000000000001");
+    let another = text.replace(DEMO_APP, "5ec2e7aa-0000-4000-8000-00000001e7e2");
     assert_ne!(text, another);
     fs::write(azure.config(), another).unwrap();
+    azure.sign_in_with("demo-intern-secret");
     serving.signal(Signal::HUP);
     told.until("the new configuration is in force");
     let run = azure.ask("get pay-prod db-password");
     assert!(run.code != 0 && run.text().is_empty(), "{run:?}");
+}
+
+#[test]
+fn a_configuration_that_reaches_no_vault_does_not_cost_what_is_held() {
+    let azure = Azure::demo();
+    let (serving, told) = azure.begin("serve");
+    told.until("first round done");
+    assert_eq!(azure.ask("get pay-prod db-password").code, 0);
+    let text = fs::read_to_string(azure.config()).unwrap();
+    for (why, wrong) in [
+        ("sign-in-failed", text.replace(DEMO_APP, "00000000-0000-4000-8000-000000000001")),
+        ("connection-failed", text.replace("name = \"contoso\"", "name = \"renamed\"")),
+    ] {
+        if why == "connection-failed" {
+            azure.emulator.control().fault(Fault::new(Effect::Reset));
+        }
+        fs::write(azure.config(), wrong).unwrap();
+        serving.signal(Signal::HUP);
+        let faults = told.until("stays in force");
+        assert!(faults.contains("no vault could be asked") && faults.contains(why), "{why}: {faults}");
+        assert_eq!(azure.ask("get pay-prod db-password").text(), "Autumn-2026-staple");
+    }
 }
