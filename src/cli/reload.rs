@@ -75,7 +75,7 @@ impl<'a> Reload<'a> {
         };
         let same: BTreeSet<String> = self.same_principals(&config);
         let keeps = move |source: &str| same.contains(source);
-        let next = sidecar.successor(&config, keeps).map_err(|failure| vec![failure.message])?;
+        let next = sidecar.successor(&config, keeps.clone()).map_err(|failure| vec![failure.message])?;
         let tried = match next.keeper(&config) {
             Ok(keeper) => match timeout(PATIENCE, next.ready()).await {
                 // A mistyped identity, or Azure is away: what the old one holds is better than nothing.
@@ -97,7 +97,7 @@ impl<'a> Reload<'a> {
                 return Err(vec![fault]);
             }
         };
-        sidecar.tell_use();
+        sidecar.hand_over(&next, keeps);
         self.api.replace(next.state());
         if let Some(token) = token {
             self.guard.replace(token.digest());

@@ -102,17 +102,23 @@ impl Sidecar {
         keeps: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> Result<Self, Failure> {
         let next = Self::heir(&with_room(config), self.inherited.clone())?;
-        let known = self.catalog.known();
-        next.catalog.recall(known.into_iter().filter(|vault| keeps(vault.info.source.as_str())).collect());
+        next.recall(self, &keeps);
         let keeps = move |key: &cache::Key| key.vault.as_str().split_once(':').is_some_and(|(source, _)| keeps(source));
         self.broker.cache().bequeath(next.broker.cache(), keeps);
         next.run();
         Ok(next)
     }
 
-    /// Tells its successor which values are in use: readers are sent there now.
-    pub(super) fn tell_use(&self) {
+    /// Readers are sent to that successor now: it is told which values are in use, and of the vaults that were found
+    /// since it was made and that it has not found itself, or what is held of them could not be served.
+    pub(super) fn hand_over(&self, next: &Self, keeps: impl Fn(&str) -> bool) {
+        next.recall(self, keeps);
         self.broker.cache().tell_use();
+    }
+
+    fn recall(&self, before: &Self, keeps: impl Fn(&str) -> bool) {
+        let known = before.catalog.known();
+        self.catalog.recall(known.into_iter().filter(|vault| keeps(vault.info.source.as_str())).collect());
     }
 
     fn idle(config: &Config) -> Result<Self, Failure> {

@@ -124,6 +124,7 @@ impl Inner {
         let mut progress = heir.catalog().progress();
         let ready = progress.wait_for(|progress| progress.discovery_done && progress.reached);
         let _ = timeout(PATIENCE, ready).await;
+        heir.catalog().recall(before.catalog().known());
         before.cache().tell_use();
         let served = (self.world.now(), next.hand);
         self.world.history.write().serves.push(served);
