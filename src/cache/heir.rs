@@ -110,7 +110,9 @@ impl Cache {
         match (own.metadata(), other.metadata()) {
             (Some(known), Some(told)) if stamp::older(known, told) => self.freshness(other, now) == Freshness::Gone,
             (Some(_), Some(told)) => self.stays(own, told, other.asked(), now),
-            (Some(_), None) | (None, _) => own.asked() >= other.asked(),
+            // Of two that were asked for in the same moment the value: it was given.
+            (None, Some(_)) => own.asked() > other.asked(),
+            (Some(_), None) | (None, None) => own.asked() >= other.asked(),
         }
     }
 }

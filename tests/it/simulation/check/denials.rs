@@ -77,7 +77,10 @@ pub(super) fn refusals_are_the_vaults_own_and_young(case: &Case<'_>) -> Result<(
                 return Err(broken("9 refusals are the vault's own", reading.done, *key, what));
             };
             let shown = case.sweeps[key.view].iter().rev().find(|sweep| {
+                // What a successor lists that does not serve yet is none of this broker's.
                 sweep.start >= latest
+                    && sweep.hand.life == reading.hand.life
+                    && sweep.hand.broker <= reading.hand.broker
                     && sweep.end.is_some_and(|end| end < reading.asked)
                     && sweep.row(key.name).is_some()
             });
