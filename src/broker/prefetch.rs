@@ -90,7 +90,12 @@ impl Prefetch {
                     let listed = upstream.catalog().status(entry.id()).and_then(|status| status.known);
                     if listed.is_some_and(|known| known.whole) { continue } else { "vault-not-listed" }
                 }
-                Lookup::Found(_) => continue,
+                // What the sweep has not taken in yet, a moment after the vault was found, is missing all the same.
+                Lookup::Found(entry) => {
+                    let Some(name) = pattern.name() else { continue };
+                    let taken_in = self.wanted().get(entry.id()).is_some_and(|names| names.contains_key(&name));
+                    if taken_in || is_served(upstream, entry.id(), &name, now) { continue } else { "not-read-yet" }
+                }
                 Lookup::NotYet => "not-discovered-yet",
                 Lookup::Skipped(_) | Lookup::NotFound { .. } => "vault-not-found",
             };
