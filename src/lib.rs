@@ -2,6 +2,7 @@
 //!
 //! The modules, lowest first; imports point down only, and `tests/it/house.rs` holds that:
 //!
+//! - [`kernel`]: what only the kernel gives; the one place with unsafe code.
 //! - [`secret`]: names, references, metadata, values. [`clock`]: what ages are counted on. [`metrics`]: what is counted.
 //!   [`tasks`]: what runs in the background and gets up again when it falls.
 //! - [`vaults`]: where secrets live: the `Vault` and `Source` traits, Azure Key Vault, and the reference in memory.
@@ -31,6 +32,7 @@ pub mod config;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod flight;
+pub mod kernel;
 pub mod metrics;
 pub mod secret;
 pub mod snapshot;
