@@ -3,6 +3,7 @@
 //! The modules, lowest first; imports point down only, and `tests/it/house.rs` holds that:
 //!
 //! - [`kernel`]: what only the kernel gives; the one place with unsafe code.
+//! - [`sandbox`]: what this process gives up because it does not need it.
 //! - [`secret`]: names, references, metadata, values. [`clock`]: what ages are counted on. [`metrics`]: what is counted.
 //!   [`tasks`]: what runs in the background and gets up again when it falls.
 //! - [`vaults`]: where secrets live: the `Vault` and `Source` traits, Azure Key Vault, and the reference in memory.
@@ -34,6 +35,7 @@ pub mod emulator;
 pub mod flight;
 pub mod kernel;
 pub mod metrics;
+pub mod sandbox;
 pub mod secret;
 pub mod snapshot;
 pub mod sparing;

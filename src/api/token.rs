@@ -116,7 +116,7 @@ impl Token {
     /// Never: a token is visible ASCII.
     #[must_use]
     pub fn header(&self) -> HeaderValue {
-        let text = Zeroizing::new([b"Bearer ", self.0.expose()].concat());
+        let text = Zeroizing::new([b"Bearer ", &*self.0.expose()].concat());
         let mut header = HeaderValue::from_bytes(&text).expect("a token is visible ASCII");
         header.set_sensitive(true);
         header
@@ -125,7 +125,7 @@ impl Token {
     /// What a server keeps of it.
     #[must_use]
     pub fn digest(&self) -> TokenDigest {
-        TokenDigest(sha256(self.0.expose()))
+        TokenDigest(sha256(&self.0.expose()))
     }
 }
 
