@@ -98,16 +98,16 @@ pub(super) fn needs(config: &Config, vars: &Vars, uid: u32) -> Needs {
         of_source(&mut needs, source, vars);
     }
     if let Some(socket) = &config.listen.socket {
-        needs.write.extend(socket.path.parent().map(Path::to_owned));
+        needs.write.extend(folder(&socket.path));
     }
     if let Some(tcp) = config.listen.tcp {
         needs.bind.insert(tcp.port());
-        needs.write.extend(config.listen.token_file.parent().map(Path::to_owned));
+        needs.write.extend(folder(&config.listen.token_file));
         with_folder(&mut needs.read, &config.listen.token_file);
     }
     if let Some(snapshot) = &config.snapshot {
         for file in [&snapshot.file, &snapshot.key_file] {
-            needs.write.extend(file.parent().map(Path::to_owned));
+            needs.write.extend(folder(file));
         }
     }
     needs
@@ -153,10 +153,13 @@ fn of_source(needs: &mut Needs, source: &AzureSettings, vars: &Vars) {
 
 /// The file's folder, as another file may take its place, and the one that it really is in.
 fn with_folder(paths: &mut BTreeSet<PathBuf>, file: &Path) {
-    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    paths.extend(file.parent().map(Path::to_owned));
+    paths.extend(folder(file));
     let real = file.canonicalize().ok();
     paths.extend(real.as_deref().and_then(Path::parent).map(Path::to_owned));
+}
+
+fn folder(file: &Path) -> Option<PathBuf> {
+    std::path::absolute(file).ok()?.parent().map(Path::to_owned)
 }
 
 /// As the HTTP client reads it.

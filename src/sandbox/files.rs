@@ -49,7 +49,10 @@ fn restrict(needs: &Needs) -> Result<(RulesetStatus, i32), RulesetError> {
     if !needs.programs {
         rules = rules.handle_access(AccessFs::from_all(KNOWN))?;
     }
-    rules = rules.handle_access(AccessNet::from_all(KNOWN))?.scope(Scope::Signal)?;
+    // A port that the system chooses is chosen once, and then asked for by its number.
+    let any_port = needs.bind.contains(&0);
+    let ports = if any_port { AccessNet::ConnectTcp.into() } else { AccessNet::from_all(KNOWN) };
+    rules = rules.handle_access(ports)?.scope(Scope::Signal)?;
     if !needs.abstract_sockets {
         rules = rules.scope(Scope::AbstractUnixSocket)?;
     }
@@ -74,7 +77,9 @@ fn restrict(needs: &Needs) -> Result<(RulesetStatus, i32), RulesetError> {
     let port = |port: &u16, access| NetPort::new(*port, access);
     let rules = rules
         .add_rules(needs.connect.iter().map(|to| Ok::<_, RulesetError>(port(to, AccessNet::ConnectTcp))))?
-        .add_rules(needs.bind.iter().map(|to| Ok::<_, RulesetError>(port(to, AccessNet::BindTcp))))?;
+        .add_rules(
+            needs.bind.iter().filter(|_| !any_port).map(|to| Ok::<_, RulesetError>(port(to, AccessNet::BindTcp))),
+        )?;
     let status = rules.restrict_self()?;
     let abi = match status.landlock {
         LandlockStatus::Available { effective_abi, kernel_abi } => kernel_abi.unwrap_or(effective_abi as i32),

@@ -71,16 +71,16 @@ fn only_the_edges_know_http_and_only_config_and_main_read_the_environment() {
 
 /// Where a value may leave its type, and how often. A new place is a decision: add it here, with its reason in the code.
 const EXPOSED: &[(&str, usize)] = &[
-    ("api/model/value.rs", 7), // the cached value, or a view of it: opened where it goes onto the wire
-    ("api/routes/resolve.rs", 1), // a resolved value, into the answer
-    ("api/routes/secrets.rs", 1), // the body of a get
-    ("api/token.rs", 2),       // a token: into its header, into its digest
-    ("broker/view.rs", 2),     // a field of a JSON value, a certificate as PEM: into a value again
-    ("emulator/key_vault/secrets.rs", 1), // the fake service gives a made-up value away
-    ("snapshot/document.rs", 1), // a value held, into the buffer that is then sealed
+    ("api/model/value.rs", 2),               // onto the wire: the cached value, or a view of it
+    ("api/routes/resolve.rs", 1),            // a resolved value, into the answer
+    ("api/routes/secrets.rs", 1),            // the body of a get
+    ("api/token.rs", 2),                     // a token: into its header, into its digest
+    ("broker/view.rs", 2),                   // a field of a JSON value, a certificate as PEM: into a value again
+    ("emulator/key_vault/secrets.rs", 1),    // the fake service gives a made-up value away
+    ("snapshot/document.rs", 1),             // a value held, into the buffer that is then sealed
     ("vaults/azure/bearer.rs", 3), // a token: to the service that it is for, and compared with the one refused
     ("vaults/azure/credential/proof.rs", 1), // client secret, certificate, its password or federated token, to Entra
-    ("vaults/memory.rs", 2),   // a stored version is given out, or kept with other attributes
+    ("vaults/memory.rs", 2),       // a stored version is given out, or kept with other attributes
 ];
 
 #[test]

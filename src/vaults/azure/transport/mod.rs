@@ -34,8 +34,10 @@ use last_good::LastGood;
 
 use super::{SetupError, WireLimits};
 
-/// An idle connection is closed after this long, before middleboxes forget it.
-const POOL_IDLE: Duration = Duration::from_secs(60);
+/// An idle connection is closed after this long, or up to twice that, as the pool looks so often: its buffers hold what
+/// went over it last, token and value, and are wiped when it goes. A round of listings, or a burst of reads, keeps its
+/// connections; a read after that pays for a new one, which TLS resumes.
+const POOL_IDLE: Duration = Duration::from_secs(5);
 /// How soon a dead peer of an idle connection is noticed.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
