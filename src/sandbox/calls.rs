@@ -118,7 +118,6 @@ const ANY: &[c_long] = &[
     libc::SYS_fdatasync,
     libc::SYS_ftruncate,
     libc::SYS_fadvise64,
-    libc::SYS_renameat,
     libc::SYS_renameat2,
     libc::SYS_unlinkat,
     libc::SYS_linkat,
@@ -207,9 +206,10 @@ const ANY: &[c_long] = &[
     libc::SYS_exit_group,
 ];
 
-/// Names that only the older table has; C libraries still use some of them.
+/// Calls that only some machines have; their C libraries still use some of them.
 #[cfg(target_arch = "x86_64")]
 const OLDER: &[c_long] = &[
+    libc::SYS_renameat,
     libc::SYS_open,
     libc::SYS_stat,
     libc::SYS_lstat,
@@ -233,5 +233,6 @@ const OLDER: &[c_long] = &[
     libc::SYS_time,
     libc::SYS_arch_prctl,
 ];
+/// `renameat`, for which the bindings of one C library have no name.
 #[cfg(not(target_arch = "x86_64"))]
-const OLDER: &[c_long] = &[];
+const OLDER: &[c_long] = &[38];

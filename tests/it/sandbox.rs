@@ -12,6 +12,8 @@ use std::process::Command;
 
 use sidekey::sandbox::{Mode, Needs, confine};
 
+use crate::cli::process::{Azure, sidekey};
+
 /// Runs one of the tests below, which are no tests by themselves, in a process of its own: a sandbox is for good.
 fn process(test: &str, arguments: &[(&str, &str)]) -> String {
     let output = Command::new(std::env::current_exe().unwrap())
@@ -141,4 +143,55 @@ fn what_is_switched_off_changes_nothing() {
     let report = confine(&Needs::default(), Mode::Off).unwrap();
     assert!(report.is_off());
     TcpListener::bind("127.0.0.1:0").unwrap();
+}
+
+#[test]
+fn a_sidecar_is_shut_in_and_says_so_and_a_reload_that_needs_more_is_refused() {
+    let azure = Azure::demo();
+    azure.configure("[sandbox]\nmode = \"required\"");
+    let (serving, told) = azure.begin("serve");
+    told.until("first round done");
+    let status = fs::read_to_string(format!("/proc/{}/status", serving.pid())).unwrap();
+    let threads = fs::read_dir(format!("/proc/{}/task", serving.pid())).unwrap();
+    for thread in threads.flatten() {
+        let status = fs::read_to_string(thread.path().join("status")).unwrap();
+        assert!(status.contains("Seccomp:\t2") && status.contains("NoNewPrivs:\t1"), "{status}");
+    }
+    assert!(status.contains("Seccomp_filters:\t2"), "{status}");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", serving.pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+
+    azure.configure_source("", "vaults = [\"https://other.vault.azure.net:8443\"]");
+    serving.signal(rustix::process::Signal::HUP);
+    let refused = told.until("stays in force");
+    assert!(refused.contains("a restart: connecting to port 8443"), "{refused}");
+    azure.configure("[sandbox]\nmode = \"off\"");
+    serving.signal(rustix::process::Signal::HUP);
+    let taken = told.until("the new configuration is in force");
+    assert!(taken.contains("needs a restart to take effect") && taken.contains("sandbox"), "{taken}");
+    assert_eq!(azure.ask("get pay-prod db-password").text(), "Autumn-2026-staple");
+}
+
+#[test]
+fn doctor_tells_what_is_in_force_and_what_was_switched_off() {
+    let azure = Azure::demo();
+    let config = azure.config();
+    let told = sidekey(["doctor", "--config", &config]);
+    for part in [
+        "memory: closed to other processes",
+        "core files: off",
+        "key of values held: in a page",
+        "environment: shows no secret",
+        "new privileges: none",
+        "sandbox, files and ports: enforced: Landlock ABI",
+        "sandbox, system calls: enforced: seccomp",
+    ] {
+        assert!(told.text().contains(part), "{part}: {}", told.text());
+    }
+    azure.configure("[sandbox]\nmode = \"off\"");
+    let told = sidekey(["doctor", "--config", &config]);
+    assert!(told.text().contains("NOT GOOD: NOT enforced: switched off by sandbox.mode"), "{}", told.text());
+    azure.configure("[sandbox]\nmode = \"strict\"");
+    assert!(sidekey(["check", "--config", &config]).err.contains("sandbox.mode: expected \"auto\""));
 }

@@ -201,7 +201,7 @@ async fn answer(state: &State, ask: &Ask, view: &View, headers: &HeaderMap) -> R
             response
         }
         Some(_) | None => match attributes {
-            None => raw(value),
+            None => raw(&value),
             Some(attributes) => json(&reading, view, value, attributes),
         },
     };
@@ -222,7 +222,7 @@ async fn answer(state: &State, ask: &Ask, view: &View, headers: &HeaderMap) -> R
 }
 
 /// The value and not one byte more. Text is UTF-8; what is not is told as bytes rather than as broken text.
-fn raw(value: Value) -> Response {
+fn raw(value: &Value) -> Response {
     let value = value.expose();
     let is_text = std::str::from_utf8(&value).is_ok();
     let kind = if is_text { "text/plain; charset=utf-8" } else { "application/octet-stream" };
