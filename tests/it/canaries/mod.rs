@@ -223,6 +223,11 @@ fn nothing_secret_is_anywhere_but_in_the_answer_that_was_asked_for() {
     answers.insert("metrics", house.ask("GET /metrics"));
     house.serving.signal(rustix::process::Signal::HUP);
     house.log.push_str(&house.told.until("the new configuration is in force"));
+    // Connections to the vault that carried values, and stay for a while.
+    for number in 0..SECRETS {
+        let read = house.ask_with(&format!("GET {}", secret(number)), "Cache-Control: no-cache\r\n", "");
+        assert!(holds(&read, &canary(number)), "{number}");
+    }
 
     let mut canaries: Vec<String> = (0..SECRETS).map(canary).collect();
     canaries.extend([CLIENT_SECRET, TOKEN, WRONG_TOKEN, UPSTREAM_BODY].map(canary));
