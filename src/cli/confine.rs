@@ -77,11 +77,11 @@ pub(super) fn needs(config: &Config, vars: &Vars, uid: u32) -> Needs {
         needs.read.insert(PathBuf::from(path));
     }
     // A host's own may be replaced by another file of that name. What a user who is not root can read there is no secret.
-    let resolver = Path::new("/etc/resolv.conf");
-    match resolver.canonicalize() {
-        Ok(real) if real == resolver && uid != 0 => drop(needs.read.insert("/etc".into())),
-        Ok(real) => with_folder(&mut needs.read, &real),
-        Err(_) => {}
+    let etc = Path::new("/etc");
+    match Path::new("/etc/resolv.conf").canonicalize() {
+        Ok(real) if real.parent() != Some(etc) => with_folder(&mut needs.read, &real),
+        Ok(_) if uid != 0 => drop(needs.read.insert(etc.to_owned())),
+        Ok(_) | Err(_) => {}
     }
     for variable in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
         let paths = vars.get(variable).unwrap_or_default().split(':').filter(|path| !path.is_empty());
