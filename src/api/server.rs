@@ -258,7 +258,7 @@ impl Serving {
         // One and the same for all of this request, whatever is replaced meanwhile.
         let api = self.api.0.load();
         if let (Some(state), Some(place)) = (&api.values, place) {
-            let answered = secrets::get(state, &place, request.uri().query(), request.headers()).await;
+            let answered = secrets::get(state, &caller, &place, request.uri().query(), request.headers()).await;
             return (place.pattern(), answered.unwrap_or_else(Problem::into_response));
         }
         let route = routes::pattern(request.uri().path());
