@@ -2,6 +2,8 @@
 //!
 //! The modules, lowest first; imports point down only, and `tests/it/house.rs` holds that:
 //!
+//! - [`kernel`]: what only the kernel gives; the one place with unsafe code.
+//! - [`sandbox`]: what this process gives up because it does not need it.
 //! - [`secret`]: names, references, metadata, values. [`clock`]: what ages are counted on. [`metrics`]: what is counted.
 //!   [`tasks`]: what runs in the background and gets up again when it falls.
 //! - [`rights`]: globs over vaults and names, and what somebody may read and list by them.
@@ -34,8 +36,10 @@ pub mod config;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod flight;
+pub mod kernel;
 pub mod metrics;
 pub mod rights;
+pub mod sandbox;
 pub mod secret;
 pub mod snapshot;
 pub mod sparing;

@@ -66,6 +66,7 @@ impl<'a> Reload<'a> {
     async fn once(&mut self, sidecar: &mut Sidecar) -> Result<(), Vec<String>> {
         let faults = |faults: crate::config::Faults| faults.0.iter().map(ToString::to_string).collect::<Vec<_>>();
         let config = self.context.configuration(self.flags.clone()).map_err(faults)?;
+        self.check_sandbox(&config)?;
         let token = match self.config.listen.tcp {
             Some(_) => {
                 let token = Token::load_or_create(&self.config.listen.token_file);
@@ -106,8 +107,8 @@ impl<'a> Reload<'a> {
         self.tell_what_stays(&config);
         let (vaults, sources) = (sidecar.catalog.vaults().len(), config.sources.len());
         tracing::info!(sources, vaults, "the new configuration is in force");
-        let Config { listen, log, drain, .. } = self.config.clone();
-        self.config = Config { listen, log, drain, ..config };
+        let Config { listen, log, drain, sandbox, .. } = self.config.clone();
+        self.config = Config { listen, log, drain, sandbox, ..config };
         // It writes what it holds a last time: only one of both may write.
         before.stop().await;
         if let Some(keeper) = keeper {
@@ -118,6 +119,19 @@ impl<'a> Reload<'a> {
             tracing::warn!("reads from before the configuration changed do not end");
         }
         Ok(())
+    }
+
+    /// What was given up at the start cannot be had again.
+    fn check_sandbox(&self, config: &Config) -> Result<(), Vec<String>> {
+        let Some((needs, report)) = &self.context.protection.sandbox else { return Ok(()) };
+        if report.is_off() {
+            return Ok(());
+        }
+        let beyond = super::confine::needs(config, &self.context.vars, self.context.uid).beyond(needs);
+        if beyond.is_empty() {
+            return Ok(());
+        }
+        Err(vec![format!("it needs what this process gave up at its start, and so a restart: {}", beyond.join(", "))])
     }
 
     /// The sources that are the same to their vaults, before and after.
@@ -135,6 +149,7 @@ impl<'a> Reload<'a> {
             ("listen.tcp", old.listen.tcp == new.listen.tcp),
             ("listen.token_file", old.listen.token_file == new.listen.token_file),
             ("limits.drain_timeout", old.drain == new.drain),
+            ("sandbox", old.sandbox == new.sandbox),
             ("log", old.log == new.log),
         ] {
             if !same {

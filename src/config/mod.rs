@@ -14,6 +14,7 @@ mod identity;
 mod kinds;
 mod listen;
 mod reader;
+mod sandbox;
 mod snapshot;
 mod source;
 mod vars;
@@ -77,6 +78,8 @@ pub struct Config {
     pub drain: Duration,
     /// What may be asked of a vault, and of a subscription.
     pub budget: BudgetOptions,
+    /// Whether what is not needed is given up at the start.
+    pub sandbox: crate::sandbox::Mode,
     /// What is told on stderr.
     pub log: Log,
 }
@@ -159,6 +162,7 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
     let snapshot = snapshot::snapshot(reader, &cache);
     let Tuning { broker, mut catalog, budget, wire, drain } = tuning(cache, section("limits"), section("search"));
     let log = log(section("log"));
+    let sandbox = sandbox::sandbox(section("sandbox"));
     let (sources, discovery_interval) = source::sources(reader, &top.tables("source"), &wire);
     catalog.discovery_interval = discovery_interval.unwrap_or(catalog.discovery_interval);
     top.finish(&[
@@ -174,6 +178,7 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         budget,
         snapshot,
         drain,
+        sandbox,
         log,
     })
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use crate::secret::{Secret, SecretValue};
+use crate::secret::{Exposed, Secret, SecretValue};
 
 /// A secret's value on its way over the wire. Serialises as text, deserialises into wiped memory, prints as
-/// `[redacted]`. On the server's side it is the cached value itself, not a copy.
+/// `[redacted]`. On the server's side it is the cached value itself, not a copy, and opened only once it
+/// is written.
 pub struct Value(Held);
 
 enum Held {
@@ -18,7 +19,7 @@ enum Held {
 impl Value {
     /// The value's bytes, for whoever hands them on.
     #[must_use]
-    pub fn expose(&self) -> &[u8] {
+    pub fn expose(&self) -> Exposed {
         match &self.0 {
             Held::Shared(secret) => secret.value.expose(),
             Held::Own(value) => value.expose(),
@@ -27,13 +28,16 @@ impl Value {
 
     /// Bytes in the value.
     pub(in crate::api) fn len(&self) -> usize {
-        self.as_ref().len()
+        match &self.0 {
+            Held::Shared(secret) => secret.value.len(),
+            Held::Own(value) => value.len(),
+        }
     }
 
     /// Whether it can stand in JSON: only UTF-8 text can.
     #[must_use]
     pub fn is_text(&self) -> bool {
-        std::str::from_utf8(self.as_ref()).is_ok()
+        std::str::from_utf8(&Self::expose(self)).is_ok()
     }
 
     /// Takes the value out, for whoever keeps it.
@@ -41,7 +45,7 @@ impl Value {
     pub fn into_secret(self) -> SecretValue {
         match self.0 {
             Held::Own(value) => value,
-            held @ Held::Shared(_) => SecretValue::new(Self(held).as_ref()),
+            held @ Held::Shared(_) => SecretValue::new(Self::expose(&Self(held))),
         }
     }
 }
@@ -58,12 +62,6 @@ impl From<SecretValue> for Value {
     }
 }
 
-impl AsRef<[u8]> for Value {
-    fn as_ref(&self) -> &[u8] {
-        Self::expose(self)
-    }
-}
-
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
@@ -72,8 +70,8 @@ impl fmt::Debug for Value {
 
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text =
-            std::str::from_utf8(self.as_ref()).map_err(|_| serde::ser::Error::custom("the value is not text"))?;
+        let value = Self::expose(self);
+        let text = std::str::from_utf8(&value).map_err(|_| serde::ser::Error::custom("the value is not text"))?;
         serializer.serialize_str(text)
     }
 }

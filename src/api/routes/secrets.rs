@@ -246,7 +246,9 @@ async fn answer(
 
 /// The value and not one byte more. Text is UTF-8; what is not is told as bytes rather than as broken text.
 fn raw(value: Value) -> Response {
-    let kind = if value.is_text() { "text/plain; charset=utf-8" } else { "application/octet-stream" };
+    let value = value.expose();
+    let is_text = std::str::from_utf8(&value).is_ok();
+    let kind = if is_text { "text/plain; charset=utf-8" } else { "application/octet-stream" };
     let mut response = with_room(Body::from(Bytes::from_owner(value)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response

@@ -31,6 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(_: &Doctor, context: &Context) -> Result<(), Failure> {
     let config = context.config(Vec::new())?;
+    say("this process, and the sidecar as it would be started here:")?;
+    for (part, good, how) in context.protection.lines() {
+        say(&format!("  {part}: {}{how}", if good { "" } else { "NOT GOOD: " }))?;
+    }
     let mut worst = Exit::Ok;
     for settings in &config.sources {
         let found = source(settings, colour_allowed(&context.vars, context.global.no_color)).await?;
