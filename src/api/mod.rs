@@ -8,6 +8,8 @@
 //! log, a metric or a problem; one byte added to a value; two failures that look alike.
 
 mod freshness;
+#[cfg(all(feature = "emulator", any(test, feature = "fuzzing")))]
+pub(crate) mod fuzzing;
 mod guard;
 mod listener;
 pub mod model;

@@ -4,6 +4,8 @@
 //! imports nothing of ours. A value ([`SecretValue`]) has no `Debug`, `Display`, `Serialize` or `Clone`, so that it
 //! cannot reach a log, an error or a file by accident.
 
+#[cfg(all(feature = "emulator", any(test, feature = "fuzzing")))]
+pub(crate) mod fuzzing;
 mod metadata;
 mod name;
 mod reference;

@@ -24,6 +24,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("hydrate", 6),
     ("config", 7),
     ("cli", 8),
+    ("fuzzing", 9),
 ];
 
 #[test]

@@ -11,6 +11,8 @@ mod address;
 mod credential;
 mod discovery;
 mod errors;
+#[cfg(all(feature = "emulator", any(test, feature = "fuzzing")))]
+pub(crate) mod fuzzing;
 mod key_vault;
 mod pace;
 mod paging;
