@@ -19,8 +19,11 @@ pub use config::config;
 pub use estate::estate;
 pub use references::references;
 
+/// Takes any bytes, and panics if something does not hold.
+pub type Target = fn(&[u8]);
+
 /// All of them by name, which is also the name of their folders under `fuzz/seeds` and `fuzz/regressions`.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("challenge", challenge),
     ("config", config),
     ("entra", entra),

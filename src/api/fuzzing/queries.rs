@@ -47,8 +47,10 @@ pub fn patterns(input: &[u8]) {
     }
 }
 
+type Meant = Box<dyn Fn(&str) -> bool>;
+
 /// What a name must be to match, in the words of others; `None` where nobody else has any.
-fn expected(matching: Matching, text: &str) -> Option<Box<dyn Fn(&str) -> bool>> {
+fn expected(matching: Matching, text: &str) -> Option<Meant> {
     let lower = text.to_ascii_lowercase();
     Some(match matching {
         Matching::Substring => Box::new(move |name| name.contains(&lower)),

@@ -42,10 +42,11 @@ pub(super) struct Http {
 impl Http {
     pub(super) fn new(
         tls: &ClientConfig,
-        overrides: Arc<Overrides>,
+        overrides: Overrides,
         names: &LastGood,
         connect: Duration,
     ) -> Result<Self, SetupError> {
+        let overrides = Arc::new(overrides);
         let builder = || {
             let resolver = Resolver { overrides: Arc::clone(&overrides), names: names.clone() };
             reqwest::Client::builder()
@@ -87,7 +88,7 @@ impl Carrier for Http {
             if body.len() + chunk.len() > max_body {
                 return Err(VaultError::new(
                     VaultErrorKind::Malformed,
-                    format!("the answer is larger than the {} bytes that are allowed", max_body),
+                    format!("the answer is larger than the {max_body} bytes that are allowed"),
                 ));
             }
             body.extend_from_slice(&chunk);

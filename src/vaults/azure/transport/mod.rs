@@ -48,7 +48,7 @@ impl Transport {
         limits: WireLimits,
     ) -> Result<Arc<Self>, SetupError> {
         let tls = tls::client_config(extra_ca)?;
-        let carrier = Box::new(http::Http::new(&tls, Arc::new(overrides), &LastGood::new(names), limits.connect)?);
+        let carrier = Box::new(http::Http::new(&tls, overrides, &LastGood::new(names), limits.connect)?);
         Ok(Arc::new(Self { carrier, limits }))
     }
 
