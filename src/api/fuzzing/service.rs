@@ -24,19 +24,33 @@ thread_local! {
     };
 }
 
+/// What a caller does when all is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Says that no more comes, and reads to the end.
+    HalfClosed,
+    /// Says nothing, and reads to the end.
+    HeldOpen,
+    /// Goes away after a minute: a stream of events goes on while its reader is there.
+    Left,
+}
+
 /// Bytes on a connection, after one that tells which: over TCP without a token, or through the socket; with an end, or
 /// held open. Every answer is one of ours, none is a 500, and each connection comes to its end. Without the token not
 /// one name or value comes out.
 pub fn service(input: &[u8]) {
     let Some((kind, sent)) = input.split_first() else { return };
     let by_tcp = kind & 1 == 0;
-    // A stream of events goes on while its reader is there.
-    let held_open = kind & 2 != 0 && memchr::memmem::find(sent, b"watch").is_none();
+    let how = match (memchr::memmem::find(sent, b"watch"), kind & 2) {
+        (Some(_), _) => How::Left,
+        (None, 0) => How::HalfClosed,
+        (None, _) => How::HeldOpen,
+    };
     let connection = match by_tcp {
         true => Connection::Tcp { port: PORT },
         false => Connection::Unix(Some(Peer { uid: 1000, gid: 1000 })),
     };
-    let answer = HOUSE.with(|(runtime, api)| runtime.block_on(exchange(api, connection, sent, held_open)));
+    let answer = HOUSE.with(|(runtime, api)| runtime.block_on(exchange(api, connection, sent, how)));
     let holds = |what: &str| memchr::memmem::find(&answer, what.as_bytes()).is_some();
     let told = |what: &str| holds(what) && memchr::memmem::find(sent, what.as_bytes()).is_none();
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "an answer that is no HTTP");
@@ -49,7 +63,8 @@ pub fn service(input: &[u8]) {
     }
 }
 
-async fn exchange(api: &Api, connection: Connection, sent: &[u8], held_open: bool) -> Vec<u8> {
+/// What comes back until the connection ends.
+async fn exchange(api: &Api, connection: Connection, sent: &[u8], how: How) -> Vec<u8> {
     let (here, there) = tokio::io::duplex(16 * 1024);
     let serving = serve_one(there, connection, api.clone(), Guard::new(None), Metrics::default());
     let (mut reader, mut writer) = tokio::io::split(here);
@@ -57,12 +72,16 @@ async fn exchange(api: &Api, connection: Connection, sent: &[u8], held_open: boo
         let mut answer = Vec::new();
         let writing = async {
             // The other side may close whenever it has had enough.
-            if writer.write_all(sent).await.is_ok() && !held_open {
+            if writer.write_all(sent).await.is_ok() && how != How::HeldOpen {
                 let _ = writer.shutdown().await;
             }
         };
-        let (read, ()) = tokio::join!(reader.read_to_end(&mut answer), writing);
-        read.expect("a pipe in memory does not fail");
+        let both = async { tokio::join!(reader.read_to_end(&mut answer), writing) };
+        match how {
+            How::Left => drop(tokio::time::timeout(Duration::from_secs(60), both).await),
+            How::HalfClosed | How::HeldOpen => drop(both.await),
+        }
+        drop((reader, writer));
         answer
     };
     let both = async { tokio::join!(talking, serving).0 };

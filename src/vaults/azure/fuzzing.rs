@@ -121,13 +121,21 @@ async fn vault_of(source: &AzureSource) -> Arc<dyn Vault> {
     discovery.vaults.into_iter().next().expect("the configured vault is there")
 }
 
-/// On a clock that jumps to whatever is waited for: what takes for ever ends at once, and is a fault.
+thread_local! {
+    /// Its clock jumps to whatever is waited for: what takes for ever ends at once, and is a fault.
+    static RUNTIME: tokio::runtime::Runtime = {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.expect("a runtime without a network")
+    };
+}
+
 fn run(stranger: Stranger, about: impl AsyncFnOnce(Arc<AzureSource>)) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime without a network").block_on(async {
-        let transport = Transport::over(stranger, WireLimits::default());
-        let source = AzureSource::over(settings(), Metrics::default(), transport).expect("good settings");
-        within(about(Arc::new(source))).await;
+    RUNTIME.with(|runtime| {
+        runtime.block_on(async {
+            let transport = Transport::over(stranger, WireLimits::default());
+            let source = AzureSource::over(settings(), Metrics::default(), transport).expect("good settings");
+            within(about(Arc::new(source))).await;
+        });
     });
 }
 
