@@ -18,6 +18,7 @@
 //! - [`config`]: file, variables and flags to one checked configuration.
 //! - [`cli`]: one file per subcommand: parse, call, print.
 //! - `emulator` (feature): a fake Azure on `vaults::memory`, for demos and tests.
+//! - `fuzzing` (feature, and in tests): every parser that meets strangers' bytes, with what must hold of it.
 //!
 //! How one read flows: a listener hands a connection to the API, whose guard refuses what a local caller would not
 //! send; the path is parsed into names; the broker finds the vault in the catalog and answers from the cache, or joins
@@ -36,6 +37,9 @@ pub mod config;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod flight;
+#[cfg(all(feature = "emulator", any(test, feature = "fuzzing")))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod kernel;
 pub mod metrics;
 pub mod rights;

@@ -9,6 +9,8 @@
 
 mod caller;
 mod freshness;
+#[cfg(all(feature = "emulator", any(test, feature = "fuzzing")))]
+pub(crate) mod fuzzing;
 mod guard;
 mod listener;
 pub mod model;

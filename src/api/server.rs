@@ -101,21 +101,7 @@ pub async fn serve(
     options: ServeOptions,
     shutdown: CancellationToken,
 ) -> Drained {
-    let mut builder = http1::Builder::new();
-    // No timer of hyper's: it would make and drop one for every request. Patience has its own.
-    builder.max_buf_size(64 * 1024).max_header_size(32 * 1024);
-    let serving = Serving {
-        api: api.into(),
-        guard: Arc::new(guard),
-        metrics,
-        builder,
-        keep_alive: options.keep_alive,
-        linger: options.linger,
-        places: options.connections,
-        connections: TaskTracker::new(),
-        closing: shutdown,
-        cut: CancellationToken::new(),
-    };
+    let serving = Serving::new(api.into(), guard, metrics, &options, shutdown);
     let mut accepting = JoinSet::new();
     for listener in listeners {
         let serving = serving.clone();
@@ -140,7 +126,38 @@ pub async fn serve(
     Drained { cut }
 }
 
+/// Serves a connection that no listener has accepted, to its end.
+#[cfg(all(feature = "emulator", any(test, feature = "fuzzing")))]
+pub(super) async fn serve_one<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    connection: Connection,
+    api: Api,
+    guard: Guard,
+    metrics: Metrics,
+) {
+    let options = ServeOptions::default();
+    Serving::new(api, guard, metrics, &options, CancellationToken::new()).connection(stream, connection).await;
+}
+
 impl Serving {
+    fn new(api: Api, guard: Guard, metrics: Metrics, options: &ServeOptions, closing: CancellationToken) -> Self {
+        let mut builder = http1::Builder::new();
+        // No timer of hyper's: it would make and drop one for every request. Patience has its own.
+        builder.max_buf_size(64 * 1024).max_header_size(32 * 1024);
+        Self {
+            api,
+            guard: Arc::new(guard),
+            metrics,
+            builder,
+            keep_alive: options.keep_alive,
+            linger: options.linger,
+            places: options.connections,
+            connections: TaskTracker::new(),
+            closing,
+            cut: CancellationToken::new(),
+        }
+    }
+
     async fn accept(self, listener: &Listener, places: &Arc<Semaphore>) {
         let mut pause = FIRST_PAUSE;
         loop {

@@ -107,7 +107,7 @@ impl Key {
         Self::parse(&text).map_err(content)
     }
 
-    fn parse(text: &[u8]) -> Result<Self, &'static str> {
+    pub(super) fn parse(text: &[u8]) -> Result<Self, &'static str> {
         let line = text.strip_suffix(b"\n").unwrap_or(text);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() {
