@@ -10,6 +10,7 @@
 //! - [`flight`]: one running call per key. [`cache`]: values held, each with its age.
 //! - [`catalog`]: what exists, and searching it.
 //! - [`broker`]: the one door: get, resolve, versions, watch. Knows no HTTP.
+//! - [`access`]: who may read, and who has read.
 //! - [`api`]: the broker over HTTP: guard, routes, listeners.
 //! - [`config`]: file, variables and flags to one checked configuration.
 //! - [`cli`]: one file per subcommand: parse, call, print.
@@ -20,6 +21,7 @@
 //! or starts the one flight that asks the vault; what came back is stored, and answered with its version, its age and
 //! where it came from. Nothing above the broker knows Azure, and nothing below the API knows HTTP.
 
+pub mod access;
 pub mod api;
 pub mod broker;
 pub mod budget;

@@ -1,0 +1,3 @@
+//! Who may read, and who has read.
+
+pub mod audit;
