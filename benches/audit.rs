@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sidekey::access::audit::{Audit, Book, FileSink, Freshness, Line, Names, Operation, Served};
+use sidekey::access::{Access, Caller, Peer};
 use sidekey::metrics::Metrics;
 use sidekey::secret::{SecretName, VaultName, Version};
 use tokio::runtime::{Builder, Runtime};
@@ -49,10 +50,10 @@ fn readers(runtime: &Runtime, audit: &Audit) -> (f64, f64) {
         for _ in 0..READERS {
             let audit = audit.clone();
             readers.spawn(async move {
-                let (vault, name, version) = parts();
+                let (caller, vault, name, version) = parts();
                 let mut count = 0_u32;
                 while began.elapsed() < ROUND {
-                    audit.record(&line(&vault, &name, &version)).await.expect("a line");
+                    audit.record(&line(&caller, &vault, &name, &version)).await.expect("a line");
                     count += 1;
                     // As a reader's connection does between two requests.
                     tokio::task::yield_now().await;
@@ -89,22 +90,23 @@ fn line_length() -> usize {
     let sink = FileSink::open(&path, 0, 1).expect("a file");
     let audit = Audit::from(Book::on(sink, Names::default(), true, &metrics).expect("a thread"));
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let (vault, name, version) = parts();
-    runtime.block_on(audit.record(&line(&vault, &name, &version))).expect("a line");
+    let (caller, vault, name, version) = parts();
+    runtime.block_on(audit.record(&line(&caller, &vault, &name, &version))).expect("a line");
     std::fs::read(path).expect("the file").len()
 }
 
-fn parts() -> (VaultName, SecretName, Version) {
+fn parts() -> (Caller, VaultName, SecretName, Version) {
     let version = "0b31729e2750416caba40429a1f3bea4".parse().expect("a version");
-    ("pay-prod".parse().expect("a name"), "db-password".parse().expect("a name"), version)
+    let peer = Peer { uid: 1001, gid: 1001, groups: [].into() };
+    let caller = Access::from(None).of_peer(&peer).expect("a caller");
+    (caller, "pay-prod".parse().expect("a name"), "db-password".parse().expect("a name"), version)
 }
 
-fn line<'a>(vault: &'a VaultName, name: &'a SecretName, version: &'a Version) -> Line<'a> {
+fn line<'a>(caller: &'a Caller, vault: &'a VaultName, name: &'a SecretName, version: &'a Version) -> Line<'a> {
     Line {
         request: "5f0c1a2b-1f",
-        caller: Some("orders"),
-        known_by: Some("peer"),
-        peer: Some((1001, 1001)),
+        caller: Some(caller),
+        peer: None,
         operation: Operation::Read,
         vault: Some(vault),
         name: Some(name),

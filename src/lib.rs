@@ -4,13 +4,14 @@
 //!
 //! - [`secret`]: names, references, metadata, values. [`clock`]: what ages are counted on. [`metrics`]: what is counted.
 //!   [`tasks`]: what runs in the background and gets up again when it falls.
+//! - [`rights`]: globs over vaults and names, and what somebody may read and list by them.
 //! - [`vaults`]: where secrets live: the `Vault` and `Source` traits, Azure Key Vault, and the reference in memory.
 //! - [`budget`]: how much may be asked of a vault, and when: around every source.
 //! - [`snapshot`]: what is held, encrypted in a file, for a start in an outage.
 //! - [`flight`]: one running call per key. [`cache`]: values held, each with its age.
 //! - [`catalog`]: what exists, and searching it.
 //! - [`broker`]: the one door: get, resolve, versions, watch. Knows no HTTP.
-//! - [`access`]: who may read, and who has read.
+//! - [`access`]: who asks, by which rights, and who has read what.
 //! - [`api`]: the broker over HTTP: guard, routes, listeners.
 //! - [`config`]: file, variables and flags to one checked configuration.
 //! - [`cli`]: one file per subcommand: parse, call, print.
@@ -34,6 +35,7 @@ pub mod config;
 pub mod emulator;
 pub mod flight;
 pub mod metrics;
+pub mod rights;
 pub mod secret;
 pub mod snapshot;
 pub mod sparing;

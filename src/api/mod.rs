@@ -29,11 +29,11 @@ use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
+pub use crate::access::{Token, TokenDigest, TokenError};
 pub use guard::{Connection, Guard, Peer};
 pub use listener::{Group, ListenError, Listener, TakeOver, UnixOptions, bind_tcp, bind_unix, bind_unix_beside};
 pub use problem::Code;
 pub use server::{Drained, ServeOptions, serve};
-pub use token::{Token, TokenDigest, TokenError};
 
 use crate::broker::Broker;
 use crate::catalog::{Query, Unanswered};

@@ -35,6 +35,7 @@ use super::patience::{Patient, Phase};
 use super::problem::{Code, Problem};
 use super::routes::secrets::{self, Place};
 use super::{Api, routes};
+use crate::access::{Caller, Visitor};
 use crate::metrics::Metrics;
 use crate::tasks::keep;
 
@@ -189,9 +190,10 @@ impl Serving {
         let (closing, cut) = (self.closing.child_token(), self.cut.child_token());
         let builder = self.builder.clone();
         let last = AtomicBool::new(false);
+        let visitor = self.guard.visitor(&connection);
         let service = service_fn(|request| {
             phase.begin();
-            let answer = self.answer(request, connection);
+            let answer = self.answer(request, &connection, &visitor);
             async {
                 let mut response = answer.await;
                 if last.load(Ordering::Relaxed) {
@@ -230,11 +232,11 @@ impl Serving {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, connection: Connection) -> Response<Body> {
-        let (route, mut response) = match self.guard.check(&request, &connection) {
+    async fn answer(&self, request: Request<Incoming>, connection: &Connection, visitor: &Visitor) -> Response<Body> {
+        let (route, mut response) = match self.guard.check(&request, connection, visitor) {
             Err(problem) => ("refused", problem.into_response()),
             // What a handler leaves half done when it panics is dropped with it.
-            Ok(()) => match AssertUnwindSafe(self.handle(request, connection)).catch_unwind().await {
+            Ok(caller) => match AssertUnwindSafe(self.handle(request, connection, caller)).catch_unwind().await {
                 Ok(answered) => answered,
                 // What the panic said may hold anything: it goes nowhere. Where it was, the panic hook tells.
                 Err(_) => ("panicked", Problem::new(Code::Internal, "a fault of sidekey's own").into_response()),
@@ -246,7 +248,12 @@ impl Serving {
     }
 
     /// The route's pattern, and its answer.
-    async fn handle(&self, request: Request<Incoming>, connection: Connection) -> (&'static str, Response<Body>) {
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        connection: &Connection,
+        caller: Caller,
+    ) -> (&'static str, Response<Body>) {
         let place = if request.method() == Method::GET { Place::of(request.uri().path()) } else { None };
         // One and the same for all of this request, whatever is replaced meanwhile.
         let api = self.api.0.load();
@@ -255,7 +262,7 @@ impl Serving {
             return (place.pattern(), answered.unwrap_or_else(Problem::into_response));
         }
         let route = routes::pattern(request.uri().path());
-        match api.router.clone().call(bodied(request, connection)).await {
+        match api.router.clone().call(bodied(request, connection, caller)).await {
             Ok(response) if response.body().size_hint().exact().is_some() => (route, response),
             Ok(stream) => {
                 let (replaced, closing) = (api.over.clone(), self.closing.child_token());
@@ -267,9 +274,10 @@ impl Serving {
 }
 
 /// The request as routes take it. Most have no body, and then there is none to be boxed.
-fn bodied(request: Request<Incoming>, connection: Connection) -> Request<Body> {
+fn bodied(request: Request<Incoming>, connection: &Connection, caller: Caller) -> Request<Body> {
     let (mut head, body) = request.into_parts();
-    head.extensions.insert(connection);
+    head.extensions.insert(connection.clone());
+    head.extensions.insert(caller);
     let body = if head.method == Method::POST { Body::new(body) } else { Body::empty() };
     Request::from_parts(head, body)
 }

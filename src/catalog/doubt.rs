@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::CatalogOptions;
 use super::directory::Directory;
-use super::glob::Glob;
 use super::record::Standing;
 use super::status::{DISCOVERING, DiscoveryFault, Entry, NOT_LISTED_YET, OVERDUE, SkippedVault, Unanswered};
 use crate::clock::Moment;
+use crate::rights::Glob;
 use crate::secret::{SourceName, VaultName};
 
 /// Whether a glob on vaults is about this one.

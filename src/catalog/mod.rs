@@ -3,7 +3,7 @@
 //!
 //! - `directory` merges rounds of discovery and gives addresses; `record` is what is known of one vault, `segment` (and
 //!   `texts`) how it is packed; `listing` lists one vault, `rounds` runs all of it.
-//! - `query` is what can be asked, `matcher` and `glob` find names, `filter` lets rows through, `order` keeps the first
+//! - `query` is what can be asked, `matcher` finds names, `filter` lets rows through, `order` keeps the first
 //!   of them, `doubt` tells what the answer does without, `search` puts it together, `cursor` is where a page ended.
 //!
 //! What must never happen: a partial answer that looks whole (whatever could not be asked is named with its reason and
@@ -16,12 +16,10 @@ mod cursor;
 mod directory;
 mod doubt;
 mod filter;
-mod glob;
 mod listing;
 mod matcher;
 mod news;
 mod order;
-mod pattern;
 mod query;
 mod record;
 mod rounds;
@@ -38,7 +36,6 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, Semaphore, watch};
 
 pub use news::{Change, Listing};
-pub use pattern::{BadPattern, Pattern};
 pub use query::{BadQuery, Matching, Query, Sort, SortKey, TagFilter};
 pub use search::{Hit, Page, SecretsPage};
 pub use status::{
@@ -48,6 +45,7 @@ pub use status::{
 
 use crate::clock::Moment;
 use crate::metrics::Metrics;
+pub use crate::rights::{BadPattern, Pattern};
 use crate::secret::{Metadata, SecretName, VaultName};
 use crate::vaults::{Source, VaultError, VaultInfo};
 use directory::{Directory, Rounds};

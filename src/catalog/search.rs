@@ -9,13 +9,13 @@ use super::cursor::{Cursor, fingerprint};
 use super::directory::Directory;
 use super::doubt::{beyond, covers, doubt};
 use super::filter::Filter;
-use super::glob::Glob;
 use super::matcher::Names;
 use super::order::{Best, Order, Place};
 use super::query::{BadQuery, Query};
 use super::record::Standing;
 use super::status::{Doubtful, Entry, Holder, Holders, ReadState, Unanswered};
 use crate::clock::Moment;
+use crate::rights::Glob;
 use crate::secret::{Metadata, SecretName, VaultName};
 use crate::vaults::{VaultError, VaultErrorKind};
 
@@ -65,7 +65,8 @@ pub struct SecretsPage {
 pub(super) fn search(directory: &Directory, query: &Query, options: &CatalogOptions) -> Result<Page, BadQuery> {
     let limit = query.page_size()?;
     let mut names = Names::of(query)?;
-    let vaults = query.vault.as_deref().map(|glob| Glob::new("vault", glob)).transpose()?;
+    let vaults = query.vault.as_deref().map(Glob::new).transpose();
+    let vaults = vaults.map_err(|error| BadQuery::new("vault", error.to_string()))?;
     let order = Order::of(query);
     let of = fingerprint(query);
     let after = query.cursor.as_deref().map(|cursor| Cursor::decode(cursor, of)).transpose()?;

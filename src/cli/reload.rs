@@ -100,7 +100,7 @@ impl<'a> Reload<'a> {
         sidecar.hand_over(&next, keeps);
         self.api.replace(next.state());
         if let Some(token) = token {
-            self.guard.replace(token.digest());
+            self.guard.replace(Some(token.digest()));
         }
         let before = std::mem::replace(sidecar, next);
         self.tell_what_stays(&config);

@@ -5,6 +5,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 use super::Names;
 use super::names::write_text;
+use crate::access::{Caller, Peer};
 use crate::secret::{SecretName, VaultName, Version};
 
 /// One read, as it is told: who, what, and what became of it.
@@ -13,11 +14,9 @@ pub struct Line<'a> {
     /// What tells one request from another: all lines of one carry the same.
     pub request: &'a str,
     /// Who asked; `None` where nobody was let in.
-    pub caller: Option<&'a str>,
-    /// By what the caller is known, in a word of ours.
-    pub known_by: Option<&'static str>,
-    /// The user and the group that the kernel tells of a caller on the unix socket.
-    pub peer: Option<(u32, u32)>,
+    pub caller: Option<&'a Caller>,
+    /// Whom the kernel names at the other end of the unix socket, where nobody was let in.
+    pub peer: Option<&'a Peer>,
     /// What was asked for.
     pub operation: Operation,
     /// The vault that was asked for, or the one that was found.
@@ -103,18 +102,14 @@ impl Line<'_> {
         write_text(out, self.request);
         key(out, "caller");
         match self.caller {
-            Some(caller) => write_text(out, caller),
+            Some(caller) => {
+                write_text(out, caller.name());
+                let _ = write!(out, ",\"by\":\"{}\"", caller.known());
+            }
             None => out.extend_from_slice(b"null"),
         }
-        if let Some(known_by) = self.known_by {
-            key(out, "by");
-            write_text(out, known_by);
-        }
-        if let Some((uid, gid)) = self.peer {
-            key(out, "uid");
-            write_number(out, uid.into());
-            key(out, "gid");
-            write_number(out, gid.into());
+        if let Some(peer) = self.caller.and_then(Caller::peer).or(self.peer) {
+            let _ = write!(out, ",\"uid\":{},\"gid\":{}", peer.uid, peer.gid);
         }
         key(out, "operation");
         write_text(out, self.operation.as_str());
@@ -230,6 +225,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use crate::access::{Known, Rights};
 
     fn told(line: &Line<'_>, names: &Names) -> serde_json::Value {
         let mut out = Vec::new();
@@ -239,11 +235,16 @@ mod tests {
         serde_json::from_slice(&out).unwrap()
     }
 
+    fn caller(name: &str) -> Caller {
+        let peer = Peer { uid: 1001, gid: 1002, groups: [7].into() };
+        let known = Known { peer: true, token: true, ..Known::default() };
+        Caller::new(name, known, Some(peer), Rights::all())
+    }
+
     fn plain<'a>() -> Line<'a> {
         Line {
             request: "r-1",
             caller: None,
-            known_by: None,
             peer: None,
             operation: Operation::Read,
             vault: None,
@@ -262,9 +263,7 @@ mod tests {
         let served =
             Served { version: Some(&version), freshness: Freshness::Stale("vault-unavailable"), age: Duration::from_millis(61_900) };
         let line = Line {
-            caller: Some("orders"),
-            known_by: Some("peer"),
-            peer: Some((1001, 1002)),
+            caller: Some(&caller("orders")),
             vault: Some(&vault),
             name: Some(&name),
             version: Some(&version),
@@ -273,7 +272,7 @@ mod tests {
             ..plain()
         };
         let expected = json!({
-            "time": "2026-11-21T09:41:07.042Z", "request": "r-1", "caller": "orders", "by": "peer", "uid": 1001, "gid": 1002,
+            "time": "2026-11-21T09:41:07.042Z", "request": "r-1", "caller": "orders", "by": "peer+token", "uid": 1001, "gid": 1002,
             "operation": "read", "vault": "pay-prod", "name": "db-password", "asked_version": version.as_str(),
             "outcome": "ok", "version": version.as_str(), "freshness": "stale", "stale": "vault-unavailable", "age": 61,
         });
@@ -281,18 +280,21 @@ mod tests {
     }
 
     #[test]
-    fn who_was_not_let_in_is_told_as_nobody() {
+    fn who_was_not_let_in_is_told_as_nobody_with_what_the_kernel_says() {
         let expected = json!({
-            "time": "2026-11-21T09:41:07.042Z", "request": "r-1", "caller": null, "operation": "read", "outcome": "unauthenticated",
+            "time": "2026-11-21T09:41:07.042Z", "request": "r-1", "caller": null, "uid": 7, "gid": 8, "operation": "read",
+            "outcome": "unauthenticated",
         });
-        assert_eq!(told(&plain(), &Names::default()), expected);
+        let peer = Peer { uid: 7, gid: 8, groups: [].into() };
+        assert_eq!(told(&Line { peer: Some(&peer), ..plain() }, &Names::default()), expected);
     }
 
     #[test]
     fn a_callers_words_end_no_line_and_begin_none() {
         let evil = "x\"}\n{\"caller\":\"root\u{7f}\u{0}\u{2028}\u{1b}[31m";
         let searched = Searched { text: evil, matching: Some("regex"), hits: 3 };
-        let line = Line { caller: Some(evil), operation: Operation::Search, searched: Some(searched), ..plain() };
+        let evil_caller = caller(evil);
+        let line = Line { caller: Some(&evil_caller), operation: Operation::Search, searched: Some(searched), ..plain() };
         let told = told(&line, &Names::default());
         assert_eq!((&told["caller"], &told["query"], &told["hits"]), (&json!(evil), &json!(evil), &json!(3)));
     }
