@@ -19,8 +19,9 @@ pub(crate) mod problem;
 mod routes;
 mod server;
 mod token;
+mod trail;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -35,6 +36,7 @@ pub use listener::{Group, ListenError, Listener, TakeOver, UnixOptions, bind_tcp
 pub use problem::Code;
 pub use server::{Drained, ServeOptions, serve};
 
+use crate::access::audit::Audit;
 use crate::broker::Broker;
 use crate::catalog::{Query, Unanswered};
 use crate::metrics::{Level, Metrics};
@@ -47,6 +49,7 @@ pub struct State(Arc<Inner>);
 struct Inner {
     broker: Broker,
     metrics: Metrics,
+    audit: Audit,
     openapi: Bytes,
 }
 
@@ -54,8 +57,14 @@ impl State {
     /// The routes answer from that broker, and tell these metrics.
     #[must_use]
     pub fn new(broker: Broker, metrics: Metrics) -> Self {
+        Self::audited(broker, metrics, Audit::default())
+    }
+
+    /// The same, and what is read is recorded there.
+    #[must_use]
+    pub fn audited(broker: Broker, metrics: Metrics, audit: Audit) -> Self {
         let openapi = serde_json::to_vec(&document()).expect("the document is plain data").into();
-        Self(Arc::new(Inner { broker, metrics, openapi }))
+        Self(Arc::new(Inner { broker, metrics, audit, openapi }))
     }
 
     /// Whether `/readyz` says so.
@@ -83,6 +92,10 @@ impl State {
 
     fn broker(&self) -> &Broker {
         &self.0.broker
+    }
+
+    fn audit(&self) -> &Audit {
+        &self.0.audit
     }
 
     fn openapi(&self) -> Bytes {
@@ -152,6 +165,12 @@ impl Api {
 }
 
 impl Routes {
+    /// Where reads are recorded; other routes than ours record none.
+    fn audit(&self) -> &Audit {
+        static OFF: LazyLock<Audit> = LazyLock::new(Audit::default);
+        self.values.as_ref().map_or(&*OFF, State::audit)
+    }
+
     fn of(state: State) -> Self {
         Self { router: router(state.clone()), values: Some(state), over: CancellationToken::new() }
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Context;
-use super::sidecar::Sidecar;
+use super::sidecar::{Sidecar, book};
 use super::systemd::Systemd;
 use crate::api::{Api, Guard, Token};
 use crate::config::{Config, Flag};
@@ -75,6 +75,7 @@ impl<'a> Reload<'a> {
         };
         let same: BTreeSet<String> = self.same_principals(&config);
         let keeps = move |source: &str| same.contains(source);
+        let book = book(&config, &sidecar.metrics).map_err(|failure| vec![failure.message])?;
         let next = sidecar.successor(&config, keeps.clone()).map_err(|failure| vec![failure.message])?;
         let tried = match next.keeper(&config) {
             Ok(keeper) => match timeout(PATIENCE, next.ready()).await {
@@ -98,6 +99,7 @@ impl<'a> Reload<'a> {
             }
         };
         sidecar.hand_over(&next, keeps);
+        sidecar.record_in(book).await;
         self.api.replace(next.state());
         if let Some(token) = token {
             self.guard.replace(Some(token.digest()));

@@ -9,6 +9,7 @@
 //! Must never happen: a setting passed over in silence (a misspelled or not yet supported one may be a guard that
 //! somebody relies on); a value in a fault (it may be a credential that was put in the wrong place).
 
+mod audit;
 mod fault;
 mod identity;
 mod kinds;
@@ -31,6 +32,7 @@ pub use reader::Flag;
 pub use snapshot::SnapshotFiles;
 pub use vars::Vars;
 
+use crate::access::audit::AuditOptions;
 use crate::broker::BrokerOptions;
 use crate::budget::BudgetOptions;
 use crate::catalog::CatalogOptions;
@@ -73,6 +75,8 @@ pub struct Config {
     pub broker: BrokerOptions,
     /// Where what is held is kept for the next start; `None`: nowhere.
     pub snapshot: Option<SnapshotFiles>,
+    /// Where reads are recorded; `None`: nowhere.
+    pub audit: Option<AuditOptions>,
     /// How long what is under way may take to finish once the process was told to stop.
     pub drain: Duration,
     /// What may be asked of a vault, and of a subscription.
@@ -157,13 +161,13 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
     let listen = listen::listen(section("listen"), &runtime_dir(&inputs.vars, inputs.uid));
     let cache = section("cache");
     let snapshot = snapshot::snapshot(reader, &cache);
+    let audit = audit::audit(reader, section("audit"));
     let Tuning { broker, mut catalog, budget, wire, drain } = tuning(cache, section("limits"), section("search"));
     let log = log(section("log"));
     let (sources, discovery_interval) = source::sources(reader, &top.tables("source"), &wire);
     catalog.discovery_interval = discovery_interval.unwrap_or(catalog.discovery_interval);
     top.finish(&[
         ("client", "rights per caller are not supported by this version: whoever may open the socket, or holds the token, reads everything"),
-        ("audit", "the audit log is not supported by this version"),
     ]);
     (!sources.is_empty()).then(|| Config {
         file: path.map(Path::to_owned),
@@ -173,6 +177,7 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         broker,
         budget,
         snapshot,
+        audit,
         drain,
         log,
     })

@@ -20,8 +20,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
 use labels::{
-    AuditLabels, HeldBackLabels, ListingLabels, ReadLabels, ReloadLabels, RequestLabels, RoundLabels, SignInLabels, SnapshotLabels,
-    TaskLabels, TokenLabels, UpstreamLabels, VaultLabels, WatchLabels,
+    AuditLabels, HeldBackLabels, ListingLabels, ReadLabels, ReloadLabels, RequestLabels, RoundLabels, SignInLabels,
+    SnapshotLabels, TaskLabels, TokenLabels, UpstreamLabels, VaultLabels, WatchLabels,
 };
 use levels::GAUGES;
 pub use levels::Level;

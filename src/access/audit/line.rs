@@ -81,8 +81,8 @@ pub struct Searched<'a> {
     pub text: &'a str,
     /// How they must match, in a word of ours; `None` where there was nothing to match.
     pub matching: Option<&'static str>,
-    /// How many of what was found the caller was told of.
-    pub hits: usize,
+    /// How many of what was found the caller was told of; `None` where that is not known yet.
+    pub hits: Option<usize>,
 }
 
 const LONGEST_TEXT: usize = 256;
@@ -113,9 +113,14 @@ impl Line<'_> {
         }
         key(out, "operation");
         write_text(out, self.operation.as_str());
-        if let Some(vault) = self.vault {
-            key(out, "vault");
-            names.write(out, vault.as_str());
+        match self.vault {
+            Some(vault) => {
+                key(out, "vault");
+                names.write(out, vault.as_str());
+            }
+            // Whichever has it.
+            None if self.name.is_some() => out.extend_from_slice(b",\"vault\":\"*\""),
+            None => {}
         }
         if let Some(name) = self.name {
             key(out, "name");
@@ -134,8 +139,10 @@ impl Line<'_> {
                 key(out, "match");
                 write_text(out, matching);
             }
-            key(out, "hits");
-            write_number(out, hits as u64);
+            if let Some(hits) = hits {
+                key(out, "hits");
+                write_number(out, hits as u64);
+            }
         }
         key(out, "outcome");
         write_text(out, self.outcome);
@@ -260,8 +267,11 @@ mod tests {
     fn a_read_is_told_whole() {
         let (vault, name): (VaultName, SecretName) = ("pay-prod".parse().unwrap(), "db-password".parse().unwrap());
         let version: Version = "0b31729e2750416caba40429a1f3bea4".parse().unwrap();
-        let served =
-            Served { version: Some(&version), freshness: Freshness::Stale("vault-unavailable"), age: Duration::from_millis(61_900) };
+        let served = Served {
+            version: Some(&version),
+            freshness: Freshness::Stale("vault-unavailable"),
+            age: Duration::from_millis(61_900),
+        };
         let line = Line {
             caller: Some(&caller("orders")),
             vault: Some(&vault),
@@ -292,9 +302,10 @@ mod tests {
     #[test]
     fn a_callers_words_end_no_line_and_begin_none() {
         let evil = "x\"}\n{\"caller\":\"root\u{7f}\u{0}\u{2028}\u{1b}[31m";
-        let searched = Searched { text: evil, matching: Some("regex"), hits: 3 };
+        let searched = Searched { text: evil, matching: Some("regex"), hits: Some(3) };
         let evil_caller = caller(evil);
-        let line = Line { caller: Some(&evil_caller), operation: Operation::Search, searched: Some(searched), ..plain() };
+        let line =
+            Line { caller: Some(&evil_caller), operation: Operation::Search, searched: Some(searched), ..plain() };
         let told = told(&line, &Names::default());
         assert_eq!((&told["caller"], &told["query"], &told["hits"]), (&json!(evil), &json!(evil), &json!(3)));
     }
@@ -302,7 +313,7 @@ mod tests {
     #[test]
     fn of_a_long_text_the_beginning_is_told() {
         let long = "ä".repeat(5_000);
-        let searched = Searched { text: &long, matching: Some("substring"), hits: 0 };
+        let searched = Searched { text: &long, matching: Some("substring"), hits: Some(0) };
         let told = told(&Line { searched: Some(searched), ..plain() }, &Names::default());
         assert_eq!(told["query"], "ä".repeat(LONGEST_TEXT / 2));
     }

@@ -48,11 +48,7 @@ impl Sink for Stderr {
 }
 
 /// Writes all of it; on a line of its own, if the one before was cut.
-pub(super) fn put(
-    torn: &mut bool,
-    lines: &[u8],
-    mut write: impl FnMut(&[u8]) -> io::Result<usize>,
-) -> Result<(), Cut> {
+pub(super) fn put(torn: &mut bool, lines: &[u8], mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> Result<(), Cut> {
     let mut once = |bytes: &[u8]| match write(bytes) {
         Ok(0) => Err(io::ErrorKind::WriteZero.into()),
         outcome => outcome,

@@ -13,11 +13,13 @@ use axum::response::{IntoResponse as _, Response};
 use futures::{Stream, StreamExt as _, stream};
 use tokio::time::timeout;
 
+use crate::access::audit::{Line, Operation, Searched};
 use crate::api::State;
 use crate::api::model::WatchEvent;
 use crate::api::openapi;
 use crate::api::path::{bad_parameter, pairs};
 use crate::api::problem::{Code, Problem};
+use crate::api::trail::Trail;
 use crate::broker::{self, BadEventId, EventId, Filter, Told, Watch};
 use crate::catalog::{Lookup, Pattern};
 
@@ -43,15 +45,27 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 ))]
 pub(super) async fn watch(
     extract::State(state): extract::State<State>,
+    trail: Trail,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let filter = filter(&state, uri.query())?;
-    let watch = state.broker().watch(filter, last_event_id(&headers)).map_err(|error| match error {
-        broker::Error::Overloaded => Problem::new(Code::Overloaded, "too many streams of events are open"),
-        other => other.into(),
-    })?;
+    let filter = filter(&state, uri.query());
+    let asked = filter.as_ref().map(asked_for).unwrap_or_default();
+    let watch = filter.and_then(|filter| {
+        state.broker().watch(filter, last_event_id(&headers)).map_err(|error| match error {
+            broker::Error::Overloaded => Problem::new(Code::Overloaded, "too many streams of events are open"),
+            other => other.into(),
+        })
+    });
+    let searched = Searched { text: &asked, matching: None, hits: None };
+    let line = Line { searched: Some(searched), ..trail.line(Operation::Watch) };
+    let watch = trail.settle(state.audit(), line, watch).await?;
     Ok(Sse::new(events(watch)).into_response())
+}
+
+/// What is watched, as one text.
+fn asked_for(filter: &Filter) -> String {
+    filter.patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn filter(state: &State, query: Option<&str>) -> Result<Filter, Problem> {
