@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, Method, Request, Response};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use axum::response::IntoResponse as _;
 use futures::{FutureExt as _, StreamExt as _};
 use hyper::body::{Body as _, Incoming};
@@ -192,6 +192,11 @@ impl Serving {
         let builder = self.builder.clone();
         let last = AtomicBool::new(false);
         let visitor = self.guard.visitor(&connection);
+        // Before a byte of a request is parsed.
+        if self.guard.turns_away(&connection, &visitor) {
+            self.metrics.refused("unknown-peer");
+            return;
+        }
         let service = service_fn(|request| {
             phase.begin();
             let answer = self.answer(request, &connection, &visitor);
@@ -239,6 +244,7 @@ impl Serving {
         let audit = api.audit();
         let (trail, route, mut response) = match self.guard.check(&request, connection, visitor) {
             Err(problem) => {
+                self.metrics.refused(problem.code().as_str());
                 let trail = Trail::of_stranger(request.headers(), connection, audit);
                 let problem = trail.refuse_unrouted(audit, request.uri().path(), problem).await;
                 (trail, "refused", problem.into_response())
@@ -259,6 +265,9 @@ impl Serving {
                 }
             }
         };
+        if response.status() == StatusCode::FORBIDDEN {
+            self.metrics.refused(Code::Forbidden.as_str());
+        }
         self.metrics.request(route, response.status().as_u16());
         if let Some(id) = trail.id() {
             response.headers_mut().insert(REQUEST_ID, id.clone());
@@ -278,15 +287,16 @@ impl Serving {
     ) -> (&'static str, Response<Body>) {
         let place = if request.method() == Method::GET { Place::of(request.uri().path()) } else { None };
         if let (Some(state), Some(place)) = (&api.values, place) {
-            let answered = secrets::get(state, trail, &place, request.uri().query(), request.headers()).await;
+            let answered = secrets::get(state, trail, &caller, &place, request.uri().query(), request.headers()).await;
             return (place.pattern(), answered.unwrap_or_else(Problem::into_response));
         }
         let route = routes::pattern(request.uri().path());
+        let over = caller.over().cloned();
         match api.router.clone().call(bodied(request, connection, caller, trail)).await {
             Ok(response) if response.body().size_hint().exact().is_some() => (route, response),
             Ok(stream) => {
                 let (replaced, closing) = (api.over.clone(), self.closing.child_token());
-                (route, stream.map(|body| until(body, replaced, closing)))
+                (route, stream.map(|body| until(body, [Some(replaced), Some(closing), over])))
             }
             Err(never) => match never {},
         }
@@ -303,16 +313,11 @@ fn bodied(request: Request<Incoming>, connection: &Connection, caller: Caller, t
     Request::from_parts(head, body)
 }
 
-/// A stream that ends in order, and so leaves its reader to ask again, when what it tells of is replaced or the process
-/// is to stop.
-fn until(body: Body, replaced: CancellationToken, closing: CancellationToken) -> Body {
-    let over = async move {
-        tokio::select! {
-            () = replaced.cancelled() => {}
-            () = closing.cancelled() => {}
-        }
-    };
-    Body::from_stream(body.into_data_stream().take_until(Box::pin(over)))
+/// A stream that ends in order, and so leaves its reader to ask again, when any of these is cancelled: what it tells of is
+/// replaced, the process is to stop, its reader's token is no longer good.
+fn until(body: Body, ends: [Option<CancellationToken>; 3]) -> Body {
+    let ends = ends.into_iter().flatten().map(|end| Box::pin(end.cancelled_owned()));
+    Body::from_stream(body.into_data_stream().take_until(futures::future::select_all(ends)))
 }
 
 /// The headers that every answer carries: nobody keeps it, guesses at its type, or embeds it.

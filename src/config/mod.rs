@@ -10,6 +10,7 @@
 //! somebody relies on); a value in a fault (it may be a credential that was put in the wrong place).
 
 mod audit;
+mod client;
 mod fault;
 mod identity;
 mod kinds;
@@ -32,6 +33,7 @@ pub use reader::Flag;
 pub use snapshot::SnapshotFiles;
 pub use vars::Vars;
 
+use crate::access::AccessSettings;
 use crate::access::audit::AuditOptions;
 use crate::broker::BrokerOptions;
 use crate::budget::BudgetOptions;
@@ -67,6 +69,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Where the sidecar answers.
     pub listen: Listen,
+    /// Who may read what.
+    pub access: AccessSettings,
     /// Who signs in, and where. Never empty.
     pub sources: Vec<AzureSettings>,
     /// Discovery and listings. Where sources differ in how often they look for new vaults, the most often holds.
@@ -158,7 +162,10 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         let table = top.tables(name).into_iter().next();
         Section::new(reader, name, Some(&format!("SIDEKEY_{}_", name.to_ascii_uppercase())), table)
     };
-    let listen = listen::listen(section("listen"), &runtime_dir(&inputs.vars, inputs.uid));
+    let clients = client::clients(reader, &top.tables("client"));
+    let listen = listen::listen(section("listen"), &runtime_dir(&inputs.vars, inputs.uid), !clients.is_empty());
+    let token_file = listen.tcp.filter(|_| clients.is_empty()).map(|_| listen.token_file.clone());
+    let access = AccessSettings { clients, token_file };
     let cache = section("cache");
     let snapshot = snapshot::snapshot(reader, &cache);
     let audit = audit::audit(reader, section("audit"));
@@ -166,12 +173,10 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
     let log = log(section("log"));
     let (sources, discovery_interval) = source::sources(reader, &top.tables("source"), &wire);
     catalog.discovery_interval = discovery_interval.unwrap_or(catalog.discovery_interval);
-    top.finish(&[
-        ("client", "rights per caller are not supported by this version: whoever may open the socket, or holds the token, reads everything"),
-    ]);
     (!sources.is_empty()).then(|| Config {
         file: path.map(Path::to_owned),
         listen,
+        access,
         sources,
         catalog,
         broker,

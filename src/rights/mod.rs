@@ -136,14 +136,47 @@ impl Rights {
         self.any(verb, |covered| covered.has(vault.as_str(), |_| true))
     }
 
-    /// Whether some grant may cover a vault of that source, which may be one that nobody knows of.
+    /// Whether some grant may cover a secret, or that one, in a vault of that source that nobody knows of.
     #[must_use]
-    pub fn may_of_source(&self, verb: Verb, source: &SourceName) -> bool {
+    pub fn may_of_source(&self, verb: Verb, source: &SourceName, name: Option<&SecretName>) -> bool {
         self.any(verb, |covered| {
-            let starts = covered.named.keys().map(|vault| &**vault).chain(covered.globs.iter().map(|(g, _)| g.start()));
+            let named = covered.named.iter().map(|(vault, names)| (&**vault, names));
+            let starts = named.chain(covered.globs.iter().map(|(glob, names)| (glob.start(), names)));
+            let is_of = |start: &str| start.split_once(':').is_none_or(|(of, _)| of == source.as_str());
             // What is fixed of a pattern's start tells the source, if the ':' is in it.
-            starts.into_iter().any(|start| start.split_once(':').is_none_or(|(of, _)| of == source.as_str()))
+            starts.into_iter().any(|(start, names)| is_of(start) && name.is_none_or(|name| names.has(name.as_str())))
         })
+    }
+
+    /// Under which of its addresses they see a secret, with which they may do all of that: the one it has for all, or
+    /// else `source:vault`. `None`: it is not there for them.
+    #[must_use]
+    pub fn shows<'v>(
+        &self,
+        verbs: &[Verb],
+        address: &'v VaultName,
+        id: &'v VaultName,
+        name: &SecretName,
+    ) -> Option<&'v VaultName> {
+        [address, id].into_iter().find(|vault| verbs.iter().all(|verb| self.may(*verb, vault, name)))
+    }
+
+    /// Under which of its addresses they see a vault in which they may do all of that with some name.
+    #[must_use]
+    pub fn shows_vault<'v>(&self, verbs: &[Verb], address: &'v VaultName, id: &'v VaultName) -> Option<&'v VaultName> {
+        [address, id].into_iter().find(|vault| verbs.iter().all(|verb| self.may_in(*verb, vault)))
+    }
+
+    /// What of one vault they find, worked out once for very many names.
+    pub(crate) fn view<'v>(&self, address: &'v VaultName, id: &'v VaultName) -> View<'_, 'v> {
+        let ways = [address, id].into_iter().take(if address == id { 1 } else { 2 });
+        let ways = ways.filter_map(|vault| Some((vault, Finding::of(self, vault)?)));
+        View { ways: ways.collect() }
+    }
+
+    /// The same under one address.
+    pub(crate) fn view_of<'v>(&self, vault: &'v VaultName) -> View<'_, 'v> {
+        self.view(vault, vault)
     }
 
     fn any(&self, verb: Verb, mut grants: impl FnMut(&Covered) -> bool) -> bool {
@@ -159,6 +192,63 @@ impl fmt::Debug for Rights {
         match &self.0 {
             Extent::All => f.write_str("Rights(all)"),
             Extent::These(tables) => write!(f, "Rights(of {} grants)", tables.len()),
+        }
+    }
+}
+
+/// What of one vault somebody finds: what they may list and read.
+pub(crate) struct View<'r, 'v> {
+    /// By address; empty: nothing.
+    ways: Vec<(&'v VaultName, Finding<'r>)>,
+}
+
+enum Finding<'r> {
+    All,
+    /// What one of the first and one of the second has.
+    Some([Vec<&'r Names>; 2]),
+}
+
+impl<'v> View<'_, 'v> {
+    /// Under which address they find a secret of that name.
+    pub(crate) fn shows(&self, name: &str) -> Option<&'v VaultName> {
+        self.ways.iter().find(|(_, finding)| finding.has(name)).map(|(vault, _)| *vault)
+    }
+
+    /// Under which address they find the vault.
+    pub(crate) fn vault(&self) -> Option<&'v VaultName> {
+        self.ways.first().map(|(vault, _)| *vault)
+    }
+
+    /// Whether they find all that is in it, under one address.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.ways.first().is_some_and(|(_, finding)| matches!(finding, Finding::All))
+    }
+}
+
+impl<'r> Finding<'r> {
+    fn of(rights: &'r Rights, vault: &VaultName) -> Option<Self> {
+        let Extent::These(tables) = &rights.0 else { return Some(Self::All) };
+        let sets = Verb::ALL.map(|verb| {
+            let mut sets = Vec::new();
+            for covered in tables.iter().map(|table| table.of(verb)) {
+                sets.extend(covered.named.get(vault.as_str()));
+                sets.extend(
+                    covered.globs.iter().filter(|(glob, _)| glob.matches(vault.as_str())).map(|(_, names)| names),
+                );
+            }
+            sets
+        });
+        if sets.iter().any(Vec::is_empty) {
+            return None;
+        }
+        let all = sets.iter().all(|sets| sets.iter().any(|names: &&Names| names.all));
+        Some(if all { Self::All } else { Self::Some(sets) })
+    }
+
+    fn has(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(sets) => sets.iter().all(|sets| sets.iter().any(|names| names.has(name))),
         }
     }
 }
@@ -259,7 +349,7 @@ mod tests {
         assert!(!rights(&["pay-*/db-*"]).may_anywhere(Verb::Read, &"other".parse().unwrap()));
         let in_vault = |vault: &str| granted.may_in(Verb::Read, &vault.parse().unwrap());
         assert!(in_vault("pay-x") && in_vault("gov:hr") && !in_vault("hr") && !in_vault("gov:pay-x"));
-        let of = |rights: &Rights, source: &str| rights.may_of_source(Verb::Read, &source.parse().unwrap());
+        let of = |rights: &Rights, source: &str| rights.may_of_source(Verb::Read, &source.parse().unwrap(), None);
         assert!(of(&granted, "any") && of(&rights(&["gov:*/*"]), "gov") && !of(&rights(&["gov:*/*"]), "any"));
         assert!(of(&rights(&["*/*"]), "any") && !of(&Rights::none(), "any"));
     }

@@ -245,7 +245,7 @@ mod tests {
     fn caller(name: &str) -> Caller {
         let peer = Peer { uid: 1001, gid: 1002, groups: [7].into() };
         let known = Known { peer: true, token: true, ..Known::default() };
-        Caller::new(name, known, Some(peer), Rights::all())
+        Caller::new(name, known, Some(peer), Rights::all(), None)
     }
 
     fn plain<'a>() -> Line<'a> {

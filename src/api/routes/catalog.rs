@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract;
 use axum::http::Uri;
 
+use crate::access::Caller;
 use crate::access::audit::{Line, Operation, Searched};
 use crate::api::State;
 use crate::api::model::{
@@ -24,21 +25,21 @@ use crate::secret::{SecretName, VaultName};
 pub(super) async fn vaults(
     extract::State(state): extract::State<State>,
     trail: Trail,
+    caller: Caller,
     uri: Uri,
 ) -> Result<Json<VaultsAnswer>, Problem> {
-    let answer = all_vaults(&state, &uri);
+    let answer = all_vaults(&state, &caller, &uri);
     let told = answer.as_ref().ok().map(|answer| answer.vaults.len());
     let line = Line { searched: told_of(told), ..trail.line(Operation::Vaults) };
     trail.settle(state.audit(), line, answer.map(Json)).await
 }
 
-fn all_vaults(state: &State, uri: &Uri) -> Result<VaultsAnswer, Problem> {
+fn all_vaults(state: &State, caller: &Caller, uri: &Uri) -> Result<VaultsAnswer, Problem> {
     if let Some((name, _)) = parameters(uri.query())?.first() {
         return Err(bad_parameter(name, "is not known here"));
     }
-    let catalog = state.broker().catalog();
-    let vaults = catalog.vaults().into_iter().map(VaultDocument::from).collect();
-    let unanswered: Vec<_> = state.unanswered().iter().map(Unanswered::from).collect();
+    let vaults = state.within(caller).vaults().into_iter().map(VaultDocument::from).collect();
+    let unanswered: Vec<_> = state.unanswered(caller).iter().map(Unanswered::from).collect();
     Ok(VaultsAnswer { vaults, complete: unanswered.is_empty(), unanswered })
 }
 
@@ -49,18 +50,19 @@ fn all_vaults(state: &State, uri: &Uri) -> Result<VaultsAnswer, Problem> {
 pub(super) async fn secrets(
     extract::State(state): extract::State<State>,
     trail: Trail,
+    caller: Caller,
     names: Names,
     uri: Uri,
 ) -> Result<Json<SecretsPage>, Problem> {
     let vault = names.parse::<VaultName>("vault");
     let asked = vault.as_ref().ok().cloned();
-    let answer = vault.and_then(|vault| page(&state, &vault, &uri));
+    let answer = vault.and_then(|vault| page(&state, &caller, &vault, &uri));
     let told = answer.as_ref().ok().map(|answer| answer.secrets.len());
     let line = Line { vault: asked.as_ref(), searched: told_of(told), ..trail.line(Operation::List) };
     trail.settle(state.audit(), line, answer.map(Json)).await
 }
 
-fn page(state: &State, vault: &VaultName, uri: &Uri) -> Result<SecretsPage, Problem> {
+fn page(state: &State, caller: &Caller, vault: &VaultName, uri: &Uri) -> Result<SecretsPage, Problem> {
     let (mut limit, mut cursor) = (Query::USUAL, None);
     for (name, value) in parameters(uri.query())? {
         match &*name {
@@ -73,9 +75,9 @@ fn page(state: &State, vault: &VaultName, uri: &Uri) -> Result<SecretsPage, Prob
             _ => return Err(bad_parameter(&name, "is not known here")),
         }
     }
-    let entry = state.broker().entry(vault)?;
-    let page = state.broker().catalog().secrets(&entry, limit, cursor.as_deref()).map_err(|error| bad_query(&error))?;
-    Ok(SecretsPage::new(&entry.address, page))
+    let page = state.within(caller).secrets(vault, limit, cursor.as_deref())?;
+    let (address, page) = page.map_err(|error| bad_query(&error))?;
+    Ok(SecretsPage::new(&address, page))
 }
 
 /// The metadata of every version of a secret, newest first.
@@ -86,13 +88,14 @@ fn page(state: &State, vault: &VaultName, uri: &Uri) -> Result<SecretsPage, Prob
 pub(super) async fn versions(
     extract::State(state): extract::State<State>,
     trail: Trail,
+    caller: Caller,
     names: Names,
     uri: Uri,
 ) -> Result<Json<VersionsAnswer>, Problem> {
     let (vault, name) = (names.parse::<VaultName>("vault"), names.parse::<SecretName>("name"));
     let (asked_vault, asked_name) = (vault.as_ref().ok().cloned(), name.as_ref().ok().cloned());
     let answer = match (vault, name) {
-        (Ok(vault), Ok(name)) => all_versions(&state, &vault, &name, &uri).await,
+        (Ok(vault), Ok(name)) => all_versions(&state, &caller, &vault, &name, &uri).await,
         (Err(problem), _) | (_, Err(problem)) => Err(problem),
     };
     let told = answer.as_ref().ok().map(|answer| answer.versions.len());
@@ -103,6 +106,7 @@ pub(super) async fn versions(
 
 async fn all_versions(
     state: &State,
+    caller: &Caller,
     vault: &VaultName,
     name: &SecretName,
     uri: &Uri,
@@ -110,8 +114,7 @@ async fn all_versions(
     if let Some((name, _)) = parameters(uri.query())?.first() {
         return Err(bad_parameter(name, "is not known here"));
     }
-    let address = state.broker().entry(vault)?.address;
-    let versions = state.broker().versions(vault, name).await?;
+    let (address, versions) = state.within(caller).versions(vault, name).await?;
     Ok(VersionsAnswer { versions: versions.iter().map(|one| SecretSummary::new(address.clone(), one)).collect() })
 }
 
@@ -123,11 +126,12 @@ async fn all_versions(
 pub(super) async fn search(
     extract::State(state): extract::State<State>,
     trail: Trail,
+    caller: Caller,
     uri: Uri,
 ) -> Result<Json<SearchAnswer>, Problem> {
     let query = query(&uri);
     let asked = query.as_ref().ok().map(|query| (query.text.clone(), query.matching.as_str()));
-    let answer = query.and_then(|query| hits(&state, &query));
+    let answer = query.and_then(|query| hits(&state, &caller, &query));
     let hits = answer.as_ref().ok().map(|answer| answer.hits.len());
     let searched = asked.as_ref().map(|(text, matching)| Searched { text, matching: Some(matching), hits });
     let line = Line { searched, ..trail.line(Operation::Search) };
@@ -140,8 +144,15 @@ fn query(uri: &Uri) -> Result<Query, Problem> {
     query.map_err(|error| bad_query(&error))
 }
 
-fn hits(state: &State, query: &Query) -> Result<SearchAnswer, Problem> {
-    let page = state.broker().catalog().search(query).map_err(|error| bad_query(&error))?;
+fn hits(state: &State, caller: &Caller, query: &Query) -> Result<SearchAnswer, Problem> {
+    let within = state.within(caller);
+    // Of a vault that is named, this is decided from its name, as it is of a listing.
+    if let Some(vault) = query.named_vault().and_then(|name| name.parse().ok())
+        && !within.may_find_in(&vault)
+    {
+        return Err(broker::Error::Forbidden.into());
+    }
+    let page = within.search(query).map_err(|error| bad_query(&error))?;
     match query.named_vault() {
         // An empty page would say that the vault holds no such secret.
         Some(name) if page.vaults == 0 && page.complete => Err(no_such_vault(name)),

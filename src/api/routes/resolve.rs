@@ -12,6 +12,7 @@ use hyper::body::Body as _;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use crate::access::Caller;
 use crate::access::audit::{Line, Operation};
 use crate::api::State;
 use crate::api::model::{ResolveAnswer, ResolveRequest, ResolvedFrom, Withheld};
@@ -36,6 +37,7 @@ const BODY: Duration = Duration::from_secs(10);
 pub(super) async fn resolve(
     extract::State(state): extract::State<State>,
     trail: Trail,
+    caller: Caller,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let audit = state.audit();
@@ -58,7 +60,7 @@ pub(super) async fn resolve(
     let asked: BTreeMap<_, _> = references.iter().map(|(key, reference)| (key.clone(), Ask::from(reference))).collect();
     let mut found = BTreeMap::new();
     // Even if some are malformed already: a caller mends all faults at once, or one at a time for ever.
-    match state.broker().resolve(&references).await {
+    match state.within(&caller).resolve(&references).await {
         Err(errors) => failures.extend(errors.into_iter().map(|(key, error)| (key, Problem::from(error)))),
         Ok(resolved) => {
             for (key, one) in resolved {

@@ -10,6 +10,7 @@ use axum::response::Response;
 use ring::digest::{SHA256, digest};
 use zeroize::Zeroizing;
 
+use crate::access::Caller;
 use crate::access::audit::{Line, Operation, Recorded};
 use crate::api::State;
 use crate::api::freshness::{cache_status, is_held_by_caller, steer};
@@ -40,10 +41,11 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 pub(super) async fn anywhere(
     state: extract::State<State>,
     trail: Trail,
+    caller: Caller,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    routed(&state, &trail, &uri, &headers).await
+    routed(&state, &trail, &caller, &uri, &headers).await
 }
 
 /// The current version of a secret in a vault.
@@ -57,10 +59,11 @@ pub(super) async fn anywhere(
 pub(super) async fn current(
     state: extract::State<State>,
     trail: Trail,
+    caller: Caller,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    routed(&state, &trail, &uri, &headers).await
+    routed(&state, &trail, &caller, &uri, &headers).await
 }
 
 /// One version of a secret in a vault.
@@ -80,15 +83,22 @@ pub(super) async fn current(
 pub(super) async fn version(
     state: extract::State<State>,
     trail: Trail,
+    caller: Caller,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    routed(&state, &trail, &uri, &headers).await
+    routed(&state, &trail, &caller, &uri, &headers).await
 }
 
-async fn routed(state: &State, trail: &Trail, uri: &Uri, headers: &HeaderMap) -> Result<Response, Problem> {
+async fn routed(
+    state: &State,
+    trail: &Trail,
+    caller: &Caller,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
     let place = Place::of(uri.path()).expect("the router's patterns are those of Place");
-    get(state, trail, &place, uri.query(), headers).await
+    get(state, trail, caller, &place, uri.query(), headers).await
 }
 
 /// Where a path of these routes leads, still as it was written.
@@ -138,6 +148,7 @@ impl<'p> Place<'p> {
 pub(in crate::api) async fn get(
     state: &State,
     trail: &Trail,
+    caller: &Caller,
     place: &Place<'_>,
     query: Option<&str>,
     headers: &HeaderMap,
@@ -148,7 +159,7 @@ pub(in crate::api) async fn get(
         Err(problem) => return Err(trail.refuse(audit, trail.line(Operation::Read), problem).await),
     };
     let line = trail.line_of(Operation::Read, &ask);
-    match find(state, &ask, &view, headers).await {
+    match find(state, caller, &ask, &view, headers).await {
         Err(problem) => Err(trail.refuse(audit, line, problem).await),
         Ok(found) => {
             let outcome = if found.is_held_by_caller { "not-modified" } else { trail::OK };
@@ -228,9 +239,9 @@ struct Found {
     is_held_by_caller: bool,
 }
 
-async fn find(state: &State, ask: &Ask, view: &View, headers: &HeaderMap) -> Result<Found, Problem> {
+async fn find(state: &State, caller: &Caller, ask: &Ask, view: &View, headers: &HeaderMap) -> Result<Found, Problem> {
     let form = form(headers)?;
-    let reading = state.broker().get(ask).await?;
+    let reading = state.within(caller).get(ask).await?;
     let value = view.of(&reading)?;
     let attributes = match form {
         Form::Raw => None,
