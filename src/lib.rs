@@ -13,7 +13,7 @@
 //! - [`flight`]: one running call per key. [`cache`]: values held, each with its age.
 //! - [`catalog`]: what exists, and searching it.
 //! - [`broker`]: the one door: get, resolve, versions, watch. Knows no HTTP.
-//! - [`access`]: who asks, and by which rights.
+//! - [`access`]: who asks, by which rights, and who has read what.
 //! - [`api`]: the broker over HTTP: guard, routes, listeners.
 //! - [`config`]: file, variables and flags to one checked configuration.
 //! - [`cli`]: one file per subcommand: parse, call, print.

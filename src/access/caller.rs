@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::rights::{Rights, Verb};
 use crate::secret::{SecretName, VaultName};
 
@@ -55,24 +57,31 @@ struct Inner {
     known: Known,
     peer: Option<Peer>,
     rights: Rights,
+    over: Option<CancellationToken>,
 }
 
 impl Caller {
-    pub(super) fn new(name: impl Into<String>, known: Known, peer: Option<Peer>, rights: Rights) -> Self {
-        Self(Arc::new(Inner { name: name.into(), known, peer, rights }))
+    pub(in crate::access) fn new(
+        name: impl Into<String>,
+        known: Known,
+        peer: Option<Peer>,
+        rights: Rights,
+        over: Option<CancellationToken>,
+    ) -> Self {
+        Self(Arc::new(Inner { name: name.into(), known, peer, rights, over }))
     }
 
     /// A caller in this process: what runs a command without a sidecar may do what the command's user may.
     #[must_use]
     pub fn in_process() -> Self {
         let known = Known { in_process: true, ..Known::default() };
-        Self::new("in-process", known, None, Rights::all())
+        Self::new("in-process", known, None, Rights::all(), None)
     }
 
     /// Somebody of whom nothing is known: who probes whether the process lives. May do nothing.
     #[must_use]
     pub fn nobody() -> Self {
-        Self::new("nobody", Known::default(), None, Rights::none())
+        Self::new("nobody", Known::default(), None, Rights::none(), None)
     }
 
     /// The client's name, as the configuration has it; several that are known by the same are joined by `+`. Where no
@@ -98,6 +107,13 @@ impl Caller {
     #[must_use]
     pub fn rights(&self) -> &Rights {
         &self.0.rights
+    }
+
+    /// Cancelled when the token that it was known by is no longer good: what goes on for long ends then. `None`: it was
+    /// known without one.
+    #[must_use]
+    pub fn over(&self) -> Option<&CancellationToken> {
+        self.0.over.as_ref()
     }
 
     /// Whether it may do that with that secret, by the vault's address as it was asked for or is shown.

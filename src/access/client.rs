@@ -66,11 +66,16 @@ impl Client {
         };
         self.uid.is_none_or(|uid| peer.is_some_and(|peer| peer.is_user(uid)))
             && self.gid.is_none_or(|gid| peer.is_some_and(|peer| peer.is_in(gid)))
-            && self.certificate.as_ref().is_none_or(|name| shown.iter().any(|shown| shown == name))
+            && self.certificate.as_ref().is_none_or(|name| shown.iter().any(|shown| is_same_name(shown, name)))
     }
 
     /// Whether anything but a token makes it known.
     pub(super) fn is_known_without_a_token(&self) -> bool {
         self.token_file.is_none() && (self.uid.is_some() || self.gid.is_some() || self.certificate.is_some())
     }
+}
+
+/// DNS names know no case; of a URI, parts do.
+fn is_same_name(shown: &str, name: &str) -> bool {
+    if name.contains(':') { shown == name } else { shown.eq_ignore_ascii_case(name) }
 }

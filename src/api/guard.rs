@@ -8,6 +8,8 @@
 //! hyper checks none of this: it takes requests without `Host`, with two, and with another authority in the request
 //! line. Must never happen: an answer that depends on what exists, before the caller has passed.
 
+use std::sync::LazyLock;
+
 use axum::http::header::{AUTHORIZATION, HOST, HeaderName, UPGRADE};
 use axum::http::{HeaderMap, Method, Request, Uri};
 
@@ -15,6 +17,7 @@ use super::problem::{Code, Problem};
 use super::routes;
 pub use crate::access::Peer;
 use crate::access::{Access, Caller, Evidence, Stranger, Visitor};
+use crate::sparing::Sparing;
 
 /// How a request came in. Put by the listener into the request's extensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,15 +54,29 @@ impl Guard {
         Self { access: access.into() }
     }
 
-    /// From the next request on, callers are those that `access` knows.
-    pub fn replace(&self, access: impl Into<Access>) {
-        self.access.replace(&access.into());
+    /// Who may do what, as it is in force.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// Who may be at the other end of that connection.
     #[must_use]
     pub fn visitor(&self, connection: &Connection) -> Visitor {
         self.access.visitor(connection.evidence())
+    }
+
+    /// Whether nobody at the other end can ever be known, by whatever they send. Told in the log, sparingly.
+    pub(super) fn turns_away(&self, connection: &Connection, visitor: &Visitor) -> bool {
+        static TOLD: LazyLock<Sparing<()>> = LazyLock::new(Sparing::default);
+        if !visitor.is_hopeless() {
+            return false;
+        }
+        if let (Connection::Unix(peer), Some(untold)) = (connection, TOLD.tell(())) {
+            let (uid, gid) = (peer.as_ref().map(|peer| peer.uid), peer.as_ref().map(|peer| peer.gid));
+            tracing::warn!(uid, gid, untold, "a connection was closed: no [[client]] fits its peer");
+        }
+        true
     }
 
     /// Lets the request pass, and tells who asks, or says why not.

@@ -71,12 +71,12 @@ fn rest(mut accept: impl FnMut() -> io::Result<(Stream, Connection)>) -> Vec<(St
 }
 
 fn of_unix(stream: UnixStream) -> (Stream, Connection) {
-    let groups = groups(&stream);
+    let groups: Arc<[u32]> = peer_groups(&stream).unwrap_or_default().into();
     let peer = stream.peer_cred().ok().map(|peer| Peer { uid: peer.uid(), gid: peer.gid(), groups });
     (Stream::Unix(stream), Connection::Unix(peer))
 }
 
-/// The peer's supplementary groups. Not asked for yet: only its first group is known.
-fn groups(_: &impl AsFd) -> Arc<[u32]> {
-    Arc::new([])
+/// The peer's supplementary groups. The kernel is not asked for them yet: a client is known by its first group alone.
+fn peer_groups(_: &impl AsFd) -> io::Result<Vec<u32>> {
+    Ok(Vec::new())
 }
