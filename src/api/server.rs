@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, Method, Request, Response};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use axum::response::IntoResponse as _;
 use futures::{FutureExt as _, StreamExt as _};
 use hyper::body::{Body as _, Incoming};
@@ -32,9 +32,11 @@ use tower::Service as _;
 use super::guard::{Connection, Guard};
 use super::listener::{Listener, Stream};
 use super::patience::{Patient, Phase};
-use super::problem::{Code, Problem};
+use super::problem::{Code, Problem, REQUEST_ID};
 use super::routes::secrets::{self, Place};
-use super::{Api, routes};
+use super::trail::Trail;
+use super::{Api, Routes, routes};
+use crate::access::{Caller, Visitor};
 use crate::metrics::Metrics;
 use crate::tasks::keep;
 
@@ -100,21 +102,7 @@ pub async fn serve(
     options: ServeOptions,
     shutdown: CancellationToken,
 ) -> Drained {
-    let mut builder = http1::Builder::new();
-    // No timer of hyper's: it would make and drop one for every request. Patience has its own.
-    builder.max_buf_size(64 * 1024).max_header_size(32 * 1024);
-    let serving = Serving {
-        api: api.into(),
-        guard: Arc::new(guard),
-        metrics,
-        builder,
-        keep_alive: options.keep_alive,
-        linger: options.linger,
-        places: options.connections,
-        connections: TaskTracker::new(),
-        closing: shutdown,
-        cut: CancellationToken::new(),
-    };
+    let serving = Serving::new(api.into(), guard, metrics, &options, shutdown);
     let mut accepting = JoinSet::new();
     for listener in listeners {
         let serving = serving.clone();
@@ -139,7 +127,38 @@ pub async fn serve(
     Drained { cut }
 }
 
+/// Serves a connection that no listener has accepted, to its end.
+#[cfg(all(feature = "emulator", any(test, feature = "fuzzing")))]
+pub(super) async fn serve_one<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    connection: Connection,
+    api: Api,
+    guard: Guard,
+    metrics: Metrics,
+) {
+    let options = ServeOptions::default();
+    Serving::new(api, guard, metrics, &options, CancellationToken::new()).connection(stream, connection).await;
+}
+
 impl Serving {
+    fn new(api: Api, guard: Guard, metrics: Metrics, options: &ServeOptions, closing: CancellationToken) -> Self {
+        let mut builder = http1::Builder::new();
+        // No timer of hyper's: it would make and drop one for every request. Patience has its own.
+        builder.max_buf_size(64 * 1024).max_header_size(32 * 1024);
+        Self {
+            api,
+            guard: Arc::new(guard),
+            metrics,
+            builder,
+            keep_alive: options.keep_alive,
+            linger: options.linger,
+            places: options.connections,
+            connections: TaskTracker::new(),
+            closing,
+            cut: CancellationToken::new(),
+        }
+    }
+
     async fn accept(self, listener: &Listener, places: &Arc<Semaphore>) {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -189,9 +208,15 @@ impl Serving {
         let (closing, cut) = (self.closing.child_token(), self.cut.child_token());
         let builder = self.builder.clone();
         let last = AtomicBool::new(false);
+        let visitor = self.guard.visitor(&connection);
+        // Before a byte of a request is parsed.
+        if self.guard.turns_away(&connection, &visitor) {
+            self.metrics.refused("unknown-peer");
+            return;
+        }
         let service = service_fn(|request| {
             phase.begin();
-            let answer = self.answer(request, connection);
+            let answer = self.answer(request, &connection, &visitor);
             async {
                 let mut response = answer.await;
                 if last.load(Ordering::Relaxed) {
@@ -230,36 +255,65 @@ impl Serving {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, connection: Connection) -> Response<Body> {
-        let (route, mut response) = match self.guard.check(&request, &connection) {
-            Err(problem) => ("refused", problem.into_response()),
-            // What a handler leaves half done when it panics is dropped with it.
-            Ok(()) => match AssertUnwindSafe(self.handle(request, connection)).catch_unwind().await {
-                Ok(answered) => answered,
-                // What the panic said may hold anything: it goes nowhere. Where it was, the panic hook tells.
-                Err(_) => ("panicked", Problem::new(Code::Internal, "a fault of sidekey's own").into_response()),
-            },
+    async fn answer(&self, request: Request<Incoming>, connection: &Connection, visitor: &Visitor) -> Response<Body> {
+        // One and the same for all of this request, whatever is replaced meanwhile.
+        let api = self.api.0.load();
+        let audit = api.audit();
+        let (trail, route, mut response) = match self.guard.check(&request, connection, visitor) {
+            Err(problem) => {
+                self.metrics.refused(problem.code().as_str());
+                let trail = Trail::of_stranger(request.headers(), connection, audit);
+                let problem = trail.refuse_unrouted(audit, request.uri().path(), problem).await;
+                (trail, "refused", problem.into_response())
+            }
+            Ok(caller) => {
+                let trail = Trail::new(request.headers(), caller.clone(), audit);
+                let uri = request.uri().clone();
+                // What a handler leaves half done when it panics is dropped with it.
+                let handled = self.handle(request, &api, connection, caller, &trail);
+                match AssertUnwindSafe(handled).catch_unwind().await {
+                    Ok((route, response)) => (trail, route, response),
+                    // What the panic said may hold anything: it goes nowhere. Where it was, the panic hook tells.
+                    Err(_) => {
+                        let problem = Problem::new(Code::Internal, "a fault of sidekey's own");
+                        let problem = trail.refuse_unrouted(audit, uri.path(), problem).await;
+                        (trail, "panicked", problem.into_response())
+                    }
+                }
+            }
         };
+        if response.status() == StatusCode::FORBIDDEN {
+            self.metrics.refused(Code::Forbidden.as_str());
+        }
         self.metrics.request(route, response.status().as_u16());
+        if let Some(id) = trail.id() {
+            response.headers_mut().insert(REQUEST_ID, id.clone());
+        }
         harden(response.headers_mut());
         response
     }
 
     /// The route's pattern, and its answer.
-    async fn handle(&self, request: Request<Incoming>, connection: Connection) -> (&'static str, Response<Body>) {
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        api: &Routes,
+        connection: &Connection,
+        caller: Caller,
+        trail: &Trail,
+    ) -> (&'static str, Response<Body>) {
         let place = if request.method() == Method::GET { Place::of(request.uri().path()) } else { None };
-        // One and the same for all of this request, whatever is replaced meanwhile.
-        let api = self.api.0.load();
         if let (Some(state), Some(place)) = (&api.values, place) {
-            let answered = secrets::get(state, &place, request.uri().query(), request.headers()).await;
+            let answered = secrets::get(state, trail, &caller, &place, request.uri().query(), request.headers()).await;
             return (place.pattern(), answered.unwrap_or_else(Problem::into_response));
         }
         let route = routes::pattern(request.uri().path());
-        match api.router.clone().call(bodied(request, connection)).await {
+        let over = caller.over().cloned();
+        match api.router.clone().call(bodied(request, connection, caller, trail)).await {
             Ok(response) if response.body().size_hint().exact().is_some() => (route, response),
             Ok(stream) => {
                 let (replaced, closing) = (api.over.clone(), self.closing.child_token());
-                (route, stream.map(|body| until(body, replaced, closing)))
+                (route, stream.map(|body| until(body, [Some(replaced), Some(closing), over])))
             }
             Err(never) => match never {},
         }
@@ -267,23 +321,20 @@ impl Serving {
 }
 
 /// The request as routes take it. Most have no body, and then there is none to be boxed.
-fn bodied(request: Request<Incoming>, connection: Connection) -> Request<Body> {
+fn bodied(request: Request<Incoming>, connection: &Connection, caller: Caller, trail: &Trail) -> Request<Body> {
     let (mut head, body) = request.into_parts();
-    head.extensions.insert(connection);
+    head.extensions.insert(connection.clone());
+    head.extensions.insert(caller);
+    head.extensions.insert(trail.clone());
     let body = if head.method == Method::POST { Body::new(body) } else { Body::empty() };
     Request::from_parts(head, body)
 }
 
-/// A stream that ends in order, and so leaves its reader to ask again, when what it tells of is replaced or the process
-/// is to stop.
-fn until(body: Body, replaced: CancellationToken, closing: CancellationToken) -> Body {
-    let over = async move {
-        tokio::select! {
-            () = replaced.cancelled() => {}
-            () = closing.cancelled() => {}
-        }
-    };
-    Body::from_stream(body.into_data_stream().take_until(Box::pin(over)))
+/// A stream that ends in order, and so leaves its reader to ask again, when any of these is cancelled: what it tells of is
+/// replaced, the process is to stop, its reader's token is no longer good.
+fn until(body: Body, ends: [Option<CancellationToken>; 3]) -> Body {
+    let ends = ends.into_iter().flatten().map(|end| Box::pin(end.cancelled_owned()));
+    Body::from_stream(body.into_data_stream().take_until(futures::future::select_all(ends)))
 }
 
 /// The headers that every answer carries: nobody keeps it, guesses at its type, or embeds it.

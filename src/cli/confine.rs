@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 use super::{Command, Context, Exit, Failure};
+use crate::access::audit::Place;
 use crate::config::{Config, Vars};
 use crate::sandbox::{self, Needs, Report};
 use crate::vaults::azure::{AzureSettings, ConfiguredVault, Credential, Identity};
@@ -100,10 +101,17 @@ pub(super) fn needs(config: &Config, vars: &Vars, uid: u32) -> Needs {
     if let Some(socket) = &config.listen.socket {
         needs.write.extend(folder(&socket.path));
     }
-    if let Some(tcp) = config.listen.tcp {
-        needs.bind.insert(tcp.port());
-        needs.write.extend(folder(&config.listen.token_file));
-        with_folder(&mut needs.read, &config.listen.token_file);
+    needs.bind.extend(config.listen.tcp.map(|tcp| tcp.port()));
+    let clients = config.access.clients.iter().filter_map(|client| client.token_file.as_ref());
+    let hashing = config.audit.as_ref().and_then(|audit| audit.hash_names.as_ref());
+    // Made at the start where there is none.
+    for file in clients.chain(&config.access.token_file).chain(hashing) {
+        needs.write.extend(folder(file));
+        with_folder(&mut needs.read, file);
+    }
+    match config.audit.as_ref().map(|audit| &audit.place) {
+        Some(Place::File { path, .. }) => needs.write.extend(folder(path)),
+        Some(Place::Stderr) | None => {}
     }
     if let Some(snapshot) = &config.snapshot {
         for file in [&snapshot.file, &snapshot.key_file] {

@@ -14,9 +14,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Context;
-use super::sidecar::Sidecar;
+use super::sidecar::{Sidecar, book};
 use super::systemd::Systemd;
-use crate::api::{Api, Guard, Token};
+use crate::access::AccessSettings;
+use crate::api::{Api, Guard};
 use crate::config::{Config, Flag};
 
 /// What reloads.
@@ -67,15 +68,10 @@ impl<'a> Reload<'a> {
         let faults = |faults: crate::config::Faults| faults.0.iter().map(ToString::to_string).collect::<Vec<_>>();
         let config = self.context.configuration(self.flags.clone()).map_err(faults)?;
         self.check_sandbox(&config)?;
-        let token = match self.config.listen.tcp {
-            Some(_) => {
-                let token = Token::load_or_create(&self.config.listen.token_file);
-                Some(token.map_err(|error| vec![error.to_string()])?)
-            }
-            None => None,
-        };
+        let access = self.guard.access().reload(&self.access(&config)).map_err(|error| vec![error.to_string()])?;
         let same: BTreeSet<String> = self.same_principals(&config);
         let keeps = move |source: &str| same.contains(source);
+        let book = book(&config, &sidecar.metrics).map_err(|failure| vec![failure.message])?;
         let next = sidecar.successor(&config, keeps.clone()).map_err(|failure| vec![failure.message])?;
         let tried = match next.keeper(&config) {
             Ok(keeper) => match timeout(PATIENCE, next.ready()).await {
@@ -99,10 +95,10 @@ impl<'a> Reload<'a> {
             }
         };
         sidecar.hand_over(&next, keeps);
+        // First who may what: a stream that is opened by the old rules ends with the old sidecar.
+        self.guard.access().replace(&access);
+        sidecar.record_in(book).await;
         self.api.replace(next.state());
-        if let Some(token) = token {
-            self.guard.replace(token.digest());
-        }
         let before = std::mem::replace(sidecar, next);
         self.tell_what_stays(&config);
         let (vaults, sources) = (sidecar.catalog.vaults().len(), config.sources.len());
@@ -132,6 +128,13 @@ impl<'a> Reload<'a> {
             return Ok(());
         }
         Err(vec![format!("it needs what this process gave up at its start, and so a restart: {}", beyond.join(", "))])
+    }
+
+    /// Who may do what by that configuration, on the addresses that stay bound. The token for TCP stays the same file's.
+    fn access(&self, config: &Config) -> AccessSettings {
+        let clients = config.access.clients.clone();
+        let token_file = self.config.listen.tcp.filter(|_| clients.is_empty());
+        AccessSettings { clients, token_file: token_file.map(|_| self.config.listen.token_file.clone()) }
     }
 
     /// The sources that are the same to their vaults, before and after.

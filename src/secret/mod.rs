@@ -4,6 +4,8 @@
 //! imports nothing of ours but `kernel`. A value ([`SecretValue`]) has no `Debug`, `Display`, `Serialize` or `Clone`, so
 //! that it cannot reach a log, an error or a file by accident, and lies encrypted until it is used.
 
+#[cfg(all(feature = "emulator", any(test, feature = "fuzzing")))]
+pub(crate) mod fuzzing;
 mod metadata;
 mod name;
 mod reference;

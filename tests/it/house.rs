@@ -12,6 +12,7 @@ const LAYERS: &[(&str, i8)] = &[
     ("secret", 0),
     ("metrics", 0),
     ("flight", 0),
+    ("rights", 1),
     ("vaults", 1),
     ("sparing", 1),
     ("tasks", 1),
@@ -26,6 +27,7 @@ const LAYERS: &[(&str, i8)] = &[
     ("hydrate", 6),
     ("config", 7),
     ("cli", 8),
+    ("fuzzing", 9),
 ];
 
 #[test]
@@ -74,7 +76,7 @@ const EXPOSED: &[(&str, usize)] = &[
     ("api/model/value.rs", 2),               // onto the wire: the cached value, or a view of it
     ("api/routes/resolve.rs", 1),            // a resolved value, into the answer
     ("api/routes/secrets.rs", 1),            // the body of a get
-    ("api/token.rs", 2),                     // a token: into its header, into its digest
+    ("access/token.rs", 2),                  // a token: into its header, into its digest
     ("broker/view.rs", 2),                   // a field of a JSON value, a certificate as PEM: into a value again
     ("emulator/key_vault/secrets.rs", 1),    // the fake service gives a made-up value away
     ("snapshot/document.rs", 1),             // a value held, into the buffer that is then sealed

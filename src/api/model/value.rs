@@ -4,12 +4,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use crate::access::audit::Recorded;
 use crate::secret::{Exposed, Secret, SecretValue};
 
 /// A secret's value on its way over the wire. Serialises as text, deserialises into wiped memory, prints as
 /// `[redacted]`. On the server's side it is the cached value itself, not a copy, and opened only once it
 /// is written.
 pub struct Value(Held);
+
+/// A value that may not leave yet: nobody has shown that its reading was recorded.
+pub(in crate::api) struct Withheld(Value);
 
 enum Held {
     Shared(Arc<Secret>),
@@ -36,7 +40,7 @@ impl Value {
 
     /// Whether it can stand in JSON: only UTF-8 text can.
     #[must_use]
-    pub fn is_text(&self) -> bool {
+    pub(in crate::api) fn is_text(&self) -> bool {
         std::str::from_utf8(&Self::expose(self)).is_ok()
     }
 
@@ -50,15 +54,27 @@ impl Value {
     }
 }
 
-impl From<Arc<Secret>> for Value {
-    fn from(secret: Arc<Secret>) -> Self {
-        Self(Held::Shared(secret))
+impl Withheld {
+    /// Whether it can stand in JSON: only UTF-8 text can.
+    pub(in crate::api) fn is_text(&self) -> bool {
+        self.0.is_text()
+    }
+
+    /// It was recorded that it leaves.
+    pub(in crate::api) fn release(self, _: Recorded) -> Value {
+        self.0
     }
 }
 
-impl From<SecretValue> for Value {
+impl From<Arc<Secret>> for Withheld {
+    fn from(secret: Arc<Secret>) -> Self {
+        Self(Value(Held::Shared(secret)))
+    }
+}
+
+impl From<SecretValue> for Withheld {
     fn from(value: SecretValue) -> Self {
-        Self(Held::Own(value))
+        Self(Value(Held::Own(value)))
     }
 }
 
@@ -93,7 +109,7 @@ mod tests {
         assert_eq!(value.expose(), b"hun\nter2");
         assert_eq!(format!("{value:?}"), "[redacted]");
         assert_eq!(serde_json::to_string(&value).unwrap(), "\"hun\\nter2\"");
-        let bytes = Value::from(SecretValue::new(vec![0xff]));
+        let bytes = Value(Held::Own(SecretValue::new(vec![0xff])));
         assert!(!bytes.is_text() && serde_json::to_string(&bytes).is_err());
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::check::identity;
+use super::check::{audit, identity};
 use super::sidecar::azure;
 use super::table::{Cell, Tone, render};
 use super::terminal::{colour_allowed, harmless, print};
@@ -35,6 +35,8 @@ pub(super) async fn run(_: &Doctor, context: &Context) -> Result<(), Failure> {
     for (part, good, how) in context.protection.lines() {
         say(&format!("  {part}: {}{how}", if good { "" } else { "NOT GOOD: " }))?;
     }
+    // Not opened: whoever runs this may be another user than the sidecar's, and would make a file that it cannot write.
+    say(&format!("audit: {}", audit(config.audit.as_ref())))?;
     let mut worst = Exit::Ok;
     for settings in &config.sources {
         let found = source(settings, colour_allowed(&context.vars, context.global.no_color)).await?;

@@ -12,6 +12,8 @@ mod bearer;
 mod credential;
 mod discovery;
 mod errors;
+#[cfg(all(feature = "emulator", any(test, feature = "fuzzing")))]
+pub(crate) mod fuzzing;
 mod key_vault;
 mod pace;
 mod paging;

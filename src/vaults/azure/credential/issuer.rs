@@ -137,7 +137,7 @@ impl Entra {
         let mut cloud = CustomConfiguration::default();
         cloud.authority_host = self.authority.origin().ascii_serialization();
         ClientOptions {
-            transport: Some(wire.judged(errors::entra_refusal).into_sdk()),
+            transport: Some(wire.judged(errors::entra_verdict).into_sdk()),
             retry: RetryOptions::none(),
             cloud: Some(Arc::new(CloudConfiguration::from(cloud))),
             ..ClientOptions::default()
