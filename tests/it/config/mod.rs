@@ -1,4 +1,5 @@
 //! A configuration is right as a whole, or every fault in it is told by key and place.
+mod clients;
 mod sources;
 
 use std::path::Path;
@@ -90,8 +91,6 @@ fn a_setting_that_a_later_version_will_have_is_a_fault_and_never_ignored() {
 tls = { cert = \"c\", key = \"k\" }
 metrics = \"0.0.0.0:9733\"
 [cache]
-[[client]]
-name = \"orders\"
 ";
     let told = faults(text, &inputs(&[]));
     for (key, line) in [("listen.tls", 2), ("listen.metrics", 3)] {
@@ -213,7 +212,8 @@ fn the_example_tells_the_defaults_and_every_key_in_it_is_one() {
         "exclude",
         "tenant_id",
     ];
-    let exclusive = ["authority_host", "resource_manager", "vault_suffixes", "managed_identity", "azure_cli"];
+    let exclusive =
+        ["authority_host", "resource_manager", "vault_suffixes", "managed_identity", "azure_cli", "certificate"];
     let setting = regex::Regex::new(r"^# (?:[a-z_]+ = |\[\[)").unwrap();
     let switched_on: Vec<_> = example
         .lines()
