@@ -90,8 +90,6 @@ fn a_setting_that_a_later_version_will_have_is_a_fault_and_never_ignored() {
 tls = { cert = \"c\", key = \"k\" }
 metrics = \"0.0.0.0:9733\"
 [cache]
-[[client]]
-name = \"orders\"
 ";
     let told = faults(text, &inputs(&[]));
     for (key, line) in [("listen.tls", 2), ("listen.metrics", 3)] {
