@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, reason = "there is no outside to reach")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod access;
 mod api;
 mod audit;
 mod azure;

@@ -1,4 +1,6 @@
 //! A configuration is right as a whole, or every fault in it is told by key and place.
+mod audit;
+mod clients;
 mod sources;
 
 use std::path::Path;
@@ -211,7 +213,8 @@ fn the_example_tells_the_defaults_and_every_key_in_it_is_one() {
         "exclude",
         "tenant_id",
     ];
-    let exclusive = ["authority_host", "resource_manager", "vault_suffixes", "managed_identity", "azure_cli"];
+    let exclusive =
+        ["authority_host", "resource_manager", "vault_suffixes", "managed_identity", "azure_cli", "certificate"];
     let setting = regex::Regex::new(r"^# (?:[a-z_]+ = |\[\[)").unwrap();
     let switched_on: Vec<_> = example
         .lines()
