@@ -50,7 +50,8 @@ impl Glob {
         }
         let text = text.to_ascii_lowercase();
         let glob = globset::GlobBuilder::new(&text).backslash_escape(true).build();
-        let glob = glob.map_err(|error| BadGlob(format!("is no glob: {}", error.kind())))?;
+        // A range that is none is quoted, whatever its ends are.
+        let glob = glob.map_err(|error| BadGlob(format!("is no glob: {}", tame(&error.kind().to_string()))))?;
         let whole = if text.contains(['?', '[', ']', '{', '}', '\\']) {
             Whole::Regex(compile(glob.regex())?)
         } else if let Some((start, rest)) = text.split_once('*') {
@@ -138,6 +139,11 @@ fn compile(pattern: &str) -> Result<Regex, BadGlob> {
         .map_err(|_| BadGlob("is too large a pattern; repeat less".to_owned()))
 }
 
+/// Control characters would reach a terminal.
+fn tame(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -150,6 +156,12 @@ mod tests {
         assert!(matches("ab*ba", "abba") && !matches("ab*ba", "aba"));
         assert!(matches("a*b*b", "abb") && !matches("a*b*b", "ab"));
         assert!(matches("*ab*ab*", "abab") && !matches("*ab*ab*", "aba"));
+    }
+
+    #[test]
+    fn what_is_no_glob_is_told_without_its_control_characters() {
+        let told = Glob::new("[z-\u{1b}]").err().expect("no glob").to_string();
+        assert!(told.contains("'z' > '\u{fffd}'"), "{told:?}");
     }
 
     proptest! {

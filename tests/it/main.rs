@@ -4,9 +4,11 @@
 
 mod access;
 mod api;
+mod audit;
 mod azure;
 mod broker;
 mod budget;
+mod canaries;
 mod catalog;
 mod cli;
 mod config;
@@ -14,6 +16,7 @@ mod emulator;
 mod faults;
 mod golden;
 mod house;
+mod sandbox;
 mod seven;
 mod simulated;
 mod simulation;

@@ -91,11 +91,9 @@ fn a_setting_that_a_later_version_will_have_is_a_fault_and_never_ignored() {
 tls = { cert = \"c\", key = \"k\" }
 metrics = \"0.0.0.0:9733\"
 [cache]
-[audit]
-required = true
 ";
     let told = faults(text, &inputs(&[]));
-    for (key, line) in [("listen.tls", 2), ("listen.metrics", 3), ("audit", 5)] {
+    for (key, line) in [("listen.tls", 2), ("listen.metrics", 3)] {
         let fault = told.iter().find(|fault| fault.contains(&format!(": {key}: ")));
         let fault = fault.unwrap_or_else(|| panic!("{key} is not told: {told:?}"));
         assert!(
@@ -103,7 +101,7 @@ required = true
             "{fault}"
         );
     }
-    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(told.len(), 2, "{told:?}");
     let by_variable = faults("", &inputs(&[("SIDEKEY_LISTEN_METRICS", "f")]));
     assert!(by_variable[0].starts_with("SIDEKEY_LISTEN_METRICS: listen.metrics: "), "{by_variable:?}");
 }
