@@ -118,7 +118,7 @@ async fn who_may_read_the_later_sources_view_alone_reads_finds_and_is_told_by_th
     };
     let (theirs, both) = (granted(&["two:*/*"]), granted(&["*/*"]));
     let reading = house.broker.within(&theirs).get(&ask("redis")).await.unwrap();
-    assert_eq!((reading.vault.as_str(), reading.secret.value.expose()), ("two:pay", &b"through two"[..]));
+    assert_eq!((reading.vault.as_str(), &*reading.secret.value.expose()), ("two:pay", &b"through two"[..]));
     assert_eq!(one.gets(), 0, "the other identity is not theirs to use");
     let found = house.broker.within(&theirs).search(&Query::default()).unwrap();
     assert_eq!((found.total, found.hits[0].vault.as_str(), found.complete), (1, "two:pay", true));
