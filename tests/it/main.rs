@@ -17,4 +17,5 @@ mod seven;
 mod simulated;
 mod simulation;
 mod snapshot;
+mod users;
 mod vaults;
