@@ -4,12 +4,14 @@
 //!
 //! - [`secret`]: names, references, metadata, values. [`clock`]: what ages are counted on. [`metrics`]: what is counted.
 //!   [`tasks`]: what runs in the background and gets up again when it falls.
+//! - [`rights`]: globs over vaults and names, and what somebody may read and list by them.
 //! - [`vaults`]: where secrets live: the `Vault` and `Source` traits, Azure Key Vault, and the reference in memory.
 //! - [`budget`]: how much may be asked of a vault, and when: around every source.
 //! - [`snapshot`]: what is held, encrypted in a file, for a start in an outage.
 //! - [`flight`]: one running call per key. [`cache`]: values held, each with its age.
 //! - [`catalog`]: what exists, and searching it.
 //! - [`broker`]: the one door: get, resolve, versions, watch. Knows no HTTP.
+//! - [`access`]: who asks, and by which rights.
 //! - [`api`]: the broker over HTTP: guard, routes, listeners.
 //! - [`config`]: file, variables and flags to one checked configuration.
 //! - [`cli`]: one file per subcommand: parse, call, print.
@@ -21,6 +23,7 @@
 //! or starts the one flight that asks the vault; what came back is stored, and answered with its version, its age and
 //! where it came from. Nothing above the broker knows Azure, and nothing below the API knows HTTP.
 
+pub mod access;
 pub mod api;
 pub mod broker;
 pub mod budget;
@@ -36,6 +39,7 @@ pub mod flight;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod metrics;
+pub mod rights;
 pub mod secret;
 pub mod snapshot;
 pub mod sparing;

@@ -8,18 +8,19 @@
 //! hyper checks none of this: it takes requests without `Host`, with two, and with another authority in the request
 //! line. Must never happen: an answer that depends on what exists, before the caller has passed.
 
-use std::sync::Arc;
+use std::sync::LazyLock;
 
-use arc_swap::ArcSwapOption;
 use axum::http::header::{AUTHORIZATION, HOST, HeaderName, UPGRADE};
 use axum::http::{HeaderMap, Method, Request, Uri};
 
 use super::problem::{Code, Problem};
 use super::routes;
-use super::token::TokenDigest;
+pub use crate::access::Peer;
+use crate::access::{Access, Caller, Evidence, Stranger, Visitor};
+use crate::sparing::Sparing;
 
 /// How a request came in. Put by the listener into the request's extensions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Connection {
     /// Through the unix socket, from a peer that the kernel vouches for; `None` where it told nothing.
     Unix(Option<Peer>),
@@ -30,38 +31,64 @@ pub enum Connection {
     },
 }
 
-/// The peer of a unix socket, as it was when it connected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer {
-    /// Its effective user. 65534 stands for every user that our namespace does not know.
-    pub uid: u32,
-    /// Its effective group.
-    pub gid: u32,
+/// What a request must bring. A cheap handle.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    access: Access,
 }
 
-/// What a request must bring. A cheap handle.
-#[derive(Debug, Clone, Default)]
-pub struct Guard {
-    token: Arc<ArcSwapOption<TokenDigest>>,
+impl Connection {
+    /// What it shows of who is at its other end.
+    fn evidence(&self) -> Evidence {
+        match self {
+            Self::Unix(peer) => Evidence::Socket(peer.clone()),
+            Self::Tcp { .. } => Evidence::Tcp,
+        }
+    }
 }
 
 impl Guard {
-    /// TCP callers must bring that token. Without one, TCP callers are let in to nothing but the probes.
+    /// Callers are those that `access` knows; others are let in to nothing but the probes.
     #[must_use]
-    pub fn new(token: Option<TokenDigest>) -> Self {
-        Self { token: Arc::new(ArcSwapOption::from_pointee(token)) }
+    pub fn new(access: impl Into<Access>) -> Self {
+        Self { access: access.into() }
     }
 
-    /// From the next request on, TCP callers must bring that token.
-    pub fn replace(&self, token: TokenDigest) {
-        self.token.store(Some(Arc::new(token)));
+    /// Who may do what, as it is in force.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
-    /// Lets the request pass, or says why not.
+    /// Who may be at the other end of that connection.
+    #[must_use]
+    pub fn visitor(&self, connection: &Connection) -> Visitor {
+        self.access.visitor(connection.evidence())
+    }
+
+    /// Whether nobody at the other end can ever be known, by whatever they send. Told in the log, sparingly.
+    pub(super) fn turns_away(&self, connection: &Connection, visitor: &Visitor) -> bool {
+        static TOLD: LazyLock<Sparing<()>> = LazyLock::new(Sparing::default);
+        if !visitor.is_hopeless() {
+            return false;
+        }
+        if let (Connection::Unix(peer), Some(untold)) = (connection, TOLD.tell(())) {
+            let (uid, gid) = (peer.as_ref().map(|peer| peer.uid), peer.as_ref().map(|peer| peer.gid));
+            tracing::warn!(uid, gid, untold, "a connection was closed: no [[client]] fits its peer");
+        }
+        true
+    }
+
+    /// Lets the request pass, and tells who asks, or says why not.
     ///
     /// # Errors
     /// `bad-host`, `forwarded`, `method-not-allowed`, `unauthenticated`.
-    pub fn check<B>(&self, request: &Request<B>, connection: &Connection) -> Result<(), Problem> {
+    pub fn check<B>(
+        &self,
+        request: &Request<B>,
+        connection: &Connection,
+        visitor: &Visitor,
+    ) -> Result<Caller, Problem> {
         let headers = request.headers();
         check_headers(headers)?;
         match request.method() {
@@ -72,29 +99,36 @@ impl Guard {
             _ => check_upgrade(headers, request.uri())?,
         }
         match connection {
-            Connection::Unix(_) => Ok(()),
-            Connection::Tcp { port } => {
-                check_host(headers, request.uri(), *port)?;
-                if is_probe(request.uri()) { Ok(()) } else { self.check_token(headers) }
-            }
+            Connection::Unix(_) => {}
+            Connection::Tcp { port } => check_host(headers, request.uri(), *port)?,
         }
+        identify(headers, request.uri(), visitor)
     }
+}
 
-    fn check_token(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let refused = |detail| Err(Problem::new(Code::Unauthenticated, detail));
-        let mut all = headers.get_all(AUTHORIZATION).iter();
-        let offered = match (all.next(), all.next()) {
-            (None, _) => return refused("this needs the header Authorization: Bearer TOKEN"),
-            (Some(_), Some(_)) => return refused("Authorization stands more than once"),
-            (Some(only), None) => only.as_bytes(),
-        };
-        let Some(offered) = bearer(offered) else {
-            return refused("Authorization must be: Bearer TOKEN");
-        };
-        match &*self.token.load() {
-            Some(token) if token.matches(offered) => Ok(()),
-            Some(_) | None => refused("the token is not the one in the token file"),
+/// Who asks. Those who probe need not be known; but what is sent as a token and is none is never passed over.
+fn identify(headers: &HeaderMap, uri: &Uri, visitor: &Visitor) -> Result<Caller, Problem> {
+    let refused = |detail| Err(Problem::new(Code::Unauthenticated, detail));
+    let probes = is_probe(uri);
+    if probes && !visitor.heeds_tokens() {
+        return Ok(visitor.caller(None).unwrap_or_else(|_| Caller::nobody()));
+    }
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let offered = match (all.next(), all.next()) {
+        (None, _) => None,
+        (Some(_), Some(_)) if visitor.heeds_tokens() && !probes => {
+            return refused("Authorization stands more than once");
         }
+        (Some(only), _) => match bearer(only.as_bytes()) {
+            None if visitor.heeds_tokens() && !probes => return refused("Authorization must be: Bearer TOKEN"),
+            offered => offered,
+        },
+    };
+    match visitor.caller(offered) {
+        Ok(caller) => Ok(caller),
+        Err(_) if probes => Ok(Caller::nobody()),
+        Err(Stranger::Unknown) => refused("this needs the header Authorization: Bearer TOKEN"),
+        Err(Stranger::WrongToken) => refused("the token is not the one in the token file"),
     }
 }
 

@@ -232,6 +232,7 @@ impl From<broker::Error> for Problem {
     fn from(error: broker::Error) -> Self {
         let detail = error.to_string();
         match error {
+            broker::Error::Forbidden => Self::new(Code::Forbidden, detail),
             broker::Error::UnknownVault { .. } => Self::new(Code::VaultNotFound, detail),
             broker::Error::SecretNotFound { .. } => Self::new(Code::SecretNotFound, detail),
             broker::Error::VersionNotFound { .. } => Self::new(Code::VersionNotFound, detail),

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, Method, Request, Response};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use axum::response::IntoResponse as _;
 use futures::{FutureExt as _, StreamExt as _};
 use hyper::body::{Body as _, Incoming};
@@ -35,6 +35,7 @@ use super::patience::{Patient, Phase};
 use super::problem::{Code, Problem};
 use super::routes::secrets::{self, Place};
 use super::{Api, routes};
+use crate::access::{Caller, Visitor};
 use crate::metrics::Metrics;
 use crate::tasks::keep;
 
@@ -206,9 +207,15 @@ impl Serving {
         let (closing, cut) = (self.closing.child_token(), self.cut.child_token());
         let builder = self.builder.clone();
         let last = AtomicBool::new(false);
+        let visitor = self.guard.visitor(&connection);
+        // Before a byte of a request is parsed.
+        if self.guard.turns_away(&connection, &visitor) {
+            self.metrics.refused("unknown-peer");
+            return;
+        }
         let service = service_fn(|request| {
             phase.begin();
-            let answer = self.answer(request, connection);
+            let answer = self.answer(request, &connection, &visitor);
             async {
                 let mut response = answer.await;
                 if last.load(Ordering::Relaxed) {
@@ -247,36 +254,48 @@ impl Serving {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, connection: Connection) -> Response<Body> {
-        let (route, mut response) = match self.guard.check(&request, &connection) {
-            Err(problem) => ("refused", problem.into_response()),
+    async fn answer(&self, request: Request<Incoming>, connection: &Connection, visitor: &Visitor) -> Response<Body> {
+        let (route, mut response) = match self.guard.check(&request, connection, visitor) {
+            Err(problem) => {
+                self.metrics.refused(problem.code().as_str());
+                ("refused", problem.into_response())
+            }
             // What a handler leaves half done when it panics is dropped with it.
-            Ok(()) => match AssertUnwindSafe(self.handle(request, connection)).catch_unwind().await {
+            Ok(caller) => match AssertUnwindSafe(self.handle(request, connection, caller)).catch_unwind().await {
                 Ok(answered) => answered,
                 // What the panic said may hold anything: it goes nowhere. Where it was, the panic hook tells.
                 Err(_) => ("panicked", Problem::new(Code::Internal, "a fault of sidekey's own").into_response()),
             },
         };
+        if response.status() == StatusCode::FORBIDDEN {
+            self.metrics.refused(Code::Forbidden.as_str());
+        }
         self.metrics.request(route, response.status().as_u16());
         harden(response.headers_mut());
         response
     }
 
     /// The route's pattern, and its answer.
-    async fn handle(&self, request: Request<Incoming>, connection: Connection) -> (&'static str, Response<Body>) {
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        connection: &Connection,
+        caller: Caller,
+    ) -> (&'static str, Response<Body>) {
         let place = if request.method() == Method::GET { Place::of(request.uri().path()) } else { None };
         // One and the same for all of this request, whatever is replaced meanwhile.
         let api = self.api.0.load();
         if let (Some(state), Some(place)) = (&api.values, place) {
-            let answered = secrets::get(state, &place, request.uri().query(), request.headers()).await;
+            let answered = secrets::get(state, &caller, &place, request.uri().query(), request.headers()).await;
             return (place.pattern(), answered.unwrap_or_else(Problem::into_response));
         }
         let route = routes::pattern(request.uri().path());
-        match api.router.clone().call(bodied(request, connection)).await {
+        let over = caller.over().cloned();
+        match api.router.clone().call(bodied(request, connection, caller)).await {
             Ok(response) if response.body().size_hint().exact().is_some() => (route, response),
             Ok(stream) => {
                 let (replaced, closing) = (api.over.clone(), self.closing.child_token());
-                (route, stream.map(|body| until(body, replaced, closing)))
+                (route, stream.map(|body| until(body, [Some(replaced), Some(closing), over])))
             }
             Err(never) => match never {},
         }
@@ -284,23 +303,19 @@ impl Serving {
 }
 
 /// The request as routes take it. Most have no body, and then there is none to be boxed.
-fn bodied(request: Request<Incoming>, connection: Connection) -> Request<Body> {
+fn bodied(request: Request<Incoming>, connection: &Connection, caller: Caller) -> Request<Body> {
     let (mut head, body) = request.into_parts();
-    head.extensions.insert(connection);
+    head.extensions.insert(connection.clone());
+    head.extensions.insert(caller);
     let body = if head.method == Method::POST { Body::new(body) } else { Body::empty() };
     Request::from_parts(head, body)
 }
 
-/// A stream that ends in order, and so leaves its reader to ask again, when what it tells of is replaced or the process
-/// is to stop.
-fn until(body: Body, replaced: CancellationToken, closing: CancellationToken) -> Body {
-    let over = async move {
-        tokio::select! {
-            () = replaced.cancelled() => {}
-            () = closing.cancelled() => {}
-        }
-    };
-    Body::from_stream(body.into_data_stream().take_until(Box::pin(over)))
+/// A stream that ends in order, and so leaves its reader to ask again, when any of these is cancelled: what it tells of is
+/// replaced, the process is to stop, its reader's token is no longer good.
+fn until(body: Body, ends: [Option<CancellationToken>; 3]) -> Body {
+    let ends = ends.into_iter().flatten().map(|end| Box::pin(end.cancelled_owned()));
+    Body::from_stream(body.into_data_stream().take_until(futures::future::select_all(ends)))
 }
 
 /// The headers that every answer carries: nobody keeps it, guesses at its type, or embeds it.

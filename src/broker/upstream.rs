@@ -144,6 +144,8 @@ impl Upstream {
 
     /// The flight itself: asks the vault once, and keeps what it learned.
     async fn fetch(self, entry: Entry, key: Key, asker: Asker) -> Result<Arc<Held>, VaultError> {
+        // For all who wait for it, and those who watch: not as it is shown to one of them.
+        let entry = entry.as_given();
         // A fault of our own is a failure like any other: it is not to be met again at once.
         let get = AssertUnwindSafe(entry.vault.get(&key.name, key.version.as_ref())).catch_unwind();
         // The age counts from when the question goes out: what changes while the vault answers must not look seen.

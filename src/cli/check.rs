@@ -1,19 +1,84 @@
-//! `check`: every fault of the configuration, or what it comes to.
+//! `check`: every fault of the configuration, or what it comes to; with `--as`, what a client may do, and by which pattern.
 
 use clap::Args;
 
 use super::terminal::print;
-use super::{Context, Failure};
+use super::{Context, Exit, Failure};
+use crate::access::{Client, Verb};
 use crate::config::Config;
+use crate::secret::Reference;
 use crate::vaults::azure::{AzureSettings, ConfiguredVault, Credential, Identity};
 
-/// Check the configuration: tell every fault with its place, or 'ok' and what the configuration comes to.
+/// Check the configuration: tell every fault with its place, or 'ok' and what the configuration comes to. With --as: what
+/// that client may do with these secrets, and which pattern says so; from the configuration alone, whether or not they
+/// exist. Ends with 77 if it may not read one of them.
 #[derive(Debug, Args)]
-pub struct Check {}
+pub struct Check {
+    /// The name of a [[client]]; several, joined by '+', where the log shows them so
+    #[arg(long = "as", value_name = "NAME")]
+    client: Option<String>,
+    /// Secrets: secret://VAULT/NAME, VAULT/NAME or NAME
+    #[arg(value_name = "REFERENCE", requires = "client")]
+    references: Vec<String>,
+}
 
-pub(super) fn run(_: &Check, context: &Context) -> Result<(), Failure> {
+pub(super) fn run(args: &Check, context: &Context) -> Result<(), Failure> {
     let config = context.config(Vec::new())?;
-    print(summary(&config).as_bytes())
+    match &args.client {
+        None => print(summary(&config).as_bytes()),
+        Some(name) => explain(&config, name, &args.references),
+    }
+}
+
+/// What a client may do, and by which pattern.
+fn explain(config: &Config, name: &str, references: &[String]) -> Result<(), Failure> {
+    let clients = named(&config.access.clients, name)?;
+    let mut lines: Vec<_> = clients.iter().map(|client| told(client)).collect();
+    let mut all = true;
+    for text in references {
+        let reference = Reference::parse_lenient(text);
+        let reference = reference.map_err(|error| Failure::new(Exit::Usage, format!("a reference {error}")))?;
+        lines.push(Reference { version: None, pointer: None, ..reference.clone() }.to_string());
+        for verb in Verb::ALL {
+            let granted = clients.iter().find_map(|client| {
+                let pattern = client.granted_by(verb, reference.vault.as_ref(), &reference.name)?;
+                Some(format!("granted to {} by {pattern}", client.name))
+            });
+            all &= verb != Verb::Read || granted.is_some();
+            lines.push(format!("  {verb}  {}", granted.as_deref().unwrap_or("no: no pattern covers it")));
+        }
+    }
+    print((lines.join("\n") + "\n").as_bytes())?;
+    if all { Ok(()) } else { Err(Failure::new(Exit::Denied, "not all of it may be read")) }
+}
+
+fn named<'c>(clients: &'c [Client], names: &str) -> Result<Vec<&'c Client>, Failure> {
+    let known = || match clients {
+        [] => "no [[client]] is configured: whoever may connect may do everything".to_owned(),
+        clients => format!("known are {}", clients.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ")),
+    };
+    let unknown = |name: &str| Failure::new(Exit::Usage, format!("--as: no client {:?}; {}", name, known()));
+    names
+        .split('+')
+        .map(|name| clients.iter().find(|client| client.name == name).ok_or_else(|| unknown(name)))
+        .collect()
+}
+
+/// How a client is known, and what it is granted.
+fn told(client: &Client) -> String {
+    let Client { name, uid, gid, token_file, certificate, read, list } = client;
+    let ways = [
+        uid.map(|uid| format!("uid {uid}")),
+        gid.map(|gid| format!("gid {gid}")),
+        certificate.as_ref().map(|name| format!("certificate {name}")),
+        token_file.as_ref().map(|file| format!("token in {}", file.display())),
+    ];
+    let ways: Vec<_> = ways.into_iter().flatten().collect();
+    let patterns = |patterns: &[crate::rights::Pattern]| match patterns {
+        [] => "nothing".to_owned(),
+        patterns => patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    format!("client    {name}: {}; reads {}; lists {}", ways.join(" and "), patterns(read), patterns(list))
 }
 
 /// What holds, without anything that is secret.
@@ -28,9 +93,13 @@ fn summary(config: &Config) -> String {
         None => lines.push("socket    off".to_owned()),
     }
     match config.listen.tcp {
-        Some(tcp) => lines.push(format!("tcp       {tcp}, token in {}", config.listen.token_file.display())),
+        Some(tcp) => lines.push(match &config.access.token_file {
+            Some(file) => format!("tcp       {tcp}, token in {}", file.display()),
+            None => format!("tcp       {tcp}, for clients with a token_file"),
+        }),
         None => lines.push("tcp       off".to_owned()),
     }
+    lines.extend(config.access.clients.iter().map(told));
     lines.extend(config.sources.iter().map(source));
     let cache = &config.broker.cache;
     lines.push(format!(

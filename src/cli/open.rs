@@ -11,9 +11,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::sleep;
 
 use super::{Context, Exit, Failure};
-use crate::api::{
-    Api, Guard, ListenError, Listener, ServeOptions, TakeOver, Token, bind_tcp, bind_unix, bind_unix_beside,
-};
+use crate::access::Access;
+use crate::api::{Api, Guard, ListenError, Listener, ServeOptions, TakeOver, bind_tcp, bind_unix, bind_unix_beside};
 use crate::config::Config;
 use crate::metrics::Metrics;
 
@@ -50,7 +49,7 @@ impl Open {
     ) -> Result<Self, Failure> {
         let mut open = Self {
             listeners: Vec::new(),
-            guard: Guard::new(None),
+            guard: Guard::new(access(config)?),
             options: ServeOptions { grace: config.drain, ..ServeOptions::default() },
             take_over: None,
             later: None,
@@ -61,9 +60,6 @@ impl Open {
             open.take_over = take_over;
         }
         if let Some(tcp) = config.listen.tcp {
-            let token = Token::load_or_create(&config.listen.token_file)
-                .map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
-            open.guard = Guard::new(Some(token.digest()));
             match bind_tcp(tcp) {
                 Ok(listeners) => open.listeners.extend(listeners),
                 Err(ListenError::PortInUse(_)) if patient => open.later = Some(tcp),
@@ -76,7 +72,7 @@ impl Open {
         Ok(open)
     }
 
-    /// What guards them.
+    /// What guards them: who may do what.
     pub(super) fn guard(&self) -> Guard {
         self.guard.clone()
     }
@@ -156,6 +152,11 @@ async fn free(address: SocketAddr) -> Result<Vec<Listener>, ListenError> {
             outcome => return outcome,
         }
     }
+}
+
+/// Who may do what. Nothing is bound before that is known.
+fn access(config: &Config) -> Result<Access, Failure> {
+    Access::load(&config.access).map_err(|error| Failure::new(Exit::Config, error.to_string()))
 }
 
 fn unavailable(error: &ListenError) -> Failure {

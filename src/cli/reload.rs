@@ -16,7 +16,8 @@ use tokio::time::timeout;
 use super::Context;
 use super::sidecar::Sidecar;
 use super::systemd::Systemd;
-use crate::api::{Api, Guard, Token};
+use crate::access::AccessSettings;
+use crate::api::{Api, Guard};
 use crate::config::{Config, Flag};
 
 /// What reloads.
@@ -66,13 +67,7 @@ impl<'a> Reload<'a> {
     async fn once(&mut self, sidecar: &mut Sidecar) -> Result<(), Vec<String>> {
         let faults = |faults: crate::config::Faults| faults.0.iter().map(ToString::to_string).collect::<Vec<_>>();
         let config = self.context.configuration(self.flags.clone()).map_err(faults)?;
-        let token = match self.config.listen.tcp {
-            Some(_) => {
-                let token = Token::load_or_create(&self.config.listen.token_file);
-                Some(token.map_err(|error| vec![error.to_string()])?)
-            }
-            None => None,
-        };
+        let access = self.guard.access().reload(&self.access(&config)).map_err(|error| vec![error.to_string()])?;
         let same: BTreeSet<String> = self.same_principals(&config);
         let keeps = move |source: &str| same.contains(source);
         let next = sidecar.successor(&config, keeps.clone()).map_err(|failure| vec![failure.message])?;
@@ -98,10 +93,9 @@ impl<'a> Reload<'a> {
             }
         };
         sidecar.hand_over(&next, keeps);
+        // First who may what: a stream that is opened by the old rules ends with the old sidecar.
+        self.guard.access().replace(&access);
         self.api.replace(next.state());
-        if let Some(token) = token {
-            self.guard.replace(token.digest());
-        }
         let before = std::mem::replace(sidecar, next);
         self.tell_what_stays(&config);
         let (vaults, sources) = (sidecar.catalog.vaults().len(), config.sources.len());
@@ -118,6 +112,13 @@ impl<'a> Reload<'a> {
             tracing::warn!("reads from before the configuration changed do not end");
         }
         Ok(())
+    }
+
+    /// Who may do what by that configuration, on the addresses that stay bound. The token for TCP stays the same file's.
+    fn access(&self, config: &Config) -> AccessSettings {
+        let clients = config.access.clients.clone();
+        let token_file = self.config.listen.tcp.filter(|_| clients.is_empty());
+        AccessSettings { clients, token_file: token_file.map(|_| self.config.listen.token_file.clone()) }
     }
 
     /// The sources that are the same to their vaults, before and after.

@@ -10,6 +10,7 @@ use super::{Context, Failure, folder, trace};
 use crate::api::Api;
 use crate::catalog::{Catalog, Reach};
 use crate::config::Flag;
+use crate::tasks::keep;
 use crate::vaults::azure::AzureSettings;
 use clap::Args;
 use tokio::task::JoinSet;
@@ -62,6 +63,8 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
         tell_vaults(&catalog);
         std::future::pending::<()>().await
     };
+    let guard = open.guard();
+    let tokens = keep("tokens", &metrics, || guard.access().keep_current(context.shutdown.clone()));
     let reload = Reload::new(context, flags, config, api.clone(), open.guard());
     let stopping = async {
         context.shutdown.cancelled().await;
@@ -70,9 +73,10 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
         Ok(())
     };
     // It ends when it was told to stop, or fails; that it stops is told even if there is nothing to finish.
-    let serving = async { tokio::try_join!(open.serve(api, metrics, context), stopping).map(drop) };
+    let serving = async { tokio::try_join!(open.serve(api, metrics.clone(), context), stopping).map(drop) };
     let outcome = tokio::select! {
         () = told => Ok(()),
+        () = async { tokens.await; std::future::pending().await } => Ok(()),
         () = reload.run(&mut sidecar) => Ok(()),
         outcome = serving => outcome,
     };

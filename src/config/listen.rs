@@ -21,11 +21,12 @@ pub struct Listen {
     pub socket: Option<UnixOptions>,
     /// A loopback address; off unless set.
     pub tcp: Option<SocketAddr>,
-    /// Holds the token that TCP asks for; made at start if it does not exist.
+    /// Holds the token that TCP asks for where no client is configured; made at start if it does not exist.
     pub token_file: PathBuf,
 }
 
-pub(super) fn listen(section: Section<'_>, runtime_dir: &Path) -> Listen {
+/// `clients`: there are some, and tokens are theirs.
+pub(super) fn listen(section: Section<'_>, runtime_dir: &Path, clients: bool) -> Listen {
     // 'off' is no path, and any other text is one. Read once, so that a fault is told once.
     let told = section.read("socket", text);
     let off = told.as_ref().filter(|at| at.value == "off").map(|at| at.place.clone());
@@ -40,7 +41,13 @@ pub(super) fn listen(section: Section<'_>, runtime_dir: &Path) -> Listen {
     if let Some(place) = off.clone().filter(|_| !section.is_set("tcp")) {
         section.fault_at(place, "socket", "is off and listen.tcp is not set: nobody could ask");
     }
-    let token_file = section.path("token_file").map(|at| at.value);
+    let token_file = section.path("token_file");
+    if let Some(At { place, .. }) = token_file.as_ref().filter(|_| clients) {
+        let what =
+            "goes with no [[client]]: where there are some, each has its own token; name the file in a [[client]]";
+        section.fault_at(place.clone(), "token_file", what);
+    }
+    let token_file = token_file.map(|at| at.value);
     section.finish(LATER);
     Listen {
         socket: off.is_none().then(|| UnixOptions {

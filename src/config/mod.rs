@@ -9,6 +9,7 @@
 //! Must never happen: a setting passed over in silence (a misspelled or not yet supported one may be a guard that
 //! somebody relies on); a value in a fault (it may be a credential that was put in the wrong place).
 
+mod client;
 mod fault;
 mod identity;
 mod kinds;
@@ -31,6 +32,7 @@ pub use reader::Flag;
 pub use snapshot::SnapshotFiles;
 pub use vars::Vars;
 
+use crate::access::AccessSettings;
 use crate::broker::BrokerOptions;
 use crate::budget::BudgetOptions;
 use crate::catalog::CatalogOptions;
@@ -65,6 +67,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Where the sidecar answers.
     pub listen: Listen,
+    /// Who may read what.
+    pub access: AccessSettings,
     /// Who signs in, and where. Never empty.
     pub sources: Vec<AzureSettings>,
     /// Discovery and listings. Where sources differ in how often they look for new vaults, the most often holds.
@@ -154,20 +158,21 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         let table = top.tables(name).into_iter().next();
         Section::new(reader, name, Some(&format!("SIDEKEY_{}_", name.to_ascii_uppercase())), table)
     };
-    let listen = listen::listen(section("listen"), &runtime_dir(&inputs.vars, inputs.uid));
+    let clients = client::clients(reader, &top.tables("client"));
+    let listen = listen::listen(section("listen"), &runtime_dir(&inputs.vars, inputs.uid), !clients.is_empty());
+    let token_file = listen.tcp.filter(|_| clients.is_empty()).map(|_| listen.token_file.clone());
+    let access = AccessSettings { clients, token_file };
     let cache = section("cache");
     let snapshot = snapshot::snapshot(reader, &cache);
     let Tuning { broker, mut catalog, budget, wire, drain } = tuning(cache, section("limits"), section("search"));
     let log = log(section("log"));
     let (sources, discovery_interval) = source::sources(reader, &top.tables("source"), &wire);
     catalog.discovery_interval = discovery_interval.unwrap_or(catalog.discovery_interval);
-    top.finish(&[
-        ("client", "rights per caller are not supported by this version: whoever may open the socket, or holds the token, reads everything"),
-        ("audit", "the audit log is not supported by this version"),
-    ]);
+    top.finish(&[("audit", "the audit log is not supported by this version")]);
     (!sources.is_empty()).then(|| Config {
         file: path.map(Path::to_owned),
         listen,
+        access,
         sources,
         catalog,
         broker,

@@ -20,8 +20,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
 use labels::{
-    HeldBackLabels, ListingLabels, ReadLabels, ReloadLabels, RequestLabels, RoundLabels, SignInLabels, SnapshotLabels,
-    TaskLabels, TokenLabels, UpstreamLabels, VaultLabels, WatchLabels,
+    HeldBackLabels, ListingLabels, ReadLabels, RefusedLabels, ReloadLabels, RequestLabels, RoundLabels, SignInLabels,
+    SnapshotLabels, TaskLabels, TokenLabels, UpstreamLabels, VaultLabels, WatchLabels,
 };
 use levels::GAUGES;
 pub use levels::Level;
@@ -41,6 +41,7 @@ struct Inner {
     listings: Family<ListingLabels, Counter>,
     rounds: Family<RoundLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
+    refused: Family<RefusedLabels, Counter>,
     sign_ins: Family<SignInLabels, Counter>,
     snapshots: Family<SnapshotLabels, Counter>,
     restarts: Family<TaskLabels, Counter>,
@@ -107,6 +108,11 @@ impl Default for Metrics {
             listings: family(all, "listings", "Listings of vaults, of all their pages, by outcome"),
             rounds: family(all, "discovery_rounds", "Rounds of discovery by source and outcome"),
             requests: family(all, "http_requests", "HTTP requests by route and status"),
+            refused: family(
+                all,
+                "refused",
+                "Requests that got nowhere, by the problem they were answered with; unknown-peer: connections closed unread",
+            ),
             sign_ins: family(all, "sign_ins", "Tokens that a source asked for, by outcome"),
             snapshots: family(all, "snapshots", "Reads and writes of the snapshot by outcome"),
             restarts: family(
@@ -201,6 +207,11 @@ impl Metrics {
     /// An HTTP request was answered; `route` is the route's pattern, never the path.
     pub fn request(&self, route: &'static str, status: u16) {
         self.0.requests.get_or_create(&RequestLabels { route, status }).inc();
+    }
+
+    /// Somebody was turned away before anything was looked up: the problem's code, or `unknown-peer`.
+    pub fn refused(&self, reason: &'static str) {
+        self.0.refused.get_or_create(&RefusedLabels { reason }).inc();
     }
 
     /// A source asked for a token: `ok`, or the reason why there is none. `source` is a configured name.

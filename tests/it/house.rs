@@ -10,6 +10,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("secret", 0),
     ("metrics", 0),
     ("flight", 0),
+    ("rights", 1),
     ("vaults", 1),
     ("sparing", 1),
     ("tasks", 1),
@@ -72,7 +73,7 @@ fn only_the_edges_know_http_and_only_config_and_main_read_the_environment() {
 const EXPOSED: &[(&str, usize)] = &[
     ("api/model/value.rs", 2),               // onto the wire: the cached value, or a view of it
     ("api/routes/resolve.rs", 1),            // a resolved value, into the answer
-    ("api/token.rs", 2),                     // a token: into its header, into its digest
+    ("access/token.rs", 2),                  // a token: into its header, into its digest
     ("broker/view.rs", 2),                   // a field of a JSON value, a certificate as PEM: into a value again
     ("emulator/key_vault/secrets.rs", 1),    // the fake service gives a made-up value away
     ("snapshot/document.rs", 1),             // a value held, into the buffer that is then sealed

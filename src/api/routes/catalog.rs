@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract;
 use axum::http::Uri;
 
+use crate::access::Caller;
 use crate::api::State;
 use crate::api::model::{
     SearchAnswer, SecretSummary, SecretsPage, Unanswered, VaultDocument, VaultsAnswer, VersionsAnswer,
@@ -21,14 +22,14 @@ use crate::secret::VaultName;
 ))]
 pub(super) async fn vaults(
     extract::State(state): extract::State<State>,
+    caller: Caller,
     uri: Uri,
 ) -> Result<Json<VaultsAnswer>, Problem> {
     if let Some((name, _)) = parameters(uri.query())?.first() {
         return Err(bad_parameter(name, "is not known here"));
     }
-    let catalog = state.broker().catalog();
-    let vaults = catalog.vaults().into_iter().map(VaultDocument::from).collect();
-    let unanswered: Vec<_> = state.unanswered().iter().map(Unanswered::from).collect();
+    let vaults = state.within(&caller).vaults().into_iter().map(VaultDocument::from).collect();
+    let unanswered: Vec<_> = state.unanswered(&caller).iter().map(Unanswered::from).collect();
     Ok(Json(VaultsAnswer { vaults, complete: unanswered.is_empty(), unanswered }))
 }
 
@@ -38,6 +39,7 @@ pub(super) async fn vaults(
 ))]
 pub(super) async fn secrets(
     extract::State(state): extract::State<State>,
+    caller: Caller,
     names: Names,
     uri: Uri,
 ) -> Result<Json<SecretsPage>, Problem> {
@@ -54,9 +56,9 @@ pub(super) async fn secrets(
             _ => return Err(bad_parameter(&name, "is not known here")),
         }
     }
-    let entry = state.broker().entry(&vault)?;
-    let page = state.broker().catalog().secrets(&entry, limit, cursor.as_deref()).map_err(|error| bad_query(&error))?;
-    Ok(Json(SecretsPage::new(&entry.address, page)))
+    let page = state.within(&caller).secrets(&vault, limit, cursor.as_deref())?;
+    let (address, page) = page.map_err(|error| bad_query(&error))?;
+    Ok(Json(SecretsPage::new(&address, page)))
 }
 
 /// The metadata of every version of a secret, newest first.
@@ -66,6 +68,7 @@ pub(super) async fn secrets(
 )]
 pub(super) async fn versions(
     extract::State(state): extract::State<State>,
+    caller: Caller,
     names: Names,
     uri: Uri,
 ) -> Result<Json<VersionsAnswer>, Problem> {
@@ -73,8 +76,7 @@ pub(super) async fn versions(
     if let Some((name, _)) = parameters(uri.query())?.first() {
         return Err(bad_parameter(name, "is not known here"));
     }
-    let address = state.broker().entry(&vault)?.address;
-    let versions = state.broker().versions(&vault, &name).await?;
+    let (address, versions) = state.within(&caller).versions(&vault, &name).await?;
     Ok(Json(VersionsAnswer { versions: versions.iter().map(|one| SecretSummary::new(address.clone(), one)).collect() }))
 }
 
@@ -85,12 +87,20 @@ pub(super) async fn versions(
 ))]
 pub(super) async fn search(
     extract::State(state): extract::State<State>,
+    caller: Caller,
     uri: Uri,
 ) -> Result<Json<SearchAnswer>, Problem> {
     let pairs = pairs(uri.query())?;
     let query = Query::from_parameters(pairs.iter().map(|(name, value)| (&**name, &**value)));
     let query = query.map_err(|error| bad_query(&error))?;
-    let page = state.broker().catalog().search(&query).map_err(|error| bad_query(&error))?;
+    let within = state.within(&caller);
+    // Of a vault that is named, this is decided from its name, as it is of a listing.
+    if let Some(vault) = query.named_vault().and_then(|name| name.parse().ok())
+        && !within.may_find_in(&vault)
+    {
+        return Err(broker::Error::Forbidden.into());
+    }
+    let page = within.search(&query).map_err(|error| bad_query(&error))?;
     match query.named_vault() {
         // An empty page would say that the vault holds no such secret.
         Some(name) if page.vaults == 0 && page.complete => Err(no_such_vault(name)),

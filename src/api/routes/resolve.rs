@@ -11,6 +11,7 @@ use hyper::body::Body as _;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use crate::access::Caller;
 use crate::api::State;
 use crate::api::model::{ResolveAnswer, ResolveRequest, ResolvedFrom, Value};
 use crate::api::openapi;
@@ -32,6 +33,7 @@ const BODY: Duration = Duration::from_secs(10);
 )]
 pub(super) async fn resolve(
     extract::State(state): extract::State<State>,
+    caller: Caller,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let ResolveRequest { refs } = read(request).await?;
@@ -51,7 +53,7 @@ pub(super) async fn resolve(
     }
     // Even if some are malformed already: a caller mends all faults at once, or one at a time for ever.
     let mut answer = ResolveAnswer { values: BTreeMap::new(), resolved: BTreeMap::new() };
-    match state.broker().resolve(&references).await {
+    match state.within(&caller).resolve(&references).await {
         Err(errors) => failures.extend(errors.into_iter().map(|(key, error)| (key, Problem::from(error)))),
         Ok(resolved) => {
             for (key, one) in resolved {

@@ -10,6 +10,7 @@ use axum::response::Response;
 use ring::digest::{SHA256, digest};
 use zeroize::Zeroizing;
 
+use crate::access::Caller;
 use crate::api::State;
 use crate::api::freshness::{cache_status, is_held_by_caller, steer};
 use crate::api::model::{Attributes, SecretDocument, Value};
@@ -35,8 +36,13 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
     responses(openapi::ValueResponses),
     params(openapi::NamePart, openapi::ViewParameters, openapi::VersionParameter, openapi::FreshnessHeaders)
 )]
-pub(super) async fn anywhere(state: extract::State<State>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
-    routed(&state, &uri, &headers).await
+pub(super) async fn anywhere(
+    state: extract::State<State>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    routed(&state, &caller, &uri, &headers).await
 }
 
 /// The current version of a secret in a vault.
@@ -47,8 +53,13 @@ pub(super) async fn anywhere(state: extract::State<State>, uri: Uri, headers: He
     responses(openapi::ValueResponses),
     params(openapi::VaultPart, openapi::NamePart, openapi::ViewParameters, openapi::FreshnessHeaders)
 )]
-pub(super) async fn current(state: extract::State<State>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
-    routed(&state, &uri, &headers).await
+pub(super) async fn current(
+    state: extract::State<State>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    routed(&state, &caller, &uri, &headers).await
 }
 
 /// One version of a secret in a vault.
@@ -65,13 +76,18 @@ pub(super) async fn current(state: extract::State<State>, uri: Uri, headers: Hea
         openapi::FreshnessHeaders
     )
 )]
-pub(super) async fn version(state: extract::State<State>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
-    routed(&state, &uri, &headers).await
+pub(super) async fn version(
+    state: extract::State<State>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    routed(&state, &caller, &uri, &headers).await
 }
 
-async fn routed(state: &State, uri: &Uri, headers: &HeaderMap) -> Result<Response, Problem> {
+async fn routed(state: &State, caller: &Caller, uri: &Uri, headers: &HeaderMap) -> Result<Response, Problem> {
     let place = Place::of(uri.path()).expect("the router's patterns are those of Place");
-    get(state, &place, uri.query(), headers).await
+    get(state, caller, &place, uri.query(), headers).await
 }
 
 /// Where a path of these routes leads, still as it was written.
@@ -119,6 +135,7 @@ impl<'p> Place<'p> {
 /// The value at that place: parse, ask, answer. Called by the routes above, and past the router for what is asked most.
 pub(in crate::api) async fn get(
     state: &State,
+    caller: &Caller,
     place: &Place<'_>,
     query: Option<&str>,
     headers: &HeaderMap,
@@ -129,7 +146,7 @@ pub(in crate::api) async fn get(
     if let Some(told) = place.version {
         version = Some(part(told)?);
     }
-    answer(state, &Ask { vault, name, version, steer: steer(headers) }, &view, headers).await
+    answer(state, caller, &Ask { vault, name, version, steer: steer(headers) }, &view, headers).await
 }
 
 /// Which part of a value is asked for.
@@ -181,9 +198,15 @@ impl View {
     }
 }
 
-async fn answer(state: &State, ask: &Ask, view: &View, headers: &HeaderMap) -> Result<Response, Problem> {
+async fn answer(
+    state: &State,
+    caller: &Caller,
+    ask: &Ask,
+    view: &View,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
     let form = form(headers)?;
-    let reading = state.broker().get(ask).await?;
+    let reading = state.within(caller).get(ask).await?;
     let value = view.of(&reading)?;
     let attributes = match form {
         Form::Raw => None,

@@ -13,13 +13,14 @@ use axum::response::{IntoResponse as _, Response};
 use futures::{Stream, StreamExt as _, stream};
 use tokio::time::timeout;
 
+use crate::access::Caller;
 use crate::api::State;
 use crate::api::model::WatchEvent;
 use crate::api::openapi;
 use crate::api::path::{bad_parameter, pairs};
 use crate::api::problem::{Code, Problem};
-use crate::broker::{self, BadEventId, EventId, Filter, Told, Watch};
-use crate::catalog::{Lookup, Pattern};
+use crate::broker::{self, BadEventId, EventId, Filter, Told, Watch, Within};
+use crate::catalog::Pattern;
 
 /// After that long without an event a stream says that it lives, and where it stands.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -43,18 +44,20 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 ))]
 pub(super) async fn watch(
     extract::State(state): extract::State<State>,
+    caller: Caller,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let filter = filter(&state, uri.query())?;
-    let watch = state.broker().watch(filter, last_event_id(&headers)).map_err(|error| match error {
+    let within = state.within(&caller);
+    let filter = filter(&within, uri.query())?;
+    let watch = within.watch(filter, last_event_id(&headers)).map_err(|error| match error {
         broker::Error::Overloaded => Problem::new(Code::Overloaded, "too many streams of events are open"),
         other => other.into(),
     })?;
     Ok(Sse::new(events(watch)).into_response())
 }
 
-fn filter(state: &State, query: Option<&str>) -> Result<Filter, Problem> {
+fn filter(within: &Within<'_>, query: Option<&str>) -> Result<Filter, Problem> {
     let mut patterns = Vec::new();
     for (name, value) in pairs(query)? {
         if name != "ref" {
@@ -65,10 +68,12 @@ fn filter(state: &State, query: Option<&str>) -> Result<Filter, Problem> {
         }
         let pattern =
             Pattern::parse_lenient(&value).map_err(|error| bad_parameter("ref", &format!("is no pattern: {error}")))?;
+        if !within.may_watch(&pattern) {
+            return Err(broker::Error::Forbidden.into());
+        }
         // A stream that is silent because of a typing error would be silent for ever.
         if let Some(vault) = pattern.vault()
-            && let Lookup::NotFound { faults } = state.broker().catalog().vault(&vault)
-            && faults.is_empty()
+            && within.is_unknown(&vault)
         {
             return Err(broker::Error::UnknownVault { vault }.into());
         }

@@ -15,11 +15,12 @@ use time::OffsetDateTime;
 use tokio::sync::{Semaphore, watch};
 
 use super::ring::{Last, Ring};
-use super::{Event, EventId, Filter, Kind, Told, Watch};
+use super::{Event, EventId, Filter, Kind, Scope, Told, Watch};
 use crate::cache::{Cache, Freshness, Held, Key};
 use crate::catalog::{Change, Entry, Listing};
 use crate::clock::Moment;
 use crate::metrics::Metrics;
+use crate::rights::Rights;
 use crate::secret::{Metadata, SecretName, VaultName, Version};
 use crate::vaults::{VaultError, VaultErrorKind};
 
@@ -43,7 +44,7 @@ struct State {
     ring: Ring,
     /// Changes that listings have shown of values that are held.
     awaited: BTreeMap<Key, Awaited>,
-    filters: Vec<Weak<Filter>>,
+    scopes: Vec<Weak<Scope>>,
 }
 
 /// A change that is told when readers get it.
@@ -84,15 +85,16 @@ impl Hub {
     pub(in crate::broker) fn watch(
         &self,
         filter: Filter,
+        rights: Rights,
         after: Option<Result<EventId, super::BadEventId>>,
     ) -> Option<Watch> {
         let place = Arc::clone(&self.0.places).try_acquire_owned().ok()?;
-        let filter = Arc::new(filter);
+        let scope = Arc::new(Scope { filter, rights });
         let mut state = self.lock();
-        state.filters.retain(|filter| filter.strong_count() > 0);
-        state.filters.push(Arc::downgrade(&filter));
+        state.scopes.retain(|scope| scope.strong_count() > 0);
+        state.scopes.push(Arc::downgrade(&scope));
         for (key, awaited) in &mut state.awaited {
-            awaited.wanted |= filter.wants(&awaited.address, &key.vault, &key.name);
+            awaited.wanted |= scope.wants(&awaited.address, &key.vault, &key.name);
         }
         let head = state.ring.head();
         let (passed, lost) = match after {
@@ -103,7 +105,7 @@ impl Hub {
             Some(_) => (head, true),
         };
         drop(state);
-        Some(Watch { hub: self.clone(), filter, head: self.0.head.subscribe(), passed, lost, _place: place })
+        Some(Watch { hub: self.clone(), scope, head: self.0.head.subscribe(), passed, lost, _place: place })
     }
 
     /// Watchers now.
@@ -127,8 +129,12 @@ impl Hub {
         };
         for (number, event) in later {
             watch.passed = number;
-            if watch.filter.means(event) {
-                return Some(Told::Event(EventId { run, number }, Arc::clone(event)));
+            match watch.scope.shows(event) {
+                Some(shown) if *shown == event.vault => {
+                    return Some(Told::Event(EventId { run, number }, Arc::clone(event)));
+                }
+                Some(shown) => return Some(Told::Event(EventId { run, number }, Arc::new(event.shown_as(shown)))),
+                None => {}
             }
         }
         None
@@ -330,8 +336,8 @@ impl Hub {
 
 impl State {
     fn wants(&self, whose: Whose<'_>, name: &SecretName) -> bool {
-        let filters = self.filters.iter().filter_map(Weak::upgrade);
-        filters.into_iter().any(|filter| filter.wants(whose.address, whose.id, name))
+        let scopes = self.scopes.iter().filter_map(Weak::upgrade);
+        scopes.into_iter().any(|scope| scope.wants(whose.address, whose.id, name))
     }
 }
 

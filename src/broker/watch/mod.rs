@@ -4,7 +4,7 @@
 //!   [`Watch`] is one watcher's place in it.
 //!
 //! What must never happen: a value in an event; a change told while a reader would still be given what was before it; one
-//! change told twice; a watcher that missed something and is not told so; memory that grows with a slow watcher. For the
+//! change told twice; a change told to who may not read what changed; a watcher that missed something and is not told so; memory that grows with a slow watcher. For the
 //! last two no watcher has a queue: each has a place in the one ring, and who falls behind it is told to read anew.
 
 mod hub;
@@ -18,6 +18,7 @@ use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::catalog::Pattern;
+use crate::rights::{Rights, Verb};
 use crate::secret::{Reference, SecretName, VaultName, Version};
 pub(super) use hub::Hub;
 
@@ -84,7 +85,7 @@ pub struct Filter {
 #[derive(Debug)]
 pub struct Watch {
     hub: Hub,
-    filter: Arc<Filter>,
+    scope: Arc<Scope>,
     head: watch::Receiver<u64>,
     /// The last event that was passed.
     passed: u64,
@@ -115,24 +116,60 @@ impl Watch {
     }
 }
 
-impl Filter {
-    fn means(&self, event: &Event) -> bool {
-        let means = |pattern: &Pattern| match &event.name {
-            Some(name) => pattern.means(&event.vault, &event.id, name),
-            None => pattern.covers(&event.vault, &event.id),
-        };
-        // One change is told once, whoever else sees it; but who names the other source's view is told of that.
-        let whole = |pattern: &Pattern| !event.echo || pattern.vault().is_some();
-        (self.patterns.is_empty() && !event.echo)
-            || self.patterns.iter().any(|pattern| means(pattern) && whole(pattern))
+/// What one watcher is told of: what it wants, as far as it may.
+#[derive(Debug)]
+struct Scope {
+    filter: Filter,
+    rights: Rights,
+}
+
+impl Scope {
+    /// Under which of the vault's addresses the watcher is told of that event; `None`: not at all.
+    fn shows<'e>(&self, event: &'e Event) -> Option<&'e VaultName> {
+        let Self { filter: Filter { patterns }, rights } = self;
+        let (address, id) = (&event.vault, &event.id);
+        if patterns.is_empty() {
+            return if event.echo { None } else { self.found(event) };
+        }
+        patterns.iter().find_map(|pattern| {
+            let means = match &event.name {
+                Some(name) => pattern.means(address, id, name),
+                None => pattern.covers(address, id),
+            };
+            // One change is told once, whoever else sees it; but who names the other source's view is told of that.
+            if !means || event.echo && pattern.vault().is_none() {
+                return None;
+            }
+            // A name is watched by who may read it: what a stream tells of it, a read would.
+            match pattern.name() {
+                Some(name) => rights.shows(&[Verb::Read], address, id, &name),
+                None => self.found(event),
+            }
+        })
     }
 
+    /// What is told of because a glob means it must be there to be found.
+    fn found<'e>(&self, event: &'e Event) -> Option<&'e VaultName> {
+        match &event.name {
+            Some(name) => self.rights.shows(&Verb::ALL, &event.vault, &event.id, name),
+            None => self.rights.shows_vault(&Verb::ALL, &event.vault, &event.id),
+        }
+    }
+
+    /// Whether the watcher is to be told of that secret, so that its value is read again for it.
     fn wants(&self, address: &VaultName, id: &VaultName, name: &SecretName) -> bool {
-        self.patterns.is_empty() || self.patterns.iter().any(|pattern| pattern.means(address, id, name))
+        let Self { filter: Filter { patterns }, rights } = self;
+        let means = patterns.is_empty() || patterns.iter().any(|pattern| pattern.means(address, id, name));
+        means && rights.shows(&[Verb::Read], address, id, name).is_some()
     }
 }
 
 impl Event {
+    /// The same under another of the vault's addresses.
+    fn shown_as(&self, address: &VaultName) -> Self {
+        Self { vault: address.clone(), ..self.clone() }
+    }
+
     /// The secret's address, without its version; `None` of a vault.
     #[must_use]
     pub fn reference(&self) -> Option<Reference> {

@@ -199,7 +199,12 @@ impl Client {
     }
 
     fn to(context: &Context, connect: &Connect, address: Address) -> Result<Self, Failure> {
-        let file = context.token_file(connect.token_file.as_deref());
+        let told = connect.token_file.as_deref();
+        // On a socket the kernel says who asks; a token is a second factor there, and only some are asked for one.
+        let file = match &address {
+            Address::Socket(_) => context.told_token_file(told),
+            Address::Tcp(_) => context.token_file(told),
+        };
         Ok(Self(Way::Http(Http::new(address, file.as_deref())?)))
     }
 
