@@ -4,7 +4,7 @@ use crate::cli::process::sidekey;
 
 #[test]
 fn the_root_of_another_user_namespace_is_the_user_that_it_is_outside() {
-    let Some(house) = House::new("mode = \"0666\"", &client("uid = 1001")) else { return };
+    let Some(house) = House::new("", &client("uid = 1001")) else { return };
     let _sidecar = house.serve();
     house.gives(&then_unshare(user(1001), "--user --map-root-user"));
     house.gives(&then_unshare(user(1001), "--user --map-user=4711"));
@@ -15,7 +15,7 @@ fn the_root_of_another_user_namespace_is_the_user_that_it_is_outside() {
 
 #[test]
 fn inner_root_is_not_outer_root() {
-    let Some(house) = House::new("mode = \"0666\"", &client("uid = 0")) else { return };
+    let Some(house) = House::new("", &client("uid = 0")) else { return };
     let _sidecar = house.serve();
     house.gives(&[]);
     house.denies(&then_unshare(user(1001), "--user --map-root-user"));
@@ -23,7 +23,7 @@ fn inner_root_is_not_outer_root() {
 
 #[test]
 fn who_has_no_number_in_the_sidecars_own_namespace_is_nobody() {
-    let Some(house) = House::new("mode = \"0666\"", &(client("uid = 0") + &another("uid = 1001"))) else { return };
+    let Some(house) = House::new("", &(client("uid = 0") + &another("uid = 1001"))) else { return };
     // It knows one user, 0; every other one is shown to it as 65534.
     let _sidecar = house.serve_as(&then_unshare(Vec::new(), "--user --map-root-user"));
     house.gives(&[]);
@@ -44,7 +44,7 @@ fn nobody_can_be_granted_anything() {
 
 #[test]
 fn a_peer_is_known_whatever_pid_namespace_it_is_in() {
-    let Some(house) = House::new("mode = \"0666\"", &client("uid = 1001")) else { return };
+    let Some(house) = House::new("", &client("uid = 1001")) else { return };
     let apart = "--pid --fork --kill-child";
     {
         // As in a pod: to the sidecar, in its own namespace, every peer's pid is 0.

@@ -11,14 +11,15 @@ fn the_sockets_mode_lets_its_group_in_and_nobody_else() {
     house.is_closed_to(&user(1001));
     house.is_closed_to(&user_in(1001, GROUP + 1));
     // To connect is to write.
-    let Some(house) = House::new("mode = \"0604\"", "") else { return };
-    let _sidecar = house.serve();
+    house.open_socket(0o664);
     house.is_closed_to(&user(1001));
+    house.open_socket(0o662);
+    house.gives(&user(1001));
 }
 
 #[test]
 fn a_rule_about_a_user_goes_by_the_effective_user_and_by_no_other() {
-    let Some(house) = House::new("mode = \"0666\"", &client("uid = 1001")) else { return };
+    let Some(house) = House::new("", &client("uid = 1001")) else { return };
     let _sidecar = house.serve();
     house.gives(&user(1001));
     house.denies(&user(1002));
@@ -32,7 +33,7 @@ fn a_rule_about_a_user_goes_by_the_effective_user_and_by_no_other() {
 
 #[test]
 fn a_rule_about_a_group_counts_every_group_of_the_process() {
-    let Some(house) = House::new("mode = \"0666\"", &client(&format!("gid = {GROUP}"))) else { return };
+    let Some(house) = House::new("", &client(&format!("gid = {GROUP}"))) else { return };
     let _sidecar = house.serve();
     house.gives(&user(GROUP));
     house.gives(&user_in(1001, GROUP));
@@ -47,7 +48,7 @@ fn a_rule_about_a_group_counts_every_group_of_the_process() {
 
 #[test]
 fn a_rule_about_both_wants_both() {
-    let Some(house) = House::new("mode = \"0666\"", &client(&format!("uid = 1001\ngid = {GROUP}"))) else { return };
+    let Some(house) = House::new("", &client(&format!("uid = 1001\ngid = {GROUP}"))) else { return };
     let _sidecar = house.serve();
     house.gives(&user_in(1001, GROUP));
     house.denies(&user(1001));
