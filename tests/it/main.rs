@@ -13,6 +13,7 @@ mod emulator;
 mod faults;
 mod golden;
 mod house;
+mod matrix;
 mod seven;
 mod simulated;
 mod simulation;
