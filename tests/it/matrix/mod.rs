@@ -10,7 +10,7 @@ mod doors;
 use std::sync::Arc;
 
 use credentials::{Credential, wrong};
-use doors::{Door, House};
+use doors::House;
 use sidekey::vaults::memory::{Attributes, MemorySource, MemoryVault};
 use sidekey::vaults::{Vault, VaultInfo};
 

@@ -55,6 +55,7 @@ impl House {
     /// `listen` is more of the section of that name; without any, everybody may connect, so that what is asked of a peer is
     /// shown without the socket's mode in front of it. `more` is more of the rest. `None`, said on stderr: this machine
     /// cannot show it.
+    #[expect(clippy::print_stderr, reason = "who reads a green run must see what it did not show")]
     fn new(listen: &str, more: &str) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             eprintln!("passed over: only root becomes other users");
