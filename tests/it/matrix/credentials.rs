@@ -56,6 +56,8 @@ pub fn wrong(door: &Door) -> Vec<Credential> {
         format!("Authorization: Token {token}\r\n"),
         format!("Authorization: Basic {}\r\n", STANDARD.encode(format!("sidekey:{token}"))),
         format!("Authorization: Negotiate {token}\r\n"),
+        // As long as the right one's name.
+        format!("Authorization: Digest {token}\r\n"),
         format!("Cookie: token={token}; Authorization=Bearer {token}\r\n"),
         format!("Cookie: Authorization=Bearer%20{token}\r\n"),
     ];
