@@ -57,7 +57,6 @@ fn routes(vault: &str, name: &str) -> Vec<Route> {
         "/livez;/v1/vaults",
         "/LIVEZ",
         "/favicon.ico",
-        "*",
     ];
     routes.extend(more.map(|path| ("GET", path.to_owned(), "")));
     routes.extend(
