@@ -28,7 +28,8 @@ const LOOKS: usize = 60;
 fn canary(number: usize) -> String {
     let mut state = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut text = String::from("Zq");
-    for _ in 0..18 {
+    // Some are as short as passwords are.
+    for _ in 0..if number % 10 == 0 { 13 } else { 18 } {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
