@@ -7,7 +7,7 @@ use std::ptr::{self, NonNull};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
-use super::stack::scrub_stack;
+use super::wipe::scrub_stack;
 
 /// The smallest page of all systems we run on. Larger pages hold it too.
 const ROOM: usize = 4096;

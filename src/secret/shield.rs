@@ -14,6 +14,7 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
+use super::Exposed;
 use crate::kernel::{Locked, PageKind};
 
 /// The key, ready for use.
@@ -71,19 +72,20 @@ pub(super) fn seal(plain: &[u8]) -> Sealed {
     Sealed { bytes: bytes.into_boxed_slice(), number, length }
 }
 
-pub(super) fn open(sealed: &Sealed) -> Zeroizing<Vec<u8>> {
+pub(super) fn open(sealed: &Sealed) -> Exposed {
     try_open(sealed).expect("what was sealed is opened unchanged: only a broken memory changes it")
 }
 
 /// In one buffer, so that no second copy is there.
-fn try_open(sealed: &Sealed) -> Option<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(sealed.bytes.to_vec());
-    let filled = KEY.open_in_place(nonce(sealed.number), Aad::empty(), &mut bytes).ok()?.len();
+fn try_open(sealed: &Sealed) -> Option<Exposed> {
+    let mut exposed = Exposed(sealed.bytes.to_vec());
+    let bytes = &mut exposed.0;
+    let filled = KEY.open_in_place(nonce(sealed.number), Aad::empty(), bytes).ok()?.len();
     if sealed.length > filled {
         return None;
     }
     bytes.truncate(sealed.length);
-    Some(bytes)
+    Some(exposed)
 }
 
 fn nonce(number: u64) -> Nonce {
@@ -106,7 +108,7 @@ mod tests {
     fn what_is_sealed_is_opened_and_lies_nowhere_in_the_clear() {
         for plain in [&b""[..], b"x", &[7; 25_000]] {
             let sealed = seal(plain);
-            assert_eq!((sealed.len(), open(&sealed).as_slice()), (plain.len(), plain));
+            assert_eq!((sealed.len(), &*open(&sealed)), (plain.len(), plain));
             assert!(plain.len() < 16 || !sealed.bytes.windows(16).any(|window| window == &plain[..16]));
         }
     }
