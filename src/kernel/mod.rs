@@ -8,7 +8,9 @@
 mod environment;
 mod page;
 mod peer;
+mod wipe;
 
 pub use environment::overwrite_environment;
 pub use page::{Locked, PageKind};
 pub use peer::peer_groups;
+pub use wipe::{scrub_stack, wipe};

@@ -7,6 +7,8 @@ use std::ptr::{self, NonNull};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
+use super::wipe::scrub_stack;
+
 /// The smallest page of all systems we run on. Larger pages hold it too.
 const ROOM: usize = 4096;
 
@@ -51,7 +53,7 @@ impl<T> Locked<T> {
         let (page, kind) = secret().map(|page| (page, PageKind::Secret)).or_else(|_| anonymous())?;
         let place = page.cast::<T>();
         put(place, make);
-        scrub();
+        scrub_stack();
         // SAFETY: `put` has written a valid `T` there. The page is ours alone, is never unmapped and never written
         // again, so that a shared borrow may last for ever.
         Ok(Self { place: unsafe { place.as_ref() }, kind })
@@ -78,20 +80,12 @@ impl<T> fmt::Debug for Locked<T> {
     }
 }
 
-/// In a frame of its own, which `scrub` then covers.
+/// In a frame of its own, which `scrub_stack` then covers.
 #[inline(never)]
 fn put<T>(place: NonNull<T>, make: impl FnOnce() -> T) {
     // SAFETY: the pointer is that of a fresh page, which is writable, large enough and aligned for `T` as `Locked::new`
     // asserts, and which nobody else knows. Nothing was there before that would have to be dropped.
     unsafe { place.write(make()) };
-}
-
-/// Overwrites the stack beneath the caller's frame as deep as a key's making reaches.
-#[inline(never)]
-fn scrub() {
-    let mut cover = [0_u8; 32 * 1024];
-    zeroize::Zeroize::zeroize(&mut cover[..]);
-    std::hint::black_box(&cover);
 }
 
 /// One page of secret memory. Its descriptor is closed again: root could take it over and map the page elsewhere.

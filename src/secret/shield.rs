@@ -14,6 +14,7 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
+use super::Exposed;
 use crate::kernel::{Locked, PageKind};
 
 /// The key, ready for use.
@@ -30,48 +31,61 @@ pub fn key_page() -> PageKind {
 }
 
 /// Bytes, encrypted, with their tag.
+///
+/// They are filled up to whole blocks of the cipher: ring works on the rest of a block in a copy on the stack.
 pub(super) struct Sealed {
     bytes: Box<[u8]>,
     number: u64,
+    length: usize,
 }
+
+const BLOCK: usize = 16;
 
 impl Sealed {
     /// Bytes of what is sealed.
     pub(super) fn len(&self) -> usize {
-        self.bytes.len() - AES_256_GCM.tag_len()
+        self.length
     }
 
-    /// The number, then the bytes.
+    /// The number, the length, then the bytes.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        [&self.number.to_le_bytes()[..], &self.bytes].concat()
+        [&self.number.to_le_bytes()[..], &(self.length as u64).to_le_bytes(), &self.bytes].concat()
     }
 
     /// `None` if it was not sealed by this process.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (number, bytes) = bytes.split_first_chunk()?;
-        let sealed = Self { bytes: bytes.into(), number: u64::from_le_bytes(*number) };
+        let (length, bytes) = bytes.split_first_chunk()?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+        let sealed = Self { bytes: bytes.into(), number: u64::from_le_bytes(*number), length };
         try_open(&sealed).map(|_| sealed)
     }
 }
 
 pub(super) fn seal(plain: &[u8]) -> Sealed {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let mut bytes = Vec::with_capacity(plain.len() + AES_256_GCM.tag_len());
+    let (length, filled) = (plain.len(), plain.len().next_multiple_of(BLOCK));
+    let mut bytes = Vec::with_capacity(filled + AES_256_GCM.tag_len());
     bytes.extend_from_slice(plain);
+    bytes.resize(filled, 0);
     KEY.seal_in_place_append_tag(nonce(number), Aad::empty(), &mut bytes).expect("no value is near 64 GiB");
-    Sealed { bytes: bytes.into_boxed_slice(), number }
+    Sealed { bytes: bytes.into_boxed_slice(), number, length }
 }
 
-pub(super) fn open(sealed: &Sealed) -> Zeroizing<Vec<u8>> {
+pub(super) fn open(sealed: &Sealed) -> Exposed {
     try_open(sealed).expect("what was sealed is opened unchanged: only a broken memory changes it")
 }
 
 /// In one buffer, so that no second copy is there.
-fn try_open(sealed: &Sealed) -> Option<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(sealed.bytes.to_vec());
-    let length = KEY.open_in_place(nonce(sealed.number), Aad::empty(), &mut bytes).ok()?.len();
-    bytes.truncate(length);
-    Some(bytes)
+fn try_open(sealed: &Sealed) -> Option<Exposed> {
+    let mut exposed = Exposed(sealed.bytes.to_vec());
+    let bytes = &mut exposed.0;
+    let filled = KEY.open_in_place(nonce(sealed.number), Aad::empty(), bytes).ok()?.len();
+    if sealed.length > filled {
+        return None;
+    }
+    bytes.truncate(sealed.length);
+    Some(exposed)
 }
 
 fn nonce(number: u64) -> Nonce {
@@ -94,7 +108,7 @@ mod tests {
     fn what_is_sealed_is_opened_and_lies_nowhere_in_the_clear() {
         for plain in [&b""[..], b"x", &[7; 25_000]] {
             let sealed = seal(plain);
-            assert_eq!((sealed.len(), open(&sealed).as_slice()), (plain.len(), plain));
+            assert_eq!((sealed.len(), &*open(&sealed)), (plain.len(), plain));
             assert!(plain.len() < 16 || !sealed.bytes.windows(16).any(|window| window == &plain[..16]));
         }
     }

@@ -1,9 +1,8 @@
 use std::fmt;
 use std::ops::Deref;
 
-use zeroize::Zeroizing;
-
 use super::shield::{self, Sealed};
+use crate::kernel::wipe;
 
 /// A secret's value: bytes that lie encrypted in memory, are opened where they are needed, and that nothing prints.
 ///
@@ -16,15 +15,17 @@ impl SecretValue {
     /// Seals the bytes, and wipes the buffer that they came in.
     #[must_use]
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        let bytes = Zeroizing::new(bytes.into());
-        Self(shield::seal(&bytes))
+        let mut bytes = bytes.into();
+        let sealed = shield::seal(&bytes);
+        wipe(&mut bytes);
+        Self(sealed)
     }
 
     /// The bytes themselves, for as long as the result lives. Every call is a place where a value may leave; a test counts
     /// them.
     #[must_use]
     pub fn expose(&self) -> Exposed {
-        Exposed(shield::open(&self.0))
+        shield::open(&self.0)
     }
 
     /// The value as it lies in memory, for keeping by others in this process: of no use without the key, nor later.
@@ -53,7 +54,14 @@ impl SecretValue {
 }
 
 /// A value's bytes in the clear: a buffer of its own, wiped when dropped, that prints nothing.
-pub struct Exposed(Zeroizing<Vec<u8>>);
+pub struct Exposed(pub(super) Vec<u8>);
+
+impl Drop for Exposed {
+    fn drop(&mut self) {
+        // What fills up its last block, and its tag, tell nothing.
+        wipe(&mut self.0);
+    }
+}
 
 impl Deref for Exposed {
     type Target = [u8];
@@ -72,7 +80,7 @@ impl AsRef<[u8]> for Exposed {
 /// For whoever seals them again, and wipes the buffer.
 impl From<Exposed> for Vec<u8> {
     fn from(mut exposed: Exposed) -> Self {
-        std::mem::take(&mut *exposed.0)
+        std::mem::take(&mut exposed.0)
     }
 }
 

@@ -28,7 +28,8 @@ const LOOKS: usize = 60;
 fn canary(number: usize) -> String {
     let mut state = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut text = String::from("Zq");
-    for _ in 0..18 {
+    // Some are as short as passwords are.
+    for _ in 0..if number.is_multiple_of(10) { 13 } else { 18 } {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
@@ -110,7 +111,7 @@ impl House {
         let to = azure.emulator.addr();
         let config = format!(
             "[listen]\nsocket = \"../s.sock\"\ntcp = \"127.0.0.1:0\"\ntoken_file = \"../token\"\n[cache]\nsnapshot = {{ file \
-             = \"kept/snapshot\", key_file = \"key\" }}\nprefetch = [\"secret://{PLANTED}/s-1*\"]\n[limits]\nretries = 0\n\
+             = \"kept/snapshot\", key_file = \"key\" }}\nprefetch = [\"secret://{PLANTED}/s-1*\"]\nlisting_interval = \"1h\"\n[limits]\nretries = 0\n\
              [[source]]\nca_file = \"../ca.pem\"\nresolve = {{ \"login.microsoftonline.com\" = \"{to}\", \
              \"management.azure.com\" = \"{to}\", \"*.vault.azure.net\" = \"{to}\" }}\n"
         );
