@@ -62,6 +62,15 @@ impl Guard {
     /// # Errors
     /// `bad-host`, `forwarded`, `method-not-allowed`, `unauthenticated`.
     pub fn check<B>(&self, request: &Request<B>, connection: &Connection) -> Result<(), Problem> {
+        self.knock(request, connection)?;
+        self.identify(request, connection)
+    }
+
+    /// Whether it is a request that a caller of ours would send, whoever that is.
+    ///
+    /// # Errors
+    /// `bad-host`, `forwarded`, `bad-query`, `method-not-allowed`.
+    pub(super) fn knock<B>(&self, request: &Request<B>, connection: &Connection) -> Result<(), Problem> {
         let headers = request.headers();
         check_headers(headers)?;
         match request.method() {
@@ -73,10 +82,19 @@ impl Guard {
         }
         match connection {
             Connection::Unix(_) => Ok(()),
-            Connection::Tcp { port } => {
-                check_host(headers, request.uri(), *port)?;
-                if is_probe(request.uri()) { Ok(()) } else { self.check_token(headers) }
-            }
+            Connection::Tcp { port } => check_host(headers, request.uri(), *port),
+        }
+    }
+
+    /// Who asks, if it is somebody who may.
+    ///
+    /// # Errors
+    /// `unauthenticated`.
+    pub(super) fn identify<B>(&self, request: &Request<B>, connection: &Connection) -> Result<(), Problem> {
+        match connection {
+            Connection::Unix(_) => Ok(()),
+            Connection::Tcp { .. } if is_probe(request.uri()) => Ok(()),
+            Connection::Tcp { .. } => self.check_token(request.headers()),
         }
     }
 
@@ -108,7 +126,7 @@ fn methods(uri: &Uri) -> &'static str {
 }
 
 /// Answered without a token: they tell one bit, and those who probe have no token. `?verbose` names vaults.
-fn is_probe(uri: &Uri) -> bool {
+pub(super) fn is_probe(uri: &Uri) -> bool {
     matches!(uri.path(), "/livez" | "/readyz") && uri.query().is_none()
 }
 

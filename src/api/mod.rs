@@ -10,12 +10,14 @@
 mod freshness;
 mod guard;
 mod listener;
+mod load;
 pub mod model;
 mod negotiate;
 mod openapi;
 mod path;
 mod patience;
 pub(crate) mod problem;
+mod room;
 mod routes;
 mod server;
 mod token;
@@ -32,7 +34,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub use guard::{Connection, Guard, Peer};
 pub use listener::{Group, ListenError, Listener, TakeOver, UnixOptions, bind_tcp, bind_unix, bind_unix_beside};
 pub use problem::Code;
-pub use server::{Drained, ServeOptions, serve};
+pub use server::{Capacity, Drained, ServeOptions, serve};
 pub use token::{Token, TokenDigest, TokenError};
 
 use crate::broker::Broker;

@@ -10,7 +10,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,15 +23,31 @@ pub(super) const HEAD: Duration = Duration::from_secs(5);
 /// Of an answer that its reader does not take: from one byte taken to the next.
 const STALL: Duration = Duration::from_secs(10);
 
-/// Where a connection is. Shared between its stream and its service.
-#[derive(Clone, Default)]
+/// Where a connection is. Shared between its stream, its service, and who looks for somebody to displace.
+#[derive(Clone)]
 pub(super) struct Phase(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
     now: AtomicU8,
+    /// Something was let in on it.
+    known: AtomicBool,
     /// Requests so far.
     asked: AtomicU64,
+    /// When it came, or its last head was complete: microseconds since `epoch`.
+    since: AtomicU64,
+    epoch: Instant,
+}
+
+/// What a connection is doing, to who looks for room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doing {
+    /// It brings nothing, or the answer is made and not taken.
+    Nothing {
+        /// Something was let in on it before.
+        known: bool,
+    },
+    /// A request is being answered.
+    Something,
 }
 
 /// Nothing has been asked yet.
@@ -44,9 +60,46 @@ const IDLE: u8 = 2;
 const PARTIAL: u8 = 3;
 
 impl Phase {
+    /// Of a connection that has just come.
+    pub(super) fn new(epoch: Instant) -> Self {
+        Self(Arc::new(Shared {
+            now: AtomicU8::new(NEW),
+            known: AtomicBool::new(false),
+            asked: AtomicU64::new(0),
+            since: AtomicU64::new(Self::at(epoch)),
+            epoch,
+        }))
+    }
+
+    /// Microseconds since then.
+    pub(super) fn at(epoch: Instant) -> u64 {
+        u64::try_from(epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// When it came, or its last head was complete.
+    pub(super) fn since(&self) -> u64 {
+        self.0.since.load(Ordering::Relaxed)
+    }
+
+    /// What it is doing.
+    pub(super) fn doing(&self) -> Doing {
+        match self.now() {
+            BUSY => Doing::Something,
+            _ => Doing::Nothing { known: self.0.known.load(Ordering::Relaxed) },
+        }
+    }
+
+    /// A request was let in.
+    pub(super) fn let_in(&self) {
+        if !self.0.known.load(Ordering::Relaxed) {
+            self.0.known.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// A head is complete.
     pub(super) fn begin(&self) {
         self.set(BUSY);
+        self.0.since.store(Self::at(self.0.epoch), Ordering::Relaxed);
         // One request at a time: nobody else adds.
         self.0.asked.store(self.asked() + 1, Ordering::Relaxed);
     }
@@ -151,7 +204,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // What encrypts takes bytes before the peer does, and sends them only here.
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.unless_stalled(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,11 +1,13 @@
 //! Accepting connections, serving them, and letting go of them.
 //!
 //! Every request passes here in the same order: guard, route, the headers that every answer carries. What a handler
-//! does wrong is that request's 500 and nothing else. A machine that runs out of file descriptors slows accepting down
-//! and never ends it. Shutting down accepts nothing new, ends what idles, finishes what is under way, and tells what
+//! does wrong is that request's 500 and nothing else. Accepting never waits for anybody: where there are no places left,
+//! [`Room`] tells who goes. A machine that runs out of file descriptors slows accepting down and never ends it, and who
+//! idles goes. Shutting down accepts nothing new, ends what idles, finishes what is under way, and tells what
 //! did not finish in time.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -17,33 +19,33 @@ use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, Method, Request, Response};
 use axum::response::IntoResponse as _;
-use futures::{FutureExt as _, StreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, poll};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
-use super::guard::{Connection, Guard};
+use super::guard::{Connection, Guard, is_probe};
 use super::listener::{Listener, Stream};
-use super::patience::{Patient, Phase};
+use super::load::{Cost, Load, overloaded};
+use super::patience::{Doing, Patient, Phase};
 use super::problem::{Code, Problem};
+use super::room::{Leave, Party, Room, Seat, slack};
 use super::routes::secrets::{self, Place};
 use super::{Api, routes};
 use crate::metrics::Metrics;
 use crate::tasks::keep;
 
 /// Bounds on what callers may hold, and for how long.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// Connections at once to one listener, so that none can be kept busy through another; more wait in the system's
-    /// queue. 4,096.
-    pub connections: usize,
+    /// What all listeners have together.
+    pub capacity: Capacity,
     /// How long a connection may idle between two requests, at least; at most twice that. 75 seconds.
     pub keep_alive: Duration,
     /// How long requests under way may take to finish once shutdown began. 5 seconds.
@@ -56,11 +58,57 @@ pub struct ServeOptions {
 impl Default for ServeOptions {
     fn default() -> Self {
         Self {
-            connections: 4_096,
+            capacity: Capacity::default(),
             keep_alive: Duration::from_secs(75),
             grace: Duration::from_secs(5),
             linger: Duration::from_secs(1),
         }
+    }
+}
+
+/// Places for connections and requests, which all that serve with it share. A cheap handle.
+#[derive(Clone)]
+pub struct Capacity {
+    room: Room,
+    /// For who finds no place there: probes are answered, everything else is told to come back.
+    spare: Room,
+    load: Load,
+}
+
+impl Capacity {
+    /// Connections at once, where the configuration says nothing.
+    pub const CONNECTIONS: usize = 4_096;
+    /// Requests that wait for vaults at once, where the configuration says nothing.
+    pub const REQUESTS: usize = 1_024;
+
+    /// So many connections at once, and so many requests that wait for vaults.
+    #[must_use]
+    pub fn new(connections: usize, requests: usize) -> Self {
+        let spare = Room::spare(Self::spare_places(connections));
+        Self { room: Room::new(connections), spare, load: Load::new(requests) }
+    }
+
+    /// Connections that there may be in all, for so many places: with those in spare places and those that are leaving.
+    #[must_use]
+    pub fn most(connections: usize) -> usize {
+        let spare = Self::spare_places(connections);
+        connections + slack(connections) + spare + slack(spare)
+    }
+
+    fn spare_places(connections: usize) -> usize {
+        (connections / 16).clamp(4, 64)
+    }
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self::new(Self::CONNECTIONS, Self::REQUESTS)
+    }
+}
+
+impl fmt::Debug for Capacity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Capacity").finish_non_exhaustive()
     }
 }
 
@@ -80,8 +128,7 @@ struct Serving {
     builder: http1::Builder,
     keep_alive: Duration,
     linger: Duration,
-    /// To each listener.
-    places: usize,
+    capacity: Capacity,
     connections: TaskTracker,
     /// No new requests.
     closing: CancellationToken,
@@ -110,7 +157,7 @@ pub async fn serve(
         builder,
         keep_alive: options.keep_alive,
         linger: options.linger,
-        places: options.connections,
+        capacity: options.capacity,
         connections: TaskTracker::new(),
         closing: shutdown,
         cut: CancellationToken::new(),
@@ -119,10 +166,9 @@ pub async fn serve(
     for listener in listeners {
         let serving = serving.clone();
         accepting.spawn(async move {
-            let places = Arc::new(Semaphore::new(serving.places));
-            keep("accepting", &serving.metrics, || serving.clone().accept(&listener, &places)).await;
-            for (stream, connection) in listener.close() {
-                serving.begin(stream, connection, None);
+            keep("accepting", &serving.metrics, || serving.clone().accept(&listener)).await;
+            for (stream, connection, party) in listener.close() {
+                serving.begin(stream, connection, party);
             }
         });
     }
@@ -140,18 +186,19 @@ pub async fn serve(
 }
 
 impl Serving {
-    async fn accept(self, listener: &Listener, places: &Arc<Semaphore>) {
+    async fn accept(self, listener: &Listener) {
         let mut pause = FIRST_PAUSE;
         loop {
             let accepted = tokio::select! {
                 () = self.closing.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
-            let (stream, connection) = match accepted {
+            let (stream, connection, party) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) if is_the_peers(&error) => continue,
                 Err(error) => {
                     tracing::warn!(listener = listener.address(), %error, "accepting a connection failed; trying again");
+                    self.capacity.room.relieve();
                     tokio::select! {
                         () = self.closing.cancelled() => return,
                         () = tokio::time::sleep(pause) => {}
@@ -161,37 +208,42 @@ impl Serving {
                 }
             };
             pause = FIRST_PAUSE;
-            // Not before accepting: a listener that nobody connects to would keep a place from the others.
-            let place = tokio::select! {
-                () = self.closing.cancelled() => None,
-                place = Arc::clone(places).acquire_owned() => Some(place.expect("the semaphore is never closed")),
-            };
-            self.begin(stream, connection, place);
+            self.begin(stream, connection, party);
         }
     }
 
-    /// Serves it on a task of its own. Its place is free again when it has ended.
-    fn begin(&self, stream: Stream, connection: Connection, place: Option<OwnedSemaphorePermit>) {
+    /// Serves it on a task of its own.
+    fn begin(&self, stream: Stream, connection: Connection, party: Party) {
+        // Children, not clones: a token's waiters share one lock, which every connection would take at every turn.
+        let closing = self.closing.child_token();
+        let phase = self.capacity.room.phase();
+        let enter = |room: &Room| room.enter(party, phase.clone(), closing.clone());
+        let (seat, is_spare) = match enter(&self.capacity.room) {
+            Some(seat) => (seat, false),
+            None => match enter(&self.capacity.spare) {
+                Some(seat) => (seat, true),
+                None => return self.metrics.connection_ended("refused"),
+            },
+        };
+        let guest = Guest { connection, party, phase, closing, seat, is_spare };
         let serving = self.clone();
         self.connections.spawn(async move {
             match stream {
-                Stream::Unix(stream) => serving.connection(stream, connection).await,
-                Stream::Tcp(stream) => serving.connection(stream, connection).await,
+                Stream::Unix(stream) => serving.connection(stream, guest).await,
+                Stream::Tcp(stream) => serving.connection(stream, guest).await,
             }
-            drop(place);
         });
     }
 
-    async fn connection<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S, connection: Connection) {
-        let phase = Phase::default();
+    async fn connection<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S, guest: Guest) {
+        let Guest { phase, closing, seat, .. } = &guest;
         let io = TokioIo::new(Patient::new(stream, phase.clone(), self.keep_alive));
-        // Children, not clones: a token's waiters share one lock, which every connection would take at every turn.
-        let (closing, cut) = (self.closing.child_token(), self.cut.child_token());
+        let cut = self.cut.child_token();
         let builder = self.builder.clone();
-        let last = AtomicBool::new(false);
+        let last = AtomicBool::new(guest.is_spare);
         let service = service_fn(|request| {
             phase.begin();
-            let answer = self.answer(request, connection);
+            let answer = self.answer(request, &guest);
             async {
                 let mut response = answer.await;
                 if last.load(Ordering::Relaxed) {
@@ -209,6 +261,16 @@ impl Serving {
             // Its errors are the peer's: it went away, was too slow, or spoke no HTTP.
             _ = served.as_mut() => return,
             () = closing.cancelled() => last.store(true, Ordering::Relaxed),
+        }
+        match seat.leaves() {
+            Some(Leave::Now) => return self.metrics.connection_ended("cut"),
+            // One look more: to be closed upon with a request in the same moment is a failed read.
+            Some(Leave::Soon) => {
+                if poll!(served.as_mut()).is_ready() || phase.doing() != Doing::Something {
+                    return self.metrics.connection_ended("displaced");
+                }
+            }
+            None => {}
         }
         // Who has just connected, or has an idle connection, may be sending a request in this moment; to be closed upon
         // then is a failed read.
@@ -230,11 +292,11 @@ impl Serving {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, connection: Connection) -> Response<Body> {
-        let (route, mut response) = match self.guard.check(&request, &connection) {
+    async fn answer(&self, request: Request<Incoming>, guest: &Guest) -> Response<Body> {
+        let (route, mut response) = match self.let_in(&request, guest) {
             Err(problem) => ("refused", problem.into_response()),
             // What a handler leaves half done when it panics is dropped with it.
-            Ok(()) => match AssertUnwindSafe(self.handle(request, connection)).catch_unwind().await {
+            Ok(()) => match AssertUnwindSafe(self.handle(request, guest)).catch_unwind().await {
                 Ok(answered) => answered,
                 // What the panic said may hold anything: it goes nowhere. Where it was, the panic hook tells.
                 Err(_) => ("panicked", Problem::new(Code::Internal, "a fault of sidekey's own").into_response()),
@@ -245,25 +307,56 @@ impl Serving {
         response
     }
 
+    /// What is cheap to tell comes first: who is one too many is told so before a token is looked at.
+    fn let_in(&self, request: &Request<Incoming>, guest: &Guest) -> Result<(), Problem> {
+        self.guard.knock(request, &guest.connection)?;
+        let is_probe = is_probe(request.uri());
+        if guest.is_spare && !is_probe {
+            return Err(overloaded());
+        }
+        self.capacity.load.check(Cost::of(request), guest.party)?;
+        self.guard.identify(request, &guest.connection)?;
+        if !is_probe {
+            guest.phase.let_in();
+        }
+        Ok(())
+    }
+
     /// The route's pattern, and its answer.
-    async fn handle(&self, request: Request<Incoming>, connection: Connection) -> (&'static str, Response<Body>) {
+    async fn handle(&self, request: Request<Incoming>, guest: &Guest) -> (&'static str, Response<Body>) {
         let place = if request.method() == Method::GET { Place::of(request.uri().path()) } else { None };
         // One and the same for all of this request, whatever is replaced meanwhile.
         let api = self.api.0.load();
+        let load = &self.capacity.load;
         if let (Some(state), Some(place)) = (&api.values, place) {
-            let answered = secrets::get(state, &place, request.uri().query(), request.headers()).await;
+            let answering = secrets::get(state, &place, request.uri().query(), request.headers());
+            let answered = load.run(Cost::Waiting, guest.party, answering).await.and_then(|answered| answered);
             return (place.pattern(), answered.unwrap_or_else(Problem::into_response));
         }
-        let route = routes::pattern(request.uri().path());
-        match api.router.clone().call(bodied(request, connection)).await {
-            Ok(response) if response.body().size_hint().exact().is_some() => (route, response),
-            Ok(stream) => {
+        let (route, cost) = (routes::pattern(request.uri().path()), Cost::of(&request));
+        let answering = api.router.clone().call(bodied(request, guest.connection.clone()));
+        match load.run(cost, guest.party, answering).await {
+            Err(problem) => (route, problem.into_response()),
+            Ok(Ok(response)) if response.body().size_hint().exact().is_some() => (route, response),
+            Ok(Ok(stream)) => {
                 let (replaced, closing) = (api.over.clone(), self.closing.child_token());
                 (route, stream.map(|body| until(body, replaced, closing)))
             }
-            Err(never) => match never {},
+            Ok(Err(never)) => match never {},
         }
     }
+}
+
+/// One connection.
+struct Guest {
+    connection: Connection,
+    party: Party,
+    phase: Phase,
+    /// No more requests on it.
+    closing: CancellationToken,
+    seat: Seat,
+    /// It has a spare place: for a probe, or to be told to come back.
+    is_spare: bool,
 }
 
 /// The request as routes take it. Most have no body, and then there is none to be boxed.

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::{Context, Exit, Failure};
 use crate::api::{
-    Api, Guard, ListenError, Listener, ServeOptions, TakeOver, Token, bind_tcp, bind_unix, bind_unix_beside,
+    Api, Capacity, Guard, ListenError, Listener, ServeOptions, TakeOver, Token, bind_tcp, bind_unix, bind_unix_beside,
 };
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -51,7 +51,11 @@ impl Open {
         let mut open = Self {
             listeners: Vec::new(),
             guard: Guard::new(None),
-            options: ServeOptions { grace: config.drain, ..ServeOptions::default() },
+            options: ServeOptions {
+                capacity: Capacity::new(places(config.connections), config.requests),
+                grace: config.drain,
+                ..ServeOptions::default()
+            },
             take_over: None,
             later: None,
         };
@@ -70,9 +74,6 @@ impl Open {
                 Err(error) => return Err(unavailable(&error)),
             }
         }
-        // Two for the port that is still to come.
-        let listeners = open.listeners.len() + if open.later.is_some() { 2 } else { 0 };
-        open.options.connections = places(listeners);
         Ok(open)
     }
 
@@ -162,13 +163,17 @@ fn unavailable(error: &ListenError) -> Failure {
     Failure::new(Exit::Unavailable, error.to_string())
 }
 
-/// Connections to each listener, so that all of them together leave file descriptors for the vaults: who fills one
-/// listener, as anybody on the machine may fill TCP, must not keep the callers of another out. The soft limit on
-/// descriptors is for programs that use `select`; it is raised to the hard one.
-pub(super) fn places(listeners: usize) -> usize {
+/// Places for connections, as many as wanted if that leaves file descriptors for the vaults. The soft limit on descriptors
+/// is for programs that use `select`; it is raised to the hard one.
+pub(super) fn places(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let limit = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-    (limit / 4 * 3 / listeners.max(1)).clamp(1, ServeOptions::default().connections)
+    let ours = limit / 4 * 3;
+    let mut places = wanted.min(ours);
+    while places > 1 && Capacity::most(places) > ours {
+        places -= (places / 16).max(1);
+    }
+    places
 }

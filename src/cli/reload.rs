@@ -106,8 +106,8 @@ impl<'a> Reload<'a> {
         self.tell_what_stays(&config);
         let (vaults, sources) = (sidecar.catalog.vaults().len(), config.sources.len());
         tracing::info!(sources, vaults, "the new configuration is in force");
-        let Config { listen, log, drain, .. } = self.config.clone();
-        self.config = Config { listen, log, drain, ..config };
+        let Config { listen, log, drain, connections, requests, .. } = self.config.clone();
+        self.config = Config { listen, log, drain, connections, requests, ..config };
         // It writes what it holds a last time: only one of both may write.
         before.stop().await;
         if let Some(keeper) = keeper {
@@ -135,6 +135,7 @@ impl<'a> Reload<'a> {
             ("listen.tcp", old.listen.tcp == new.listen.tcp),
             ("listen.token_file", old.listen.token_file == new.listen.token_file),
             ("limits.drain_timeout", old.drain == new.drain),
+            ("limits.connections, limits.requests", (old.connections, old.requests) == (new.connections, new.requests)),
             ("log", old.log == new.log),
         ] {
             if !same {

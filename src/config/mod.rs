@@ -31,6 +31,7 @@ pub use reader::Flag;
 pub use snapshot::SnapshotFiles;
 pub use vars::Vars;
 
+use crate::api::Capacity;
 use crate::broker::BrokerOptions;
 use crate::budget::BudgetOptions;
 use crate::catalog::CatalogOptions;
@@ -75,6 +76,10 @@ pub struct Config {
     pub snapshot: Option<SnapshotFiles>,
     /// How long what is under way may take to finish once the process was told to stop.
     pub drain: Duration,
+    /// Connections at once, over all listeners.
+    pub connections: usize,
+    /// Requests that wait for vaults at once.
+    pub requests: usize,
     /// What may be asked of a vault, and of a subscription.
     pub budget: BudgetOptions,
     /// What is told on stderr.
@@ -157,7 +162,8 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
     let listen = listen::listen(section("listen"), &runtime_dir(&inputs.vars, inputs.uid));
     let cache = section("cache");
     let snapshot = snapshot::snapshot(reader, &cache);
-    let Tuning { broker, mut catalog, budget, wire, drain } = tuning(cache, section("limits"), section("search"));
+    let Tuning { broker, mut catalog, budget, wire, drain, connections, requests } =
+        tuning(cache, section("limits"), section("search"));
     let log = log(section("log"));
     let (sources, discovery_interval) = source::sources(reader, &top.tables("source"), &wire);
     catalog.discovery_interval = discovery_interval.unwrap_or(catalog.discovery_interval);
@@ -174,6 +180,8 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         budget,
         snapshot,
         drain,
+        connections,
+        requests,
         log,
     })
 }
@@ -186,6 +194,8 @@ struct Tuning {
     wire: WireLimits,
     /// How long what is under way may take once the process was told to stop.
     drain: Duration,
+    connections: usize,
+    requests: usize,
 }
 
 fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> Tuning {
@@ -226,6 +236,8 @@ fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> Tunin
     wire.call = limits.read_or("call_timeout", interval, wire.call);
     wire.max_body = whole(limits.read_or("max_body", size, wire.max_body as u64));
     let drain = limits.read_or("drain_timeout", interval, Duration::from_secs(5));
+    let connections = whole(limits.read_or("connections", positive, Capacity::CONNECTIONS as u64));
+    let requests = whole(limits.read_or("requests", positive, Capacity::REQUESTS as u64));
     if let Some(retries) = limits.read("retries", count) {
         match u32::try_from(retries.value) {
             Ok(retries) if retries <= 10 => wire.retries = retries,
@@ -246,7 +258,7 @@ fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> Tunin
         }
     }
     search.finish(&[]);
-    Tuning { broker, catalog, budget, wire, drain }
+    Tuning { broker, catalog, budget, wire, drain, connections, requests }
 }
 
 /// More would be more than a vault serves, and more than one sidecar has sockets for.

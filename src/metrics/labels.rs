@@ -74,3 +74,8 @@ pub(super) struct TaskLabels {
 pub(super) struct ReloadLabels {
     pub(super) outcome: &'static str,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct EndedLabels {
+    pub(super) reason: &'static str,
+}

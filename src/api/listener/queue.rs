@@ -1,11 +1,13 @@
 //! Taking connections from a listener's queue: one after the other, and, at the end, all that are left in it.
 
 use std::io;
+use std::net::SocketAddr;
 
 use tokio::net::{TcpStream, UnixStream};
 
 use super::{Kind, Listener};
 use crate::api::guard::{Connection, Peer};
+use crate::api::room::Party;
 
 /// One connection.
 pub(in crate::api) enum Stream {
@@ -14,16 +16,19 @@ pub(in crate::api) enum Stream {
 }
 
 /// As many are taken from a queue that is to be closed at most: it holds no more, and on TCP more keep coming.
-const MOST: usize = 2_048;
+const MOST: usize = 4_200;
+
+/// One that was taken from it, how it came, and whose it is.
+type Accepted = (Stream, Connection, Party);
 
 impl Listener {
     /// The next connection.
-    pub(in crate::api) async fn accept(&self) -> io::Result<(Stream, Connection)> {
+    pub(in crate::api) async fn accept(&self) -> io::Result<Accepted> {
         match &self.0 {
             Kind::Unix(listener, _) => listener.accept().await.map(|(stream, _)| of_unix(stream)),
             Kind::Tcp(listener, address) => {
-                let (stream, _) = listener.accept().await?;
-                Ok((Stream::Tcp(stream), Connection::Tcp { port: address.port() }))
+                let (stream, from) = listener.accept().await?;
+                Ok(of_tcp(stream, from, address.port()))
             }
         }
     }
@@ -31,7 +36,7 @@ impl Listener {
     /// Closes it, and gives those who were connected and not yet let in: the system would break their connections off.
     /// Whatever name it has goes first, so that who comes now is told at once that nobody is there, or finds whoever took
     /// its place.
-    pub(in crate::api) fn close(self) -> Vec<(Stream, Connection)> {
+    pub(in crate::api) fn close(self) -> Vec<Accepted> {
         // The system is asked itself: the runtime may not know yet of the last ones.
         match self.0 {
             Kind::Unix(listener, place) => {
@@ -46,9 +51,9 @@ impl Listener {
             Kind::Tcp(listener, address) => {
                 let Ok(listener) = listener.into_std() else { return Vec::new() };
                 rest(|| {
-                    let (stream, _) = listener.accept()?;
+                    let (stream, from) = listener.accept()?;
                     stream.set_nonblocking(true)?;
-                    Ok((Stream::Tcp(TcpStream::from_std(stream)?), Connection::Tcp { port: address.port() }))
+                    Ok(of_tcp(TcpStream::from_std(stream)?, from, address.port()))
                 })
             }
         }
@@ -56,7 +61,7 @@ impl Listener {
 }
 
 /// Until there is none, or none can be had.
-fn rest(mut accept: impl FnMut() -> io::Result<(Stream, Connection)>) -> Vec<(Stream, Connection)> {
+fn rest(mut accept: impl FnMut() -> io::Result<Accepted>) -> Vec<Accepted> {
     let mut all = Vec::new();
     while all.len() < MOST {
         match accept() {
@@ -68,7 +73,12 @@ fn rest(mut accept: impl FnMut() -> io::Result<(Stream, Connection)>) -> Vec<(St
     all
 }
 
-fn of_unix(stream: UnixStream) -> (Stream, Connection) {
+fn of_unix(stream: UnixStream) -> Accepted {
     let peer = stream.peer_cred().ok().map(|peer| Peer { uid: peer.uid(), gid: peer.gid() });
-    (Stream::Unix(stream), Connection::Unix(peer))
+    let party = peer.map_or(Party::Nobody, |peer| Party::User(peer.uid));
+    (Stream::Unix(stream), Connection::Unix(peer), party)
+}
+
+fn of_tcp(stream: TcpStream, from: SocketAddr, port: u16) -> Accepted {
+    (Stream::Tcp(stream), Connection::Tcp { port }, Party::of_address(from.ip()))
 }

@@ -7,7 +7,8 @@ use super::{Kind, ListenError, Listener};
 
 /// Tries for a free port that is free in both families.
 const TRIES: usize = 16;
-const BACKLOG: i32 = 1_024;
+/// As long as the system lets it be, mostly: a burst of connects is no reason to fail one.
+const BACKLOG: i32 = 4_096;
 
 /// Listens on 127.0.0.1 and on \[::1\] at that port, whichever of them `address` is; port 0 takes one that is free in
 /// both. Where the machine has no IPv6, on 127.0.0.1 alone. Both, because a client that is told `localhost` may go to

@@ -16,7 +16,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::{Kind, ListenError, Listener};
 
 const LONGEST: usize = 107;
-const BACKLOG: i32 = 1_024;
+/// As long as the system lets it be, mostly: a burst of connects is no reason to fail one.
+const BACKLOG: i32 = 4_096;
 
 /// A unix socket as it shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
