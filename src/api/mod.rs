@@ -32,7 +32,10 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use guard::{Connection, Guard, Peer};
-pub use listener::{Group, ListenError, Listener, TakeOver, UnixOptions, bind_tcp, bind_unix, bind_unix_beside};
+pub use listener::{
+    CertificateNames, Group, ListenError, Listener, Passed, PassedSocket, ServedAs, TakeOver, Tls, TlsError, TlsFiles,
+    UnixOptions, bind_metrics, bind_tcp, bind_tls, bind_unix, bind_unix_beside,
+};
 pub use problem::Code;
 pub use server::{Capacity, Drained, ServeOptions, serve};
 pub use token::{Token, TokenDigest, TokenError};

@@ -25,13 +25,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
 use super::guard::{Connection, Guard, is_probe};
-use super::listener::{Listener, Stream};
+use super::listener::{Listener, Stream, Tls};
 use super::load::{Cost, Load, overloaded};
 use super::patience::{Doing, Patient, Phase};
 use super::problem::{Code, Problem};
@@ -72,6 +74,8 @@ pub struct Capacity {
     room: Room,
     /// For who finds no place there: probes are answered, everything else is told to come back.
     spare: Room,
+    /// Of the listener that tells health and metrics alone.
+    probes: Room,
     load: Load,
 }
 
@@ -85,20 +89,23 @@ impl Capacity {
     #[must_use]
     pub fn new(connections: usize, requests: usize) -> Self {
         let spare = Room::spare(Self::spare_places(connections));
-        Self { room: Room::new(connections), spare, load: Load::new(requests) }
+        Self { room: Room::new(connections), spare, probes: Room::spare(PROBES), load: Load::new(requests) }
     }
 
     /// Connections that there may be in all, for so many places: with those in spare places and those that are leaving.
     #[must_use]
     pub fn most(connections: usize) -> usize {
         let spare = Self::spare_places(connections);
-        connections + slack(connections) + spare + slack(spare)
+        connections + slack(connections) + spare + slack(spare) + PROBES + slack(PROBES)
     }
 
     fn spare_places(connections: usize) -> usize {
         (connections / 16).clamp(4, 64)
     }
 }
+
+/// Connections to the listener that tells health and metrics: a kubelet's, a scraper's or two.
+const PROBES: usize = 32;
 
 impl Default for Capacity {
     fn default() -> Self {
@@ -163,6 +170,15 @@ pub async fn serve(
         cut: CancellationToken::new(),
     };
     let mut accepting = JoinSet::new();
+    let mut all_tls: Vec<&Tls> = listeners.iter().filter_map(Listener::tls).collect();
+    all_tls.dedup_by(|one, other| one.is(other));
+    for tls in all_tls {
+        let (serving, tls) = (serving.clone(), tls.clone());
+        accepting.spawn(async move {
+            let watch = keep("tls files", &serving.metrics, || tls.clone().watch());
+            serving.closing.run_until_cancelled(watch).await;
+        });
+    }
     for listener in listeners {
         let serving = serving.clone();
         accepting.spawn(async move {
@@ -218,21 +234,46 @@ impl Serving {
         let closing = self.closing.child_token();
         let phase = self.capacity.room.phase();
         let enter = |room: &Room| room.enter(party, phase.clone(), closing.clone());
-        let (seat, is_spare) = match enter(&self.capacity.room) {
-            Some(seat) => (seat, false),
-            None => match enter(&self.capacity.spare) {
-                Some(seat) => (seat, true),
-                None => return self.metrics.connection_ended("refused"),
-            },
+        let Capacity { room, spare, probes, .. } = &self.capacity;
+        let entered = match connection {
+            Connection::Metrics => enter(probes).map(|seat| (seat, false)),
+            _ => enter(room).map(|seat| (seat, false)).or_else(|| enter(spare).map(|seat| (seat, true))),
         };
-        let guest = Guest { connection, party, phase, closing, seat, is_spare };
+        let Some((seat, is_spare)) = entered else { return self.metrics.connection_ended("refused") };
+        let mut guest = Guest { connection, party, phase, closing, seat, is_spare };
         let serving = self.clone();
         self.connections.spawn(async move {
             match stream {
                 Stream::Unix(stream) => serving.connection(stream, guest).await,
                 Stream::Tcp(stream) => serving.connection(stream, guest).await,
+                Stream::Tls(stream, tls) => {
+                    if let Some(stream) = serving.shake_hands(stream, &tls, &mut guest).await {
+                        serving.connection(stream, guest).await;
+                    }
+                }
             }
         });
+    }
+
+    /// The encrypted stream, unless the handshake fails, takes too long, or others need its place.
+    async fn shake_hands(&self, stream: TcpStream, tls: &Tls, guest: &mut Guest) -> Option<TlsStream<TcpStream>> {
+        let shaken = tokio::select! {
+            shaken = tls.accept(stream) => shaken,
+            () = guest.displaced() => {
+                self.metrics.connection_ended("displaced");
+                return None;
+            }
+            () = self.cut.cancelled() => return None,
+        };
+        // Why is the peer's own affair, and often noise: scanners, and those who speak no TLS.
+        let Ok((stream, certificate, served)) = shaken else {
+            self.metrics.connection_ended("handshake");
+            return None;
+        };
+        if let Connection::Tcp { port } = guest.connection {
+            guest.connection = Connection::Tls { port, certificate: certificate.map(Arc::new), served };
+        }
+        Some(stream)
     }
 
     async fn connection<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S, guest: Guest) {
@@ -265,12 +306,10 @@ impl Serving {
         match seat.leaves() {
             Some(Leave::Now) => return self.metrics.connection_ended("cut"),
             // One look more: to be closed upon with a request in the same moment is a failed read.
-            Some(Leave::Soon) => {
-                if poll!(served.as_mut()).is_ready() || phase.doing() != Doing::Something {
-                    return self.metrics.connection_ended("displaced");
-                }
+            Some(Leave::Soon) if poll!(served.as_mut()).is_ready() || phase.doing() != Doing::Something => {
+                return self.metrics.connection_ended("displaced");
             }
-            None => {}
+            Some(Leave::Soon) | None => {}
         }
         // Who has just connected, or has an idle connection, may be sending a request in this moment; to be closed upon
         // then is a failed read.
@@ -357,6 +396,16 @@ struct Guest {
     seat: Seat,
     /// It has a spare place: for a probe, or to be told to come back.
     is_spare: bool,
+}
+
+impl Guest {
+    /// Resolves when others need its place.
+    async fn displaced(&self) {
+        self.closing.cancelled().await;
+        if self.seat.leaves().is_none() {
+            std::future::pending().await
+        }
+    }
 }
 
 /// The request as routes take it. Most have no body, and then there is none to be boxed.

@@ -27,10 +27,23 @@ fn summary(config: &Config) -> String {
         Some(socket) => lines.push(format!("socket    {} (mode {:04o})", socket.path.display(), socket.mode)),
         None => lines.push("socket    off".to_owned()),
     }
-    match config.listen.tcp {
-        Some(tcp) => lines.push(format!("tcp       {tcp}, token in {}", config.listen.token_file.display())),
-        None => lines.push("tcp       off".to_owned()),
-    }
+    let listen = &config.listen;
+    lines.push(match (listen.tcp, &listen.tls) {
+        (None, _) => "tcp       off".to_owned(),
+        (Some(tcp), None) => format!("tcp       {tcp}, token in {}", listen.token_file.display()),
+        (Some(tcp), Some(tls)) => {
+            let known_by = match (&tls.client_ca, listen.takes_token()) {
+                (Some(_), false) => "a client certificate".to_owned(),
+                (Some(_), true) => format!("a client certificate or the token in {}", listen.token_file.display()),
+                (None, _) => format!("the token in {}", listen.token_file.display()),
+            };
+            format!("tcp       {tcp} with TLS, for who brings {known_by}")
+        }
+    });
+    lines.push(match listen.metrics {
+        Some(metrics) => format!("metrics   {metrics}"),
+        None => "metrics   where the API is".to_owned(),
+    });
     lines.extend(config.sources.iter().map(source));
     let cache = &config.broker.cache;
     lines.push(format!(

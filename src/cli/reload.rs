@@ -66,12 +66,12 @@ impl<'a> Reload<'a> {
     async fn once(&mut self, sidecar: &mut Sidecar) -> Result<(), Vec<String>> {
         let faults = |faults: crate::config::Faults| faults.0.iter().map(ToString::to_string).collect::<Vec<_>>();
         let config = self.context.configuration(self.flags.clone()).map_err(faults)?;
-        let token = match self.config.listen.tcp {
-            Some(_) => {
+        let token = match self.guard.has_token() {
+            true => {
                 let token = Token::load_or_create(&self.config.listen.token_file);
                 Some(token.map_err(|error| vec![error.to_string()])?)
             }
-            None => None,
+            false => None,
         };
         let same: BTreeSet<String> = self.same_principals(&config);
         let keeps = move |source: &str| same.contains(source);
@@ -134,6 +134,8 @@ impl<'a> Reload<'a> {
             ("listen.socket, listen.mode, listen.group", old.listen.socket == new.listen.socket),
             ("listen.tcp", old.listen.tcp == new.listen.tcp),
             ("listen.token_file", old.listen.token_file == new.listen.token_file),
+            ("listen.tls", old.listen.tls == new.listen.tls),
+            ("listen.metrics", old.listen.metrics == new.listen.metrics),
             ("limits.drain_timeout", old.drain == new.drain),
             ("limits.connections, limits.requests", (old.connections, old.requests) == (new.connections, new.requests)),
             ("log", old.log == new.log),

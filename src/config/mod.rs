@@ -44,7 +44,14 @@ use reader::{Reader, Section};
 pub const DEFAULT_FILE: &str = "/etc/sidekey/sidekey.toml";
 
 /// Variables of the command line, which are no settings.
-const NOT_SETTINGS: &[&str] = &["SIDEKEY_CONFIG", "SIDEKEY_ADDR", "SIDEKEY_TOKEN_FILE"];
+const NOT_SETTINGS: &[&str] = &[
+    "SIDEKEY_CONFIG",
+    "SIDEKEY_ADDR",
+    "SIDEKEY_TOKEN_FILE",
+    "SIDEKEY_CA_FILE",
+    "SIDEKEY_CLIENT_CERT",
+    "SIDEKEY_CLIENT_KEY",
+];
 
 /// Everything a configuration is made from. Nothing else is asked: a test fills it by hand.
 #[derive(Debug, Clone, Default)]
@@ -159,7 +166,7 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         let table = top.tables(name).into_iter().next();
         Section::new(reader, name, Some(&format!("SIDEKEY_{}_", name.to_ascii_uppercase())), table)
     };
-    let listen = listen::listen(section("listen"), &runtime_dir(&inputs.vars, inputs.uid));
+    let listen = listen::listen(reader, section("listen"), &runtime_dir(&inputs.vars, inputs.uid));
     let cache = section("cache");
     let snapshot = snapshot::snapshot(reader, &cache);
     let Tuning { broker, mut catalog, budget, wire, drain, connections, requests } =

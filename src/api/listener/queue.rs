@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpStream, UnixStream};
 
-use super::{Kind, Listener};
+use super::{Door, Kind, Listener, Tls};
 use crate::api::guard::{Connection, Peer};
 use crate::api::room::Party;
 
@@ -13,6 +13,8 @@ use crate::api::room::Party;
 pub(in crate::api) enum Stream {
     Unix(UnixStream),
     Tcp(TcpStream),
+    /// The handshake is still to come.
+    Tls(TcpStream, Tls),
 }
 
 /// As many are taken from a queue that is to be closed at most: it holds no more, and on TCP more keep coming.
@@ -26,9 +28,9 @@ impl Listener {
     pub(in crate::api) async fn accept(&self) -> io::Result<Accepted> {
         match &self.0 {
             Kind::Unix(listener, _) => listener.accept().await.map(|(stream, _)| of_unix(stream)),
-            Kind::Tcp(listener, address) => {
+            Kind::Tcp(listener, address, door) => {
                 let (stream, from) = listener.accept().await?;
-                Ok(of_tcp(stream, from, address.port()))
+                Ok(of_tcp(stream, from, address.port(), door))
             }
         }
     }
@@ -39,8 +41,8 @@ impl Listener {
     pub(in crate::api) fn close(self) -> Vec<Accepted> {
         // The system is asked itself: the runtime may not know yet of the last ones.
         match self.0 {
-            Kind::Unix(listener, place) => {
-                drop(place);
+            Kind::Unix(listener, name) => {
+                drop(name);
                 let Ok(listener) = listener.into_std() else { return Vec::new() };
                 rest(|| {
                     let (stream, _) = listener.accept()?;
@@ -48,12 +50,12 @@ impl Listener {
                     Ok(of_unix(UnixStream::from_std(stream)?))
                 })
             }
-            Kind::Tcp(listener, address) => {
+            Kind::Tcp(listener, address, door) => {
                 let Ok(listener) = listener.into_std() else { return Vec::new() };
                 rest(|| {
                     let (stream, from) = listener.accept()?;
                     stream.set_nonblocking(true)?;
-                    Ok(of_tcp(TcpStream::from_std(stream)?, from, address.port()))
+                    Ok(of_tcp(TcpStream::from_std(stream)?, from, address.port(), &door))
                 })
             }
         }
@@ -79,6 +81,12 @@ fn of_unix(stream: UnixStream) -> Accepted {
     (Stream::Unix(stream), Connection::Unix(peer), party)
 }
 
-fn of_tcp(stream: TcpStream, from: SocketAddr, port: u16) -> Accepted {
-    (Stream::Tcp(stream), Connection::Tcp { port }, Party::of_address(from.ip()))
+fn of_tcp(stream: TcpStream, from: SocketAddr, port: u16, door: &Door) -> Accepted {
+    let party = Party::of_address(from.ip());
+    match door {
+        Door::Plain => (Stream::Tcp(stream), Connection::Tcp { port }, party),
+        Door::Metrics => (Stream::Tcp(stream), Connection::Metrics, party),
+        // Who it is, the handshake tells.
+        Door::Tls(tls) => (Stream::Tls(stream, tls.clone()), Connection::Tcp { port }, party),
+    }
 }

@@ -1,4 +1,4 @@
-//! The API over a unix socket or loopback TCP.
+//! The API over a unix socket, loopback TCP, or TLS.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,6 +8,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::time::timeout;
 
+use super::trust::Trust;
 use super::{Address, Answer, Request};
 use crate::api::{Token, TokenError};
 use crate::cli::{Exit, Failure};
@@ -35,20 +36,23 @@ pub(super) struct Http {
 
 impl Http {
     /// A client for that address. `token` is sent over TCP only: on a socket the kernel says who asks.
-    pub(super) fn new(address: Address, token: Option<&Path>) -> Result<Self, Failure> {
+    pub(super) fn new(address: Address, token: Option<&Path>, trust: &Trust) -> Result<Self, Failure> {
         let mut builder = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT)
-            .timeout(PATIENCE)
+            .timeout(PATIENCE);
+        builder = match &address {
+            Address::Tls(_) => trust.give(builder)?,
             // Nothing here speaks TLS: the system's certificates need not be read.
-            .tls_certs_only([]);
+            Address::Socket(_) | Address::Tcp(_) => builder.tls_certs_only([]),
+        };
         match (&address, token) {
             (Address::Socket(path), _) => builder = builder.unix_socket(PathBuf::clone(path)),
-            (Address::Tcp(_), Some(file)) => {
+            (Address::Tcp(_) | Address::Tls(_), Some(file)) => {
                 builder = builder.default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer(file)?)]));
             }
-            (Address::Tcp(_), None) => {}
+            (Address::Tcp(_) | Address::Tls(_), None) => {}
         }
         let client = builder.build().map_err(|_| Failure::new(Exit::Unavailable, "the HTTP client cannot be made"))?;
         Ok(Self { client, address })
@@ -79,6 +83,7 @@ impl Http {
         let origin = match &self.address {
             Address::Socket(_) => "http://localhost".to_owned(),
             Address::Tcp(address) => format!("http://{address}"),
+            Address::Tls(authority) => format!("https://{authority}"),
         };
         let mut sent = self.client.get(format!("{origin}{}", request.target()));
         for (name, value) in request.headers() {

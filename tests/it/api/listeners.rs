@@ -8,8 +8,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use sidekey::api::{
-    Api, Capacity, Connection, Drained, Guard, ListenError, ServeOptions, State, Token, UnixOptions, bind_tcp,
-    bind_unix, bind_unix_beside, serve,
+    Api, Capacity, Connection, Drained, Guard, ListenError, Listener, ServeOptions, State, Token, UnixOptions,
+    bind_tcp, bind_unix, bind_unix_beside, serve,
 };
 use sidekey::broker::{Broker, BrokerOptions};
 use sidekey::catalog::{Catalog, CatalogOptions};
@@ -41,12 +41,18 @@ impl Running {
     }
 
     pub(super) async fn start_with(router: impl Into<Api>, options: ServeOptions) -> Self {
+        Self::with_more(router, options, Vec::new()).await
+    }
+
+    /// The same on these listeners too.
+    pub(super) async fn with_more(router: impl Into<Api>, options: ServeOptions, more: Vec<Listener>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("run/sidekey.sock");
         let file = directory.path().join("token");
         let token = Token::load_or_create(&file).unwrap();
-        let mut listeners = bind_tcp(ANY_PORT).unwrap();
-        let port = listeners[0].port().unwrap();
+        let mut listeners = more;
+        listeners.extend(bind_tcp(ANY_PORT).unwrap());
+        let port = listeners.last().unwrap().port().unwrap();
         listeners.push(bind_unix(&UnixOptions::new(&socket)).unwrap());
         let shutdown = CancellationToken::new();
         let metrics = Metrics::default();
