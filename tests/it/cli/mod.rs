@@ -2,6 +2,7 @@
 mod answers;
 mod demo;
 mod direct;
+mod passed;
 pub mod process;
 mod refusals;
 mod relay;

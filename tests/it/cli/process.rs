@@ -223,7 +223,7 @@ impl Azure {
 pub struct Told(mpsc::Receiver<String>);
 
 impl Told {
-    fn of(stderr: std::process::ChildStderr) -> Self {
+    pub fn of(stderr: std::process::ChildStderr) -> Self {
         let (tell, told) = mpsc::channel();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {

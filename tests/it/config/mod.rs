@@ -255,6 +255,8 @@ fn the_example_tells_the_defaults_and_every_key_in_it_is_one() {
     let examples = [
         "group",
         "tcp",
+        "tls",
+        "metrics",
         "socket",
         "token_file",
         "order",
