@@ -333,7 +333,7 @@ impl Serving {
 
     async fn answer(&self, request: Request<Incoming>, guest: &Guest) -> Response<Body> {
         let (route, mut response) = match self.let_in(&request, guest) {
-            Err(problem) => ("refused", problem.into_response()),
+            Err(refusal) => ("refused", refusal.into_response()),
             // What a handler leaves half done when it panics is dropped with it.
             Ok(()) => match AssertUnwindSafe(self.handle(request, guest)).catch_unwind().await {
                 Ok(answered) => answered,
@@ -346,12 +346,13 @@ impl Serving {
         response
     }
 
-    /// What is cheap to tell comes first: who is one too many is told so before a token is looked at.
-    fn let_in(&self, request: &Request<Incoming>, guest: &Guest) -> Result<(), Problem> {
-        self.guard.knock(request, &guest.connection)?;
+    /// What is cheap to tell comes first: who is one too many is told so before a token is looked at. What no caller of ours
+    /// would send is its connection's last: what follows it may be another's, or part of it.
+    fn let_in(&self, request: &Request<Incoming>, guest: &Guest) -> Result<(), Refusal> {
+        self.guard.knock(request, &guest.connection).map_err(Refusal::Last)?;
         let is_probe = is_probe(request.uri());
         if guest.is_spare && !is_probe {
-            return Err(overloaded());
+            return Err(overloaded().into());
         }
         self.capacity.load.check(Cost::of(request), guest.party)?;
         self.guard.identify(request, &guest.connection)?;
@@ -382,6 +383,33 @@ impl Serving {
                 (route, stream.map(|body| until(body, replaced, closing)))
             }
             Ok(Err(never)) => match never {},
+        }
+    }
+}
+
+/// A request that is not let in.
+enum Refusal {
+    /// Others may follow it.
+    One(Problem),
+    /// Nothing is read after it.
+    Last(Problem),
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self::One(problem)
+    }
+}
+
+impl Refusal {
+    fn into_response(self) -> Response<Body> {
+        match self {
+            Self::One(problem) => problem.into_response(),
+            Self::Last(problem) => {
+                let mut response = problem.into_response();
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                response
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod guard;
+mod heads;
 mod health;
 mod listeners;
 mod metrics;

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::House;
 use super::listeners::Running;
@@ -48,17 +49,21 @@ impl Authority {
 }
 
 /// Files, and a listener that speaks by them.
-struct Stage {
+pub(super) struct Stage {
     servers: Authority,
     clients: Authority,
     tls: Tls,
     folder: TempDir,
-    port: u16,
-    running: Running,
+    pub(super) port: u16,
+    pub(super) running: Running,
 }
 
 impl Stage {
     async fn start(router: Router, certificate_required: bool) -> Self {
+        Self::with(router, certificate_required, ServeOptions::default()).await
+    }
+
+    pub(super) async fn with(router: Router, certificate_required: bool, options: ServeOptions) -> Self {
         let (servers, clients) = (Authority::new(), Authority::new());
         let folder = tempfile::tempdir().unwrap();
         let (cert, key) = servers.issue(&["keys.example", "*.wild.example", "127.0.0.1"]);
@@ -76,7 +81,7 @@ impl Stage {
         let tls = Tls::load(files).unwrap();
         let listeners = bind_tls(SocketAddr::from(([127, 0, 0, 1], 0)), &tls).unwrap();
         let port = listeners[0].port().unwrap();
-        let running = Running::with_more(router, ServeOptions::default(), listeners).await;
+        let running = Running::with_more(router, options, listeners).await;
         Self { servers, clients, tls, folder, port, running }
     }
 
@@ -86,6 +91,15 @@ impl Stage {
 
     /// What comes back; the error of a handshake that fails, or of an answer that breaks off.
     async fn exchange(&self, request: &str, own: Option<&(String, String)>) -> std::io::Result<String> {
+        let mut stream = self.connect(own).await?;
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+
+    /// A connection, by one who has that certificate.
+    pub(super) async fn connect(&self, own: Option<&(String, String)>) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.servers.0.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -100,11 +114,7 @@ impl Stage {
         };
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
         let name = ServerName::try_from("keys.example").unwrap();
-        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        Ok(answer)
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 
     fn request(&self, host: &str, more: &str) -> String {
@@ -286,14 +296,7 @@ async fn a_handshake_that_does_not_come_is_waited_for_five_seconds_and_plain_htt
     assert_eq!(began.elapsed().as_secs(), 5);
     assert!(stage.handshakes_failed());
     // Nor is a head within it.
-    let stream = TcpStream::connect(("127.0.0.1", stage.port)).await.unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(stage.servers.0.der().clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = builder.with_root_certificates(roots).with_no_client_auth();
-    let name = ServerName::try_from("keys.example").unwrap();
-    let mut silent = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    let mut silent = stage.connect(None).await.unwrap();
     let began = tokio::time::Instant::now();
     assert_eq!(silent.read(&mut [0; 16]).await.unwrap_or(0), 0);
     assert_eq!(began.elapsed().as_secs(), 5);
