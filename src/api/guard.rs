@@ -299,7 +299,7 @@ fn split_port(host: &[u8], usual: u16) -> (&[u8], Option<u16>) {
     };
     let told = match told {
         None => Some(usual),
-        Some(digits) if digits.len() <= 5 && !digits.starts_with(b"0") => std::str::from_utf8(digits)
+        Some(digits) if !digits.starts_with(b"0") => std::str::from_utf8(digits)
             .ok()
             .filter(|digits| !digits.starts_with('+'))
             .and_then(|digits| digits.parse().ok()),

@@ -87,6 +87,7 @@ pub(super) fn rows() -> Vec<Row> {
         ("a scheme alone", "Authorization: Bearer\r\n"),
         ("a token without its scheme", "Authorization: {T}\r\n"),
         ("another scheme", "Authorization: Basic {T}\r\n"),
+        ("another scheme of as many letters", "Authorization: Digest {T}\r\n"),
         ("a scheme that is glued on", "Authorization: Bearer{T}\r\n"),
         ("a wrong token", "Authorization: Bearer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\r\n"),
         ("a token and more", "Authorization: Bearer {T}x\r\n"),
