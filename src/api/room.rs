@@ -195,7 +195,7 @@ impl Room {
 
 /// For a room of so many places: how many may be leaving it.
 pub(super) fn slack(places: usize) -> usize {
-    (places / 16).max(4)
+    (places / 16).max(2)
 }
 
 impl Seats {

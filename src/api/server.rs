@@ -88,24 +88,22 @@ impl Capacity {
     /// So many connections at once, and so many requests that wait for vaults.
     #[must_use]
     pub fn new(connections: usize, requests: usize) -> Self {
-        let spare = Room::spare(Self::spare_places(connections));
-        Self { room: Room::new(connections), spare, probes: Room::spare(PROBES), load: Load::new(requests) }
+        let [spare, probes] = Self::beside(connections).map(Room::spare);
+        Self { room: Room::new(connections), spare, probes, load: Load::new(requests) }
     }
 
     /// Connections that there may be in all, for so many places: with those in spare places and those that are leaving.
     #[must_use]
     pub fn most(connections: usize) -> usize {
-        let spare = Self::spare_places(connections);
-        connections + slack(connections) + spare + slack(spare) + PROBES + slack(PROBES)
+        let all = Self::beside(connections).into_iter().chain([connections]);
+        all.map(|places| places + slack(places)).sum()
     }
 
-    fn spare_places(connections: usize) -> usize {
-        (connections / 16).clamp(4, 64)
+    /// Spare places, and those of the listener that tells health and metrics: a kubelet's, a scraper's or two.
+    fn beside(connections: usize) -> [usize; 2] {
+        [64, 32].map(|most| (connections / 16).clamp(2, most))
     }
 }
-
-/// Connections to the listener that tells health and metrics: a kubelet's, a scraper's or two.
-const PROBES: usize = 32;
 
 impl Default for Capacity {
     fn default() -> Self {

@@ -1,5 +1,6 @@
 //! The built binary, as a person or a script meets it.
 mod answers;
+mod crowded;
 mod demo;
 mod direct;
 mod passed;
