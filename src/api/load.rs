@@ -7,12 +7,14 @@
 
 use std::collections::HashMap;
 use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use axum::http::Request;
 use futures::poll;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::problem::{Code, Problem};
@@ -81,21 +83,31 @@ impl Load {
 
     /// Does it, unless too much of its kind is under way.
     pub(super) async fn run<T>(&self, cost: Cost, party: Party, work: impl Future<Output = T>) -> Result<T, Problem> {
-        match cost {
-            Cost::Little => Ok(work.await),
-            Cost::Waiting => {
-                let mut work = pin!(work);
-                if let Poll::Ready(done) = poll!(work.as_mut()) {
-                    return Ok(done);
-                }
-                let _place = self.waiting.take(party).ok_or_else(overloaded)?;
-                Ok(work.await)
-            }
-            Cost::Computing => {
-                let _place = self.computing.take(party).ok_or_else(overloaded)?;
-                let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
-                Ok(work.await)
-            }
+        if cost == Cost::Little {
+            return Ok(work.await);
+        }
+        let mut work = pin!(work);
+        if let Poll::Ready(done) = poll!(work.as_mut()) {
+            return Ok(done);
+        }
+        let _place = self.waiting.take(party).ok_or_else(overloaded)?;
+        Ok(work.await)
+    }
+
+    /// Does it when its turn comes, unless too many wait for theirs. On a thread of its own: the runtime's threads look at
+    /// connections between two tasks, and must not be held for milliseconds by each.
+    pub(super) async fn compute<T: Send + 'static>(
+        &self,
+        party: Party,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let _place = self.computing.take(party).ok_or_else(overloaded)?;
+        let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
+        let runtime = Handle::current();
+        match tokio::task::spawn_blocking(move || runtime.block_on(work)).await {
+            Ok(done) => Ok(done),
+            // As if it had been done here.
+            Err(fallen) => resume_unwind(fallen.into_panic()),
         }
     }
 }
@@ -175,6 +187,7 @@ mod tests {
     use std::future::{pending, ready};
 
     use futures::FutureExt as _;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
 
@@ -212,22 +225,25 @@ mod tests {
 
     #[tokio::test]
     async fn what_computes_takes_turns_and_a_bounded_number_waits_for_theirs() {
-        let load = Load::new(2);
+        let (load, over) = (Load::new(2), CancellationToken::new());
         let user = Party::User(1);
         let turns = load.turns.available_permits();
         let mut all: Vec<_> = Vec::new();
         while load.check(Cost::Computing, user).is_ok() {
-            let mut one = Box::pin(load.run(Cost::Computing, user, pending::<()>()));
+            let mut one = Box::pin(load.compute(user, over.clone().cancelled_owned()));
             assert!(poll!(one.as_mut()).is_pending());
             all.push(one);
             assert!(all.len() <= turns * (QUEUE + 1));
         }
         assert_eq!(load.turns.available_permits(), 0);
-        let refused = load.run(Cost::Computing, user, ready(())).await.unwrap_err();
+        let refused = load.compute(user, ready(())).await.unwrap_err();
         assert_eq!(refused.code(), Code::Overloaded);
         assert!(load.check(Cost::Computing, Party::User(2)).is_ok());
         assert!(load.check(Cost::Waiting, user).is_ok() && load.check(Cost::Little, user).is_ok());
-        drop(all);
+        over.cancel();
+        for one in all {
+            one.await.unwrap();
+        }
         assert_eq!(load.turns.available_permits(), turns);
     }
 }

@@ -33,7 +33,7 @@ struct Shared {
     known: AtomicBool,
     /// Requests so far.
     asked: AtomicU64,
-    /// When it came, or its last head was complete: microseconds since `epoch`.
+    /// When it came, was first listened to, or its last head was complete: microseconds since `epoch`.
     since: AtomicU64,
     epoch: Instant,
 }
@@ -45,6 +45,8 @@ pub(super) enum Doing {
     Nothing {
         /// Something was let in on it before.
         known: bool,
+        /// It was listened to, so that the silence is its own: a request may lie unread where there is much to do.
+        heard: bool,
     },
     /// A request is being answered.
     Something,
@@ -58,6 +60,8 @@ const BUSY: u8 = 1;
 const IDLE: u8 = 2;
 /// Some bytes of the next head have come.
 const PARTIAL: u8 = 3;
+/// Nothing has been asked yet, though it was listened to.
+const SILENT: u8 = 4;
 
 impl Phase {
     /// Of a connection that has just come.
@@ -85,7 +89,15 @@ impl Phase {
     pub(super) fn doing(&self) -> Doing {
         match self.now() {
             BUSY => Doing::Something,
-            _ => Doing::Nothing { known: self.0.known.load(Ordering::Relaxed) },
+            now => Doing::Nothing { known: self.0.known.load(Ordering::Relaxed), heard: now != NEW },
+        }
+    }
+
+    /// It was listened to, and has brought nothing, or not all of its first head.
+    pub(super) fn listened(&self) {
+        if self.now() == NEW {
+            self.0.since.store(Self::at(self.0.epoch), Ordering::Relaxed);
+            self.set(SILENT);
         }
     }
 
@@ -111,7 +123,7 @@ impl Phase {
 
     /// Whether nothing was ever asked.
     pub(super) fn is_new(&self) -> bool {
-        self.now() == NEW
+        matches!(self.now(), NEW | SILENT)
     }
 
     /// Whether some bytes of a head have come, and not all.
@@ -152,8 +164,9 @@ impl<S> Patient<S> {
 
     /// Whether patience has ended, while nothing is there to be read.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.phase.listened();
         let phase = self.phase.now();
-        if phase == NEW || phase == PARTIAL {
+        if phase == SILENT || phase == PARTIAL {
             let head = self.head.get_or_insert_with(|| Box::pin(sleep(HEAD)));
             return head.as_mut().poll(cx);
         }

@@ -3,7 +3,7 @@
 //! Nobody waits to be let in, and nobody can hold what others need. While there are places, everybody gets one, so that a
 //! lone app may have nearly all. When there are none, whoever comes displaces somebody:
 //!
-//! 1. the oldest connection that has brought nothing yet that was let in, and had a second for it;
+//! 1. the oldest connection that has brought nothing yet that was let in, though it was listened to for a second;
 //! 2. else, of the party that holds the most places (the newcomer counted in): its oldest silent one, else the one that
 //!    idles the longest; 3. else the newcomer's own party's; 4. else the longest request of the party with the most, if
 //!    that has more places than the newcomer's party would.
@@ -173,8 +173,8 @@ impl Room {
             let since = guest.phase.since();
             let (is_largest, is_own) = (guest.party == largest, guest.party == party);
             let rank = match guest.phase.doing() {
-                Doing::Nothing { known: false } if now.saturating_sub(since) >= FIRST_REQUEST => 0,
-                Doing::Nothing { known: false } if is_largest => 1,
+                Doing::Nothing { known: false, heard: true } if now.saturating_sub(since) >= FIRST_REQUEST => 0,
+                Doing::Nothing { known: false, .. } if is_largest => 1,
                 Doing::Nothing { .. } if is_largest => 2,
                 Doing::Nothing { .. } if is_own => 3,
                 Doing::Something if is_largest && most > own => 4,
@@ -195,7 +195,7 @@ impl Room {
 
 /// For a room of so many places: how many may be leaving it.
 pub(super) fn slack(places: usize) -> usize {
-    (places / 16).max(2)
+    (places / 16).max(4)
 }
 
 impl Seats {
@@ -306,6 +306,13 @@ mod tests {
         assert_eq!(left(&all), [1], "its own, while Bob's may still be about to ask");
         later(1_000).await;
         let _fifth = come(&room, ANN).unwrap();
+        assert_eq!(left(&all), [1], "what Bob has sent may not have been read");
+        all[2].phase.listened();
+        later(999).await;
+        let _sixth = come(&room, ANN).unwrap();
+        assert_eq!(left(&all), [1]);
+        later(1).await;
+        let _seventh = come(&room, ANN).unwrap();
         assert_eq!(left(&all), [1, 2]);
     }
 
@@ -366,6 +373,7 @@ mod tests {
         assert!(room.seats().counts.is_empty() && room.seats().leaving == 0 && room.seats().staying == 0);
         room.relieve();
         let one = come(&room, ANN).unwrap();
+        one.phase.listened();
         later(2_000).await;
         room.relieve();
         assert!(one.seat.leaves().is_some());

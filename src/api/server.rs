@@ -245,9 +245,13 @@ impl Serving {
                 Stream::Unix(stream) => serving.connection(stream, guest).await,
                 Stream::Tcp(stream) => serving.connection(stream, guest).await,
                 Stream::Tls(stream, tls) => {
-                    if let Some(stream) = serving.shake_hands(stream, &tls, &mut guest).await {
-                        serving.connection(stream, guest).await;
-                    }
+                    // On the heap: others need not have the room for it.
+                    let encrypted = Box::pin(async move {
+                        if let Some(stream) = serving.shake_hands(stream, &tls, &mut guest).await {
+                            serving.connection(stream, guest).await;
+                        }
+                    });
+                    encrypted.await;
                 }
             }
         });
@@ -255,6 +259,7 @@ impl Serving {
 
     /// The encrypted stream, unless the handshake fails, takes too long, or others need its place.
     async fn shake_hands(&self, stream: TcpStream, tls: &Tls, guest: &mut Guest) -> Option<TlsStream<TcpStream>> {
+        guest.phase.listened();
         let shaken = tokio::select! {
             shaken = tls.accept(stream) => shaken,
             () = guest.displaced() => {
@@ -373,7 +378,12 @@ impl Serving {
         }
         let (route, cost) = (routes::pattern(request.uri().path()), Cost::of(&request));
         let answering = api.router.clone().call(bodied(request, guest.connection.clone()));
-        match load.run(cost, guest.party, answering).await {
+        let answered = match cost {
+            // On the heap, so that what idles or reads a value has no room for it.
+            Cost::Computing => Box::pin(load.compute(guest.party, answering)).await,
+            Cost::Little | Cost::Waiting => Box::pin(load.run(cost, guest.party, answering)).await,
+        };
+        match answered {
             Err(problem) => (route, problem.into_response()),
             Ok(Ok(response)) if response.body().size_hint().exact().is_some() => (route, response),
             Ok(Ok(stream)) => {
