@@ -96,7 +96,7 @@ impl Capacity {
     #[must_use]
     pub fn most(connections: usize) -> usize {
         let all = Self::beside(connections).into_iter().chain([connections]);
-        all.map(|places| places + slack(places)).sum()
+        all.map(|places| places + 2 * slack(places)).sum()
     }
 
     /// Spare places, and those of the listener that tells health and metrics: a kubelet's, a scraper's or two.
