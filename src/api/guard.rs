@@ -2,24 +2,25 @@
 //!
 //! Loopback TCP is reachable by more than the apps meant: by a browser's page (CSRF, DNS rebinding), by an app that
 //! fetches what its users name (SSRF), through a proxy that forwards too much. None of these can send what a local
-//! caller sends: our own `Host`, no forwarding header, no browser's header, and the token. On the unix socket its mode
-//! and its directory are the gate, so neither token nor `Host` is asked for there. Over TLS the `Host` is a name in our
-//! certificate, and a certificate that the client's authority signed is as good as the token. Where health and metrics
-//! alone are told, nothing else is, whoever asks.
+//! caller sends: our own `Host`, no forwarding header, no browser's header, and the token. On the unix socket the kernel
+//! says who is at the other end, so that no `Host` is asked for there. Over TLS the `Host` is a name in our certificate.
+//! Where health and metrics alone are told, nothing else is, whoever asks. Who the caller is, is told by
+//! [`crate::access`], and goes with the request to the routes.
 //!
 //! hyper checks none of this: it takes requests without `Host`, with two, and with another authority in the request
 //! line. Must never happen: an answer that depends on what exists, before the caller has passed.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use arc_swap::ArcSwapOption;
 use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use axum::http::{HeaderMap, Method, Request, Uri};
 
 use super::listener::{CertificateNames, ServedAs};
 use super::problem::{Code, Problem};
 use super::routes;
-use super::token::TokenDigest;
+pub use crate::access::Peer;
+use crate::access::{Access, Caller, Evidence, Stranger, Visitor};
+use crate::sparing::Sparing;
 
 /// How a request came in. Put by the listener into the request's extensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,46 +45,69 @@ pub enum Connection {
     Metrics,
 }
 
-/// The peer of a unix socket, as it was when it connected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer {
-    /// Its effective user. 65534 stands for every user that our namespace does not know.
-    pub uid: u32,
-    /// Its effective group.
-    pub gid: u32,
+/// What a request must bring. A cheap handle.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    access: Access,
 }
 
-/// What a request must bring. A cheap handle.
-#[derive(Debug, Clone, Default)]
-pub struct Guard {
-    token: Arc<ArcSwapOption<TokenDigest>>,
+impl Connection {
+    /// What it shows of who is at its other end.
+    fn evidence(&self) -> Evidence {
+        match self {
+            Self::Unix(peer) => Evidence::Socket(peer.clone()),
+            Self::Tls { certificate: Some(names), .. } => {
+                Evidence::Certificate(names.dns.iter().chain(&names.uris).cloned().collect())
+            }
+            Self::Tcp { .. } | Self::Tls { certificate: None, .. } | Self::Metrics => Evidence::Tcp,
+        }
+    }
 }
 
 impl Guard {
-    /// TCP callers must bring that token. Without one, TCP callers are let in to nothing but the probes.
+    /// Callers are those that `access` knows; others are let in to nothing but the probes.
     #[must_use]
-    pub fn new(token: Option<TokenDigest>) -> Self {
-        Self { token: Arc::new(ArcSwapOption::from_pointee(token)) }
+    pub fn new(access: impl Into<Access>) -> Self {
+        Self { access: access.into() }
     }
 
-    /// Whether there is a token to bring.
+    /// Who may do what, as it is in force.
     #[must_use]
-    pub fn has_token(&self) -> bool {
-        self.token.load().is_some()
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
-    /// From the next request on, TCP callers must bring that token.
-    pub fn replace(&self, token: TokenDigest) {
-        self.token.store(Some(Arc::new(token)));
+    /// Who may be at the other end of that connection.
+    #[must_use]
+    pub fn visitor(&self, connection: &Connection) -> Visitor {
+        self.access.visitor(connection.evidence())
     }
 
-    /// Lets the request pass, or says why not.
+    /// Whether nobody at the other end can ever be known, by whatever they send. Told in the log, sparingly.
+    pub(super) fn turns_away(&self, connection: &Connection, visitor: &Visitor) -> bool {
+        static TOLD: LazyLock<Sparing<()>> = LazyLock::new(Sparing::default);
+        if matches!(connection, Connection::Metrics) || !visitor.is_hopeless() {
+            return false;
+        }
+        if let (Connection::Unix(peer), Some(untold)) = (connection, TOLD.tell(())) {
+            let (uid, gid) = (peer.as_ref().map(|peer| peer.uid), peer.as_ref().map(|peer| peer.gid));
+            tracing::warn!(uid, gid, untold, "a connection was closed: no [[client]] fits its peer");
+        }
+        true
+    }
+
+    /// Lets the request pass, and tells who asks, or says why not.
     ///
     /// # Errors
     /// `bad-host`, `forwarded`, `method-not-allowed`, `unauthenticated`.
-    pub fn check<B>(&self, request: &Request<B>, connection: &Connection) -> Result<(), Problem> {
+    pub fn check<B>(
+        &self,
+        request: &Request<B>,
+        connection: &Connection,
+        visitor: &Visitor,
+    ) -> Result<Caller, Problem> {
         self.knock(request, connection)?;
-        self.identify(request, connection)
+        self.identify(request, connection, visitor)
     }
 
     /// Whether it is a request that a caller of ours would send, whoever that is.
@@ -124,31 +148,45 @@ impl Guard {
     ///
     /// # Errors
     /// `unauthenticated`.
-    pub(super) fn identify<B>(&self, request: &Request<B>, connection: &Connection) -> Result<(), Problem> {
+    pub(super) fn identify<B>(
+        &self,
+        request: &Request<B>,
+        connection: &Connection,
+        visitor: &Visitor,
+    ) -> Result<Caller, Problem> {
         match connection {
             // What else there is, is not served there.
-            Connection::Unix(_) | Connection::Metrics => Ok(()),
-            Connection::Tcp { .. } | Connection::Tls { .. } if is_probe(request.uri()) => Ok(()),
-            Connection::Tls { certificate: Some(_), .. } => Ok(()),
-            Connection::Tcp { .. } | Connection::Tls { .. } => self.check_token(request.headers()),
+            Connection::Metrics => return Ok(Caller::nobody()),
+            Connection::Unix(_) | Connection::Tcp { .. } | Connection::Tls { .. } => {}
         }
+        identify(request.headers(), request.uri(), visitor)
     }
+}
 
-    fn check_token(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let refused = |detail| Err(Problem::new(Code::Unauthenticated, detail));
+/// Who asks. Those who probe need not be known, whatever they send; of others, what is sent as a token and is none is
+/// never passed over.
+fn identify(headers: &HeaderMap, uri: &Uri, visitor: &Visitor) -> Result<Caller, Problem> {
+    if is_probe(uri) {
+        return Ok(visitor.caller(None).unwrap_or_else(|_| Caller::nobody()));
+    }
+    let refused = |detail| Err(Problem::new(Code::Unauthenticated, detail));
+    let token = if visitor.heeds_tokens() {
         let mut all = headers.get_all(AUTHORIZATION).iter();
-        let offered = match (all.next(), all.next()) {
-            (None, _) => return refused("this needs the header Authorization: Bearer TOKEN"),
+        match (all.next(), all.next()) {
+            (None, _) => None,
             (Some(_), Some(_)) => return refused("Authorization stands more than once"),
-            (Some(only), None) => only.as_bytes(),
-        };
-        let Some(offered) = bearer(offered) else {
-            return refused("Authorization must be: Bearer TOKEN");
-        };
-        match &*self.token.load() {
-            Some(token) if token.matches(offered) => Ok(()),
-            Some(_) | None => refused("the token is not the one in the token file"),
+            (Some(only), None) => match bearer(only.as_bytes()) {
+                None => return refused("Authorization must be: Bearer TOKEN"),
+                token => token,
+            },
         }
+    } else {
+        None
+    };
+    match visitor.caller(token) {
+        Ok(caller) => Ok(caller),
+        Err(Stranger::Unknown) => refused("this needs the header Authorization: Bearer TOKEN"),
+        Err(Stranger::WrongToken) => refused("the token is not the one in the token file"),
     }
 }
 

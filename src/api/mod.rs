@@ -7,7 +7,10 @@
 //! Only this module knows HTTP. What must never happen: an answer before the guard has passed the request; a value in a
 //! log, a metric or a problem; one byte added to a value; two failures that look alike.
 
+mod caller;
 mod freshness;
+#[cfg(all(feature = "emulator", any(test, feature = "fuzzing")))]
+pub(crate) mod fuzzing;
 mod guard;
 mod listener;
 mod load;
@@ -20,17 +23,21 @@ pub(crate) mod problem;
 mod room;
 mod routes;
 mod server;
+mod state;
 mod token;
+mod trail;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::body::Bytes;
+use axum::extract::Request;
 use tokio_util::sync::CancellationToken;
+use tower::util::MapRequestLayer;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
+pub use crate::access::{Token, TokenDigest, TokenError};
 pub use guard::{Connection, Guard, Peer};
 pub use listener::{
     CertificateNames, Group, ListenError, Listener, Passed, PassedSocket, ServedAs, TakeOver, Tls, TlsError, TlsFiles,
@@ -38,89 +45,10 @@ pub use listener::{
 };
 pub use problem::Code;
 pub use server::{Capacity, Drained, ServeOptions, serve};
-pub use token::{Token, TokenDigest, TokenError};
+pub use state::State;
 
-use crate::broker::Broker;
-use crate::catalog::{Query, Unanswered};
-use crate::metrics::{Level, Metrics};
-
-/// What the routes answer from. A cheap handle.
-#[derive(Debug, Clone)]
-pub struct State(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    broker: Broker,
-    metrics: Metrics,
-    openapi: Bytes,
-}
-
-impl State {
-    /// The routes answer from that broker, and tell these metrics.
-    #[must_use]
-    pub fn new(broker: Broker, metrics: Metrics) -> Self {
-        let openapi = serde_json::to_vec(&document()).expect("the document is plain data").into();
-        Self(Arc::new(Inner { broker, metrics, openapi }))
-    }
-
-    /// Whether `/readyz` says so.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.waiting_for().is_none()
-    }
-
-    /// What keeps it from being ready, in words for whoever may ask.
-    #[must_use]
-    pub fn waiting_for(&self) -> Option<String> {
-        let broker = self.broker();
-        let progress = *broker.catalog().progress().borrow();
-        // What could not be asked matters only where nothing was ever listed.
-        let unanswered = if progress.listed == 0 { self.unanswered() } else { Vec::new() };
-        let unanswered: Vec<_> = unanswered.iter().map(model::Unanswered::from).collect();
-        model::waiting_for(progress, &broker.missing(), &unanswered)
-    }
-
-    /// Whether it is ready without a snapshot in the place of what its sources tell: they were asked, well or not.
-    #[must_use]
-    pub fn is_settled(&self) -> bool {
-        self.broker().catalog().progress().borrow().discovery_done && self.is_ready()
-    }
-
-    fn broker(&self) -> &Broker {
-        &self.0.broker
-    }
-
-    fn openapi(&self) -> Bytes {
-        self.0.openapi.clone()
-    }
-
-    /// Whatever an answer about everything does without.
-    fn unanswered(&self) -> Vec<Unanswered> {
-        let everything = Query { limit: Some(1), ..Query::default() };
-        self.0.broker.catalog().search(&everything).map(|page| page.unanswered).unwrap_or_default()
-    }
-
-    /// The metrics, with the levels as they are now.
-    fn metrics_text(&self) -> String {
-        let Inner { broker, metrics, .. } = &*self.0;
-        let vaults = broker.catalog().vaults();
-        let level = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
-        metrics.set(Level::Vaults, level(vaults.len()));
-        let unreachable = vaults.iter().filter(|vault| !matches!(vault.reach, crate::catalog::Reach::Listed)).count();
-        metrics.set(Level::VaultsUnreachable, level(unreachable));
-        metrics.set(Level::Secrets, level(broker.catalog().progress().borrow().secrets));
-        let oldest = vaults.iter().filter_map(|vault| vault.known).filter(|known| known.whole).map(|known| known.age);
-        metrics.set(Level::ListingOldest, oldest.max().unwrap_or_default().as_secs());
-        metrics.set(Level::DeclaredMissing, level(broker.missing().len()));
-        let census = broker.cache().census();
-        metrics.set(Level::CacheValues, census.values);
-        metrics.set(Level::CacheStale, census.stale);
-        metrics.set(Level::CacheOldest, census.oldest.as_secs());
-        metrics.set(Level::CacheRefusals, census.refusals);
-        metrics.set(Level::WatchStreams, level(broker.watchers()));
-        metrics.encode()
-    }
-}
+use crate::access::Caller;
+use crate::access::audit::Audit;
 
 /// The API as [`serve`] serves it. A cheap handle: what one of them replaces, all serve.
 #[derive(Debug, Clone)]
@@ -157,8 +85,14 @@ impl Api {
 }
 
 impl Routes {
+    /// Where reads are recorded; other routes than ours record none.
+    fn audit(&self) -> &Audit {
+        static OFF: LazyLock<Audit> = LazyLock::new(Audit::default);
+        self.values.as_ref().map_or(&*OFF, State::audit)
+    }
+
     fn of(state: State) -> Self {
-        Self { router: router(state.clone()), values: Some(state), over: CancellationToken::new() }
+        Self { router: guarded(state.clone()), values: Some(state), over: CancellationToken::new() }
     }
 }
 
@@ -169,8 +103,19 @@ impl From<Router> for Api {
     }
 }
 
-/// The routes, without a guard: for callers in the same process.
+/// The routes, without a guard: for callers in the same process, who may do everything. A caller that somebody has put
+/// into the request stays the one who asks.
 pub fn router(state: State) -> Router {
+    guarded(state).layer(MapRequestLayer::new(|mut request: Request| {
+        if request.extensions().get::<Caller>().is_none() {
+            request.extensions_mut().insert(Caller::in_process());
+        }
+        request
+    }))
+}
+
+/// The routes, for requests that carry their caller; others are answered with an error.
+fn guarded(state: State) -> Router {
     let (router, _) = routes::all().split_for_parts();
     router.method_not_allowed_fallback(routes::not_allowed).with_state(state)
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, Method, Request, Response};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use axum::response::IntoResponse as _;
 use futures::{FutureExt as _, StreamExt as _, poll};
 use hyper::body::{Body as _, Incoming};
@@ -36,10 +36,12 @@ use super::guard::{Connection, Guard, is_probe};
 use super::listener::{Listener, Stream, Tls};
 use super::load::{Cost, Load, overloaded};
 use super::patience::{Doing, Patient, Phase};
-use super::problem::{Code, Problem};
+use super::problem::{Code, Problem, REQUEST_ID};
 use super::room::{Leave, Party, Room, Seat, slack};
 use super::routes::secrets::{self, Place};
-use super::{Api, routes};
+use super::trail::Trail;
+use super::{Api, Routes, routes};
+use crate::access::{Caller, Visitor};
 use crate::metrics::Metrics;
 use crate::tasks::keep;
 
@@ -152,21 +154,7 @@ pub async fn serve(
     options: ServeOptions,
     shutdown: CancellationToken,
 ) -> Drained {
-    let mut builder = http1::Builder::new();
-    // No timer of hyper's: it would make and drop one for every request. Patience has its own.
-    builder.max_buf_size(64 * 1024).max_header_size(32 * 1024);
-    let serving = Serving {
-        api: api.into(),
-        guard: Arc::new(guard),
-        metrics,
-        builder,
-        keep_alive: options.keep_alive,
-        linger: options.linger,
-        capacity: options.capacity,
-        connections: TaskTracker::new(),
-        closing: shutdown,
-        cut: CancellationToken::new(),
-    };
+    let serving = Serving::new(api.into(), guard, metrics, &options, shutdown);
     let mut accepting = JoinSet::new();
     let mut all_tls: Vec<&Tls> = listeners.iter().filter_map(Listener::tls).collect();
     all_tls.dedup_by(|one, other| one.is(other));
@@ -199,7 +187,41 @@ pub async fn serve(
     Drained { cut }
 }
 
+/// Serves a connection that no listener has accepted, to its end.
+#[cfg(all(feature = "emulator", any(test, feature = "fuzzing")))]
+pub(super) async fn serve_one<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    connection: Connection,
+    api: Api,
+    guard: Guard,
+    metrics: Metrics,
+) {
+    let options = ServeOptions::default();
+    let serving = Serving::new(api, guard, metrics, &options, CancellationToken::new());
+    if let Some(guest) = serving.guest(connection, Party::Nobody) {
+        serving.connection(stream, guest).await;
+    }
+}
+
 impl Serving {
+    fn new(api: Api, guard: Guard, metrics: Metrics, options: &ServeOptions, closing: CancellationToken) -> Self {
+        let mut builder = http1::Builder::new();
+        // No timer of hyper's: it would make and drop one for every request. Patience has its own.
+        builder.max_buf_size(64 * 1024).max_header_size(32 * 1024);
+        Self {
+            api,
+            guard: Arc::new(guard),
+            metrics,
+            builder,
+            keep_alive: options.keep_alive,
+            linger: options.linger,
+            capacity: options.capacity.clone(),
+            connections: TaskTracker::new(),
+            closing,
+            cut: CancellationToken::new(),
+        }
+    }
+
     async fn accept(self, listener: &Listener) {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -226,19 +248,9 @@ impl Serving {
         }
     }
 
-    /// Serves it on a task of its own.
+    /// Serves it on a task of its own, if there is a place for it.
     fn begin(&self, stream: Stream, connection: Connection, party: Party) {
-        // Children, not clones: a token's waiters share one lock, which every connection would take at every turn.
-        let closing = self.closing.child_token();
-        let phase = self.capacity.room.phase();
-        let enter = |room: &Room| room.enter(party, phase.clone(), closing.clone());
-        let Capacity { room, spare, probes, .. } = &self.capacity;
-        let entered = match connection {
-            Connection::Metrics => enter(probes).map(|seat| (seat, false)),
-            _ => enter(room).map(|seat| (seat, false)).or_else(|| enter(spare).map(|seat| (seat, true))),
-        };
-        let Some((seat, is_spare)) = entered else { return self.metrics.connection_ended("refused") };
-        let mut guest = Guest { connection, party, phase, closing, seat, is_spare };
+        let Some(mut guest) = self.guest(connection, party) else { return self.metrics.connection_ended("refused") };
         let serving = self.clone();
         self.connections.spawn(async move {
             match stream {
@@ -255,6 +267,20 @@ impl Serving {
                 }
             }
         });
+    }
+
+    /// A place for it, and what goes with it.
+    fn guest(&self, connection: Connection, party: Party) -> Option<Guest> {
+        // Children, not clones: a token's waiters share one lock, which every connection would take at every turn.
+        let closing = self.closing.child_token();
+        let Capacity { room, spare, probes, .. } = &self.capacity;
+        let phase = room.phase();
+        let enter = |room: &Room| room.enter(party, phase.clone(), closing.clone());
+        let (seat, is_spare) = match connection {
+            Connection::Metrics => enter(probes).map(|seat| (seat, false)),
+            _ => enter(room).map(|seat| (seat, false)).or_else(|| enter(spare).map(|seat| (seat, true))),
+        }?;
+        Some(Guest { connection, party, phase, closing, seat, is_spare })
     }
 
     /// The encrypted stream, unless the handshake fails, takes too long, or others need its place.
@@ -285,9 +311,15 @@ impl Serving {
         let cut = self.cut.child_token();
         let builder = self.builder.clone();
         let last = AtomicBool::new(guest.is_spare);
+        let visitor = self.guard.visitor(&guest.connection);
+        // Before a byte of a request is parsed.
+        if self.guard.turns_away(&guest.connection, &visitor) {
+            self.metrics.refused("unknown-peer");
+            return;
+        }
         let service = service_fn(|request| {
             phase.begin();
-            let answer = self.answer(request, &guest);
+            let answer = self.answer(request, &guest, &visitor);
             async {
                 let mut response = answer.await;
                 if last.load(Ordering::Relaxed) {
@@ -334,50 +366,84 @@ impl Serving {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, guest: &Guest) -> Response<Body> {
-        let (route, mut response) = match self.let_in(&request, guest) {
-            Err(refusal) => ("refused", refusal.into_response()),
-            // What a handler leaves half done when it panics is dropped with it.
-            Ok(()) => match AssertUnwindSafe(self.handle(request, guest)).catch_unwind().await {
-                Ok(answered) => answered,
-                // What the panic said may hold anything: it goes nowhere. Where it was, the panic hook tells.
-                Err(_) => ("panicked", Problem::new(Code::Internal, "a fault of sidekey's own").into_response()),
-            },
+    async fn answer(&self, request: Request<Incoming>, guest: &Guest, visitor: &Visitor) -> Response<Body> {
+        // One and the same for all of this request, whatever is replaced meanwhile.
+        let api = self.api.0.load();
+        let audit = api.audit();
+        let (trail, route, mut response) = match self.let_in(&request, guest, visitor) {
+            Err(Refusal { problem, is_last }) => {
+                self.metrics.refused(problem.code().as_str());
+                let trail = Trail::of_stranger(request.headers(), &guest.connection, audit);
+                let problem = trail.refuse_unrouted(audit, request.uri().path(), problem).await;
+                let mut response = problem.into_response();
+                if is_last {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                (trail, "refused", response)
+            }
+            Ok(caller) => {
+                let trail = Trail::new(request.headers(), caller.clone(), audit);
+                let uri = request.uri().clone();
+                // What a handler leaves half done when it panics is dropped with it.
+                let handled = self.handle(request, &api, guest, caller, &trail);
+                match AssertUnwindSafe(handled).catch_unwind().await {
+                    Ok((route, response)) => (trail, route, response),
+                    // What the panic said may hold anything: it goes nowhere. Where it was, the panic hook tells.
+                    Err(_) => {
+                        let problem = Problem::new(Code::Internal, "a fault of sidekey's own");
+                        let problem = trail.refuse_unrouted(audit, uri.path(), problem).await;
+                        (trail, "panicked", problem.into_response())
+                    }
+                }
+            }
         };
+        if response.status() == StatusCode::FORBIDDEN {
+            self.metrics.refused(Code::Forbidden.as_str());
+        }
         self.metrics.request(route, response.status().as_u16());
+        if let Some(id) = trail.id() {
+            response.headers_mut().insert(REQUEST_ID, id.clone());
+        }
         harden(response.headers_mut());
         response
     }
 
     /// What is cheap to tell comes first: who is one too many is told so before a token is looked at. What no caller of ours
     /// would send is its connection's last: what follows it may be another's, or part of it.
-    fn let_in(&self, request: &Request<Incoming>, guest: &Guest) -> Result<(), Refusal> {
-        self.guard.knock(request, &guest.connection).map_err(Refusal::Last)?;
+    fn let_in(&self, request: &Request<Incoming>, guest: &Guest, visitor: &Visitor) -> Result<Caller, Refusal> {
+        let knocked = self.guard.knock(request, &guest.connection);
+        knocked.map_err(|problem| Refusal { problem, is_last: true })?;
         let is_probe = is_probe(request.uri());
         if guest.is_spare && !is_probe {
             return Err(overloaded().into());
         }
         self.capacity.load.check(Cost::of(request), guest.party)?;
-        self.guard.identify(request, &guest.connection)?;
+        let caller = self.guard.identify(request, &guest.connection, visitor)?;
         if !is_probe {
             guest.phase.let_in();
         }
-        Ok(())
+        Ok(caller)
     }
 
     /// The route's pattern, and its answer.
-    async fn handle(&self, request: Request<Incoming>, guest: &Guest) -> (&'static str, Response<Body>) {
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        api: &Routes,
+        guest: &Guest,
+        caller: Caller,
+        trail: &Trail,
+    ) -> (&'static str, Response<Body>) {
         let place = if request.method() == Method::GET { Place::of(request.uri().path()) } else { None };
-        // One and the same for all of this request, whatever is replaced meanwhile.
-        let api = self.api.0.load();
         let load = &self.capacity.load;
         if let (Some(state), Some(place)) = (&api.values, place) {
-            let answering = secrets::get(state, &place, request.uri().query(), request.headers());
+            let answering = secrets::get(state, trail, &caller, &place, request.uri().query(), request.headers());
             let answered = load.run(Cost::Waiting, guest.party, answering).await.and_then(|answered| answered);
             return (place.pattern(), answered.unwrap_or_else(Problem::into_response));
         }
         let (route, cost) = (routes::pattern(request.uri().path()), Cost::of(&request));
-        let answering = api.router.clone().call(bodied(request, guest.connection.clone()));
+        let over = caller.over().cloned();
+        let answering = api.router.clone().call(bodied(request, &guest.connection, caller, trail));
         let answered = match cost {
             // On the heap, so that what idles or reads a value has no room for it.
             Cost::Computing => Box::pin(load.compute(guest.party, answering)).await,
@@ -388,7 +454,7 @@ impl Serving {
             Ok(Ok(response)) if response.body().size_hint().exact().is_some() => (route, response),
             Ok(Ok(stream)) => {
                 let (replaced, closing) = (api.over.clone(), self.closing.child_token());
-                (route, stream.map(|body| until(body, replaced, closing)))
+                (route, stream.map(|body| until(body, [Some(replaced), Some(closing), over])))
             }
             Ok(Err(never)) => match never {},
         }
@@ -396,29 +462,15 @@ impl Serving {
 }
 
 /// A request that is not let in.
-enum Refusal {
-    /// Others may follow it.
-    One(Problem),
+struct Refusal {
+    problem: Problem,
     /// Nothing is read after it.
-    Last(Problem),
+    is_last: bool,
 }
 
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
-        Self::One(problem)
-    }
-}
-
-impl Refusal {
-    fn into_response(self) -> Response<Body> {
-        match self {
-            Self::One(problem) => problem.into_response(),
-            Self::Last(problem) => {
-                let mut response = problem.into_response();
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                response
-            }
-        }
+        Self { problem, is_last: false }
     }
 }
 
@@ -445,23 +497,20 @@ impl Guest {
 }
 
 /// The request as routes take it. Most have no body, and then there is none to be boxed.
-fn bodied(request: Request<Incoming>, connection: Connection) -> Request<Body> {
+fn bodied(request: Request<Incoming>, connection: &Connection, caller: Caller, trail: &Trail) -> Request<Body> {
     let (mut head, body) = request.into_parts();
-    head.extensions.insert(connection);
+    head.extensions.insert(connection.clone());
+    head.extensions.insert(caller);
+    head.extensions.insert(trail.clone());
     let body = if head.method == Method::POST { Body::new(body) } else { Body::empty() };
     Request::from_parts(head, body)
 }
 
-/// A stream that ends in order, and so leaves its reader to ask again, when what it tells of is replaced or the process
-/// is to stop.
-fn until(body: Body, replaced: CancellationToken, closing: CancellationToken) -> Body {
-    let over = async move {
-        tokio::select! {
-            () = replaced.cancelled() => {}
-            () = closing.cancelled() => {}
-        }
-    };
-    Body::from_stream(body.into_data_stream().take_until(Box::pin(over)))
+/// A stream that ends in order, and so leaves its reader to ask again, when any of these is cancelled: what it tells of is
+/// replaced, the process is to stop, its reader's token is no longer good.
+fn until(body: Body, ends: [Option<CancellationToken>; 3]) -> Body {
+    let ends = ends.into_iter().flatten().map(|end| Box::pin(end.cancelled_owned()));
+    Body::from_stream(body.into_data_stream().take_until(futures::future::select_all(ends)))
 }
 
 /// The headers that every answer carries: nobody keeps it, guesses at its type, or embeds it.

@@ -5,6 +5,8 @@
 //! names it, and 'not found' is not said. Several holders are an error unless the configured order decides; a
 //! disabled copy counts as held, so that enabling it later cannot change what a name means.
 //!
+//! Vaults in which the reader may not read the name do not exist here: they are not asked, and not told of.
+//!
 //! A vault that several sources have found is one holder. It is read by the identity whose listing told of it; where
 //! that identity is refused, by the other sources', in their order.
 
@@ -14,20 +16,23 @@ use super::unanswered;
 use super::upstream::Upstream;
 use super::{Ask, Error, Reading};
 use crate::catalog::{Catalog, Doubtful, Entry, Holder, Holders, Unanswered};
+use crate::rights::Rights;
 use crate::secret::{Reference, VaultName};
 use crate::vaults::VaultErrorKind;
 
 /// Unlisted vaults asked at once for one read.
 const SIDE_BY_SIDE: usize = 64;
 
-/// Reads `ask.name` from the one vault that holds it.
+/// Reads `ask.name` from the one vault that holds it, of those in which the reader may read it.
 pub(super) async fn read(
     catalog: &Catalog,
     upstream: &Upstream,
     order: &[VaultName],
+    rights: &Rights,
     ask: &Ask,
 ) -> Result<Reading, Error> {
-    let Holders { held_by, unlisted, stale, skipped, discovery_faults, discovering } = catalog.holders(&ask.name);
+    let Holders { held_by, unlisted, stale, skipped, discovery_faults, discovering } =
+        catalog.holders_within(rights, &ask.name);
     let mut unanswered: Vec<Unanswered> = skipped.iter().map(unanswered::skipped).collect();
     unanswered.extend(discovery_faults.iter().map(unanswered::undiscovered));
     let (to_ask, silent): (Vec<_>, Vec<_>) = unlisted.into_iter().chain(stale).partition(worth_asking);
@@ -113,7 +118,7 @@ impl Copy {
 
     fn is_at(&self, address: &VaultName) -> bool {
         let mut ways = std::iter::once(&self.entry).chain(&self.others);
-        ways.any(|entry| entry.address == *address || entry.id() == address)
+        ways.any(|entry| entry.is_at(address))
     }
 }
 
@@ -136,7 +141,8 @@ fn is_the_identitys(error: &Error) -> bool {
             matches!(error.kind(), VaultErrorKind::Denied(_) | VaultErrorKind::Unauthenticated { .. })
         }
         Error::NotCached => true,
-        Error::UnknownVault { .. }
+        Error::Forbidden
+        | Error::UnknownVault { .. }
         | Error::SecretNotFound { .. }
         | Error::VersionNotFound { .. }
         | Error::Disabled { .. }
@@ -175,7 +181,8 @@ async fn probe(
             }
             Ok(_) | Err(Error::Disabled { .. }) => holders.push(Copy { told: Some(told), ..copy }),
             Err(
-                Error::UnknownVault { .. }
+                Error::Forbidden
+                | Error::UnknownVault { .. }
                 | Error::Ambiguous { .. }
                 | Error::Incomplete { .. }
                 | Error::NotReady

@@ -5,6 +5,9 @@ use crate::vaults::{SkipReason, VaultError};
 /// Why a reader got nothing. Knows no HTTP; each variant is one thing that its reader would do.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
+    /// The caller's grants do not cover it: decided from what was asked for alone, whether or not it exists.
+    #[error("the caller's grants do not cover it")]
+    Forbidden,
     /// No source knows a vault of that name.
     #[error("no vault {vault} is known")]
     UnknownVault {
@@ -84,6 +87,7 @@ impl Error {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::Forbidden => "forbidden",
             Self::UnknownVault { .. } => "vault-not-found",
             Self::SecretNotFound { .. } => "secret-not-found",
             Self::VersionNotFound { .. } => "version-not-found",

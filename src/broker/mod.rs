@@ -6,7 +6,7 @@
 //! for it, and is not stored: only a vault's own word that it does not hold a name is, and briefly.
 //!
 //! Must never happen: an answer from another vault or version than the one asked for; a vault that could not be asked
-//! passed over in silence; two upstream calls for one key at the same time, unless a reader forced the second.
+//! passed over in silence; a secret given, or a vault asked, for a reader who may not read it; two upstream calls for one key at the same time, unless a reader forced the second.
 
 mod anywhere;
 mod ask;
@@ -19,12 +19,12 @@ mod unanswered;
 mod upstream;
 pub mod view;
 mod watch;
+mod within;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 pub use ask::{Ask, Forward, Origin, Reading, Steer};
@@ -34,11 +34,13 @@ pub use keeper::Keeper;
 pub use prefetch::Missing;
 pub use view::ViewError;
 pub use watch::{BadEventId, Event, EventId, Filter, Kind, Told, Watch};
+pub use within::{Resolved, Within};
 
 use crate::cache::{Cache, CacheOptions};
 use crate::catalog::{Catalog, Entry, Lookup, Pattern};
 use crate::metrics::Metrics;
-use crate::secret::{Metadata, Reference, SecretName, SecretValue, VaultName};
+use crate::rights::Rights;
+use crate::secret::{Metadata, Reference, SecretName, VaultName};
 use prefetch::Prefetch;
 use upstream::Upstream;
 use watch::Hub;
@@ -82,28 +84,9 @@ struct Inner {
     catalog: Catalog,
     upstream: Upstream,
     order: Vec<VaultName>,
-    prefetch: Arc<Prefetch>,
+    prefetch: Prefetch,
     metrics: Metrics,
 }
-
-/// One reference of a [`Broker::resolve`], resolved.
-#[allow(missing_debug_implementations, reason = "a value is never printed")]
-pub struct Resolved {
-    /// The secret it led to.
-    pub reading: Reading,
-    field: Option<SecretValue>,
-}
-
-impl Resolved {
-    /// What the reference means: the field it asked for, or the whole value.
-    #[must_use]
-    pub fn value(&self) -> &SecretValue {
-        self.field.as_ref().unwrap_or(&self.reading.secret.value)
-    }
-}
-
-/// References read side by side by one resolve.
-const SIDE_BY_SIDE: usize = 64;
 
 impl Broker {
     /// A broker over that catalog, with an empty cache.
@@ -113,10 +96,16 @@ impl Broker {
         let limits = upstream::Limits { read_limit, reads_in_all };
         let hub = Hub::new(watchers, metrics.clone());
         let upstream = Upstream::new(catalog.clone(), Cache::new(cache), limits, hub);
-        let prefetch = Arc::new(Prefetch::new(prefetch));
-        let (listener, declared) = (upstream.clone(), Arc::clone(&prefetch));
-        catalog.observe(move |listing| renewal::take_in(&listener, &declared, listing));
-        Self(Arc::new(Inner { catalog, upstream, order, prefetch, metrics }))
+        let prefetch = Prefetch::new(prefetch);
+        let inner = Arc::new(Inner { catalog, upstream, order, prefetch, metrics });
+        // Held weakly: the catalog is held by what listens to it, and a broker that was replaced must go with its values.
+        let listener = Arc::downgrade(&inner);
+        inner.catalog.observe(move |listing| {
+            if let Some(inner) = listener.upgrade() {
+                renewal::take_in(&inner.upstream, &inner.prefetch, listing);
+            }
+        });
+        Self(inner)
     }
 
     /// Renews what is in use ahead of its expiry, until it is told to stop. To be run once.
@@ -147,26 +136,18 @@ impl Broker {
         self.0.upstream.cache()
     }
 
+    /// All of it, for somebody who may do that and no more.
+    #[must_use]
+    pub fn within<'b>(&'b self, rights: &'b Rights) -> Within<'b> {
+        Within::new(self, rights)
+    }
+
     /// One secret with its value.
     ///
     /// # Errors
     /// [`Error`] tells what the reader can do next.
     pub async fn get(&self, ask: &Ask) -> Result<Reading, Error> {
-        let reading = match &ask.vault {
-            Some(vault) => match self.entry(vault) {
-                Ok(entry) => self.0.upstream.read(&entry, ask).await,
-                Err(error) => Err(error),
-            },
-            None => anywhere::read(&self.0.catalog, &self.0.upstream, &self.0.order, ask).await,
-        };
-        self.0.metrics.read(match &reading {
-            Ok(Reading { origin: Origin::Held, stale: None, .. }) => "hit",
-            Ok(Reading { origin: Origin::Held, stale: Some(_), .. }) => "stale",
-            Ok(Reading { origin: Origin::Read(_), .. }) => "miss",
-            Ok(Reading { origin: Origin::Collapsed(_), .. }) => "collapsed",
-            Err(error) => error.reason(),
-        });
-        reading
+        self.within(&Rights::all()).get(ask).await
     }
 
     /// All of these, or every failure by its key: never a part.
@@ -177,20 +158,7 @@ impl Broker {
         &self,
         references: &BTreeMap<String, Reference>,
     ) -> Result<BTreeMap<String, Resolved>, BTreeMap<String, Error>> {
-        // Collected first: a closure over references, kept across an await, would keep this future from being Send.
-        let reads: Vec<_> = references
-            .iter()
-            .map(|(key, reference)| async move { (key.clone(), self.resolve_one(reference).await) })
-            .collect();
-        let all: Vec<_> = stream::iter(reads).buffer_unordered(SIDE_BY_SIDE).collect().await;
-        let (mut resolved, mut failed) = (BTreeMap::new(), BTreeMap::new());
-        for (key, one) in all {
-            match one {
-                Ok(one) => drop(resolved.insert(key, Resolved { reading: one.reading.aged(), ..one })),
-                Err(error) => drop(failed.insert(key, error)),
-            }
-        }
-        if failed.is_empty() { Ok(resolved) } else { Err(failed) }
+        self.within(&Rights::all()).resolve(references).await
     }
 
     /// The metadata of every version, newest first.
@@ -198,10 +166,7 @@ impl Broker {
     /// # Errors
     /// As [`Broker::get`].
     pub async fn versions(&self, vault: &VaultName, name: &SecretName) -> Result<Vec<Metadata>, Error> {
-        let entry = self.entry(vault)?;
-        let mut versions: Vec<_> = self.0.upstream.versions(&entry, name).await?;
-        versions.sort_by_key(|metadata| std::cmp::Reverse(metadata.created));
-        Ok(versions)
+        Ok(self.within(&Rights::all()).versions(vault, name).await?.1)
     }
 
     /// Tells what changes of what `filter` wants: from now on, or from behind the event of that id, which is
@@ -210,7 +175,7 @@ impl Broker {
     /// # Errors
     /// [`Error::Overloaded`]: there are too many watchers.
     pub fn watch(&self, filter: Filter, after: Option<Result<EventId, BadEventId>>) -> Result<Watch, Error> {
-        self.0.upstream.hub().watch(filter, after).ok_or(Error::Overloaded)
+        self.within(&Rights::all()).watch(filter, after)
     }
 
     /// Watchers now.
@@ -235,14 +200,5 @@ impl Broker {
                 unanswered: faults.iter().map(unanswered::undiscovered).collect(),
             }),
         }
-    }
-
-    async fn resolve_one(&self, reference: &Reference) -> Result<Resolved, Error> {
-        let reading = self.get(&Ask::from(reference)).await?;
-        let field = match &reference.pointer {
-            Some(pointer) => Some(view::field(&reading.secret, pointer)?),
-            None => None,
-        };
-        Ok(Resolved { reading, field })
     }
 }

@@ -123,7 +123,8 @@ impl Rounds {
                 Sighted::Live(record) => {
                     let has_name = self.given.get(name) == Some(&record.id);
                     let address = if has_name { name } else { &record.id }.clone();
-                    live.push(Entry { address, vault: Arc::clone(&record.vault), record: Arc::clone(record) });
+                    let (given, vault) = (address.clone(), Arc::clone(&record.vault));
+                    live.push(Entry { address, vault, given, record: Arc::clone(record) });
                 }
                 Sighted::Skipped(info, reason) => {
                     let id = info.id();
@@ -293,13 +294,22 @@ impl Directory {
         silent
     }
 
-    /// That entry and the others that are the same vault, in the order in which they are worth reading from: itself,
-    /// then by the order of sources, and last those whose identity was refused by the last read.
-    pub(super) fn ways_to(&self, index: usize) -> (Entry, Vec<Entry>) {
+    /// Who speaks for that entry, if another one does.
+    pub(super) fn speaker_of(&self, index: usize, options: &CatalogOptions) -> Option<&Entry> {
+        let shared = self.shared.iter().find(|shared| shared.contains(&index))?;
+        let silent = self.spoken_for(|_| true, options);
+        let speaker = shared.iter().find(|other| !silent.contains(other))?;
+        (*speaker != index).then(|| &self.live[*speaker])
+    }
+
+    /// That entry and the others that are the same vault and that `counts`, in the order in which they are worth reading
+    /// from: itself, then by the order of sources, and last those whose identity was refused by the last read.
+    pub(super) fn ways_to(&self, index: usize, counts: impl Fn(&Entry) -> bool) -> (Entry, Vec<Entry>) {
         let Some(shared) = self.shared.iter().find(|shared| shared.contains(&index)) else {
             return (self.live[index].clone(), Vec::new());
         };
         let mut ways = shared.clone();
+        ways.retain(|way| *way == index || counts(&self.live[*way]));
         let refused = |way: usize| matches!(self.live[way].record.standing().read, ReadState::Denied { .. });
         ways.sort_by_key(|way| (refused(*way), *way != index));
         let mut ways = ways.into_iter().map(|way| self.live[way].clone());
@@ -307,10 +317,10 @@ impl Directory {
         (first, ways.collect())
     }
 
-    /// The address under which the earliest source has that vault, if it is another.
-    pub(super) fn duplicate_of(&self, index: usize) -> Option<&VaultName> {
+    /// The entry under which the earliest source has that vault, if it is another.
+    pub(super) fn duplicate_of(&self, index: usize) -> Option<&Entry> {
         let shared = self.shared.iter().find(|shared| shared.contains(&index))?;
-        shared.first().filter(|first| **first != index).map(|first| &self.live[*first].address)
+        shared.first().filter(|first| **first != index).map(|first| &self.live[*first])
     }
 }
 

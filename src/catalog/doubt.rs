@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::CatalogOptions;
 use super::directory::Directory;
-use super::glob::Glob;
 use super::record::Standing;
 use super::status::{DISCOVERING, DiscoveryFault, Entry, NOT_LISTED_YET, OVERDUE, SkippedVault, Unanswered};
 use crate::clock::Moment;
+use crate::rights::{Glob, Rights, Verb};
 use crate::secret::{SourceName, VaultName};
 
 /// Whether a glob on vaults is about this one.
@@ -15,21 +15,25 @@ pub(super) fn covers(glob: Option<&Glob>, address: &VaultName, id: &VaultName) -
     glob.is_none_or(|glob| glob.matches(address.as_str()) || glob.matches(id.as_str()))
 }
 
-/// What an answer does without beside the vaults that are asked: those that never are, and those that nobody knows of.
-pub(super) fn beyond(directory: &Directory, vaults: Option<&Glob>) -> Vec<Unanswered> {
+/// What an answer to somebody does without beside the vaults that are asked: those that never are, and those that nobody
+/// knows of. What they could not find there anyway is not missing.
+pub(super) fn beyond(directory: &Directory, rights: &Rights, vaults: Option<&Glob>) -> Vec<Unanswered> {
+    let may = |source: &SourceName| Verb::ALL.iter().all(|verb| rights.may_of_source(*verb, source, None));
+    let shown = |entry: &Entry| rights.shows_vault(&Verb::ALL, &entry.address, entry.id()).is_some();
     let sources = directory
         .undone
         .iter()
+        .filter(|source| may(source))
         .map(|source| of_source(source, DISCOVERING, "discovery has not finished its first round".to_owned()));
-    let faults = directory.faults.iter().map(|DiscoveryFault { source, error }| {
+    let faults = directory.faults.iter().filter(|fault| may(&fault.source)).map(|DiscoveryFault { source, error }| {
         of_source(source, error.reason(), format!("discovery is short: {error}"))
     });
     let skipped = directory
-        .out_of_reach(|entry| covers(vaults, &entry.address, entry.id()))
+        .out_of_reach(|entry| covers(vaults, &entry.address, entry.id()) && shown(entry))
         .filter(|skipped| covers(vaults, &skipped.address, &skipped.info.id()))
-        .map(|SkippedVault { address, info, reason }| Unanswered {
-            vault: Some(address.clone()),
-            ..of_source(&info.source, reason.code(), reason.to_string())
+        .filter_map(|SkippedVault { address, info, reason }| {
+            let vault = rights.shows_vault(&Verb::ALL, address, &info.id()).cloned();
+            Some(Unanswered { vault: Some(vault?), ..of_source(&info.source, reason.code(), reason.to_string()) })
         });
     sources.chain(faults).chain(skipped).collect()
 }

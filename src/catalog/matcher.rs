@@ -11,9 +11,9 @@ use nucleo_matcher::pattern::{AtomKind, CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::glob::Glob;
 use super::query::{BadQuery, Matching, Query};
 use super::segment::Segment;
+use crate::rights::Glob;
 
 /// What a compiled pattern may take, in bytes.
 const COMPILED: usize = 256 << 10;
@@ -60,7 +60,7 @@ impl Names {
 
     /// The everyday globs need no glob at all.
     fn glob(text: &str) -> Result<Self, BadQuery> {
-        let glob = Glob::new("q", text)?;
+        let glob = Glob::new(text).map_err(|error| BadQuery::new("q", error.to_string()))?;
         let finder = |held: &str| Finder::new(held).into_owned();
         Ok(if let Some(name) = glob.exact() {
             Self::Exact(name.to_owned())
@@ -165,7 +165,7 @@ fn regex(parameter: &str, text: &str) -> Result<Regex, BadQuery> {
 ///
 /// # Errors
 /// It would take too much.
-pub(super) fn compile(parameter: &str, pattern: &str) -> Result<Regex, BadQuery> {
+fn compile(parameter: &str, pattern: &str) -> Result<Regex, BadQuery> {
     RegexBuilder::new(pattern)
         .unicode(false)
         .case_insensitive(true)

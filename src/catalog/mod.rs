@@ -3,7 +3,7 @@
 //!
 //! - `directory` merges rounds of discovery and gives addresses; `record` is what is known of one vault, `segment` (and
 //!   `texts`) how it is packed; `listing` lists one vault, `rounds` runs all of it.
-//! - `query` is what can be asked, `matcher` and `glob` find names, `filter` lets rows through, `order` keeps the first
+//! - `query` is what can be asked, `matcher` finds names, `filter` lets rows through, `order` keeps the first
 //!   of them, `doubt` tells what the answer does without, `search` puts it together, `cursor` is where a page ended.
 //!
 //! What must never happen: a partial answer that looks whole (whatever could not be asked is named with its reason and
@@ -16,12 +16,10 @@ mod cursor;
 mod directory;
 mod doubt;
 mod filter;
-mod glob;
 mod listing;
 mod matcher;
 mod news;
 mod order;
-mod pattern;
 mod query;
 mod record;
 mod rounds;
@@ -38,16 +36,17 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, Semaphore, watch};
 
 pub use news::{Change, Listing};
-pub use pattern::{BadPattern, Pattern};
 pub use query::{BadQuery, Matching, Query, Sort, SortKey, TagFilter};
 pub use search::{Hit, Page, SecretsPage};
 pub use status::{
     DiscoveryFault, Doubtful, Entry, Holder, Holders, KnownContent, Lookup, Progress, Reach, ReadState, SkippedVault,
-    Unanswered, VaultStatus,
+    Speaker, Unanswered, VaultStatus,
 };
 
 use crate::clock::Moment;
 use crate::metrics::Metrics;
+pub use crate::rights::{BadPattern, Pattern};
+use crate::rights::{Rights, Verb};
 use crate::secret::{Metadata, SecretName, VaultName};
 use crate::vaults::{Source, VaultError, VaultInfo};
 use directory::{Directory, Rounds};
@@ -172,17 +171,26 @@ impl Catalog {
     /// Every vault by address, those that are never asked included.
     #[must_use]
     pub fn vaults(&self) -> Vec<VaultStatus> {
+        self.vaults_within(&Rights::all())
+    }
+
+    /// Those in which somebody may find something, under the address by which they do, with counts of what they find.
+    #[must_use]
+    pub fn vaults_within(&self, rights: &Rights) -> Vec<VaultStatus> {
         let directory = self.shared.directory.load();
-        let skipped = directory.skipped.iter().map(|skipped| VaultStatus {
-            address: skipped.address.clone(),
-            info: skipped.info.clone(),
-            duplicate_of: None,
-            reach: Reach::Skipped(skipped.reason.clone()),
-            known: None,
-            read: ReadState::Unknown,
+        let skipped = directory.skipped.iter().filter_map(|skipped| {
+            let id = skipped.info.id();
+            Some(VaultStatus {
+                address: rights.shows_vault(&Verb::ALL, &skipped.address, &id)?.clone(),
+                info: skipped.info.clone(),
+                duplicate_of: None,
+                reach: Reach::Skipped(skipped.reason.clone()),
+                known: None,
+                read: ReadState::Unknown,
+            })
         });
-        let mut all: Vec<_> =
-            (0..directory.live.len()).map(|index| status_of(&directory, index)).chain(skipped).collect();
+        let live = (0..directory.live.len()).filter_map(|index| status_of(&directory, rights, index));
+        let mut all: Vec<_> = live.chain(skipped).collect();
         all.sort_by(|a, b| a.address.cmp(&b.address));
         all
     }
@@ -191,15 +199,15 @@ impl Catalog {
     #[must_use]
     pub fn status(&self, vault: &VaultName) -> Option<VaultStatus> {
         let directory = self.shared.directory.load();
-        directory.index(vault).map(|index| status_of(&directory, index))
+        directory.index(vault).and_then(|index| status_of(&directory, &Rights::all(), index))
     }
 
-    /// Whether searches tell of that vault through another source that has found it too.
+    /// Through which other source's view searches tell of that vault, if another source has found it too and they do.
     #[must_use]
-    pub fn is_spoken_for(&self, vault: &VaultName) -> bool {
+    pub fn spoken_for_by(&self, vault: &VaultName) -> Option<Speaker> {
         let directory = self.shared.directory.load();
-        let index = directory.index(vault);
-        index.is_some_and(|index| directory.spoken_for(|_| true, &self.shared.options).contains(&index))
+        let speaker = directory.speaker_of(directory.index(vault)?, &self.shared.options)?;
+        Some(Speaker { address: speaker.address.clone(), id: speaker.id().clone() })
     }
 
     /// What the last listing told of a secret. `None` says nothing about a vault that could not be listed.
@@ -223,7 +231,14 @@ impl Catalog {
     /// Which vaults hold a secret of that name, and which might.
     #[must_use]
     pub fn holders(&self, name: &SecretName) -> Holders {
-        search::holders(&self.shared.directory.load(), name, &self.shared.options)
+        self.holders_within(&Rights::all(), name)
+    }
+
+    /// The same, of the vaults in which somebody may read that name, each under the address by which they may: the others
+    /// do not exist for them.
+    #[must_use]
+    pub fn holders_within(&self, rights: &Rights, name: &SecretName) -> Holders {
+        search::holders(&self.shared.directory.load(), rights, name, &self.shared.options)
     }
 
     /// A page of one vault's secrets, by name. `limit` is cut to 1,000; `cursor` is [`SecretsPage::next`] of the page
@@ -232,7 +247,21 @@ impl Catalog {
     /// # Errors
     /// A cursor that no page of this vault gave, or a limit of 0.
     pub fn secrets(&self, vault: &Entry, limit: usize, cursor: Option<&str>) -> Result<SecretsPage, BadQuery> {
-        search::secrets(vault, limit, cursor, &self.shared.options)
+        self.secrets_within(&Rights::all(), vault, limit, cursor)
+    }
+
+    /// The same, of those that somebody finds who addresses the vault as `vault` is.
+    ///
+    /// # Errors
+    /// As [`Catalog::secrets`].
+    pub fn secrets_within(
+        &self,
+        rights: &Rights,
+        vault: &Entry,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<SecretsPage, BadQuery> {
+        search::secrets(vault, rights, limit, cursor, &self.shared.options)
     }
 
     /// The secrets that a query matches, over all vaults, and what the answer does without.
@@ -240,7 +269,15 @@ impl Catalog {
     /// # Errors
     /// The query cannot be understood; says which parameter, what is wrong and where.
     pub fn search(&self, query: &Query) -> Result<Page, BadQuery> {
-        search::search(&self.shared.directory.load(), query, &self.shared.options)
+        self.search_within(&Rights::all(), query)
+    }
+
+    /// The same, of those that somebody finds.
+    ///
+    /// # Errors
+    /// As [`Catalog::search`].
+    pub fn search_within(&self, rights: &Rights, query: &Query) -> Result<Page, BadQuery> {
+        search::search(&self.shared.directory.load(), rights, query, &self.shared.options)
     }
 
     /// All that is known, to be carried over a restart.
@@ -375,8 +412,11 @@ impl Shared {
     }
 }
 
-fn status_of(directory: &Directory, index: usize) -> VaultStatus {
+/// A vault as somebody sees it; `None`: they find nothing in it.
+fn status_of(directory: &Directory, rights: &Rights, index: usize) -> Option<VaultStatus> {
     let entry = &directory.live[index];
+    let view = rights.view(&entry.address, entry.id());
+    let address = view.vault()?.clone();
     let standing: Arc<Standing> = entry.record.standing();
     let reach = match (&standing.failure, &standing.known) {
         (Some(error), _) => Reach::ListingFailed(error.clone()),
@@ -385,16 +425,17 @@ fn status_of(directory: &Directory, index: usize) -> VaultStatus {
     };
     let known = standing.known.as_ref().map(|known| KnownContent {
         age: known.at.elapsed(),
-        secrets: known.segment.len(),
-        disabled: (0..known.segment.len()).filter(|row| !known.segment.enabled(*row)).count(),
+        secrets: search::found(&known.segment, &view).count(),
+        disabled: search::found(&known.segment, &view).filter(|row| !known.segment.enabled(*row)).count(),
         whole: known.whole,
     });
-    VaultStatus {
-        address: entry.address.clone(),
+    let duplicate_of = directory.duplicate_of(index);
+    Some(VaultStatus {
+        address,
         info: entry.vault.info().clone(),
-        duplicate_of: directory.duplicate_of(index).cloned(),
+        duplicate_of: duplicate_of.and_then(|of| rights.shows_vault(&Verb::ALL, &of.address, of.id())).cloned(),
         reach,
         known,
         read: standing.read.clone(),
-    }
+    })
 }

@@ -141,6 +141,12 @@ impl<'s> Best<'s> {
         true
     }
 
+    /// The same of a vault whose rows come under several addresses, or not all of them: each is looked at for itself.
+    pub(super) fn offer_any(&mut self, segment: &'s Segment, row: usize, score: u32, vault: (usize, &'s str)) {
+        self.closed = false;
+        self.offer(segment, row, score, vault);
+    }
+
     /// The hits in order, and whether there are more.
     pub(super) fn finish(mut self) -> (Vec<Place<'s>>, bool) {
         self.kept.sort_unstable_by(|a, b| self.order.compare(a, b));

@@ -9,14 +9,15 @@ use super::cursor::{Cursor, fingerprint};
 use super::directory::Directory;
 use super::doubt::{beyond, covers, doubt};
 use super::filter::Filter;
-use super::glob::Glob;
 use super::matcher::Names;
 use super::order::{Best, Order, Place};
 use super::query::{BadQuery, Query};
 use super::record::Standing;
-use super::status::{Doubtful, Entry, Holder, Holders, ReadState, Unanswered};
+use super::segment::Segment;
+use super::status::{Doubtful, Entry, Holder, Holders, ReadState, SkippedVault, Unanswered};
 use crate::clock::Moment;
-use crate::secret::{Metadata, SecretName, VaultName};
+use crate::rights::{Glob, Rights, Verb, View};
+use crate::secret::{Metadata, SecretName, SourceName, VaultName};
 use crate::vaults::{VaultError, VaultErrorKind};
 
 /// A secret that a query matches.
@@ -62,70 +63,91 @@ pub struct SecretsPage {
     pub next: Option<String>,
 }
 
-pub(super) fn search(directory: &Directory, query: &Query, options: &CatalogOptions) -> Result<Page, BadQuery> {
+/// A vault that a search is about, and what of it somebody finds.
+struct Asked<'d> {
+    entry: &'d Entry,
+    standing: Arc<Standing>,
+    view: View<'d, 'd>,
+}
+
+pub(super) fn search<'d>(
+    directory: &'d Directory,
+    rights: &'d Rights,
+    query: &Query,
+    options: &CatalogOptions,
+) -> Result<Page, BadQuery> {
     let limit = query.page_size()?;
     let mut names = Names::of(query)?;
-    let vaults = query.vault.as_deref().map(|glob| Glob::new("vault", glob)).transpose()?;
+    let vaults = query.vault.as_deref().map(Glob::new).transpose();
+    let vaults = vaults.map_err(|error| BadQuery::new("vault", error.to_string()))?;
     let order = Order::of(query);
     let of = fingerprint(query);
     let after = query.cursor.as_deref().map(|cursor| Cursor::decode(cursor, of)).transpose()?;
     let now = query.now.unwrap_or_else(OffsetDateTime::now_utc);
     let instant = Moment::now();
 
-    let mut unanswered = beyond(directory, vaults.as_ref());
+    let mut unanswered = beyond(directory, rights, vaults.as_ref());
     let unasked = unanswered.iter().filter(|one| one.vault.is_some()).count();
-    let covered = |entry: &Entry| covers(vaults.as_ref(), &entry.address, entry.id());
+    let covered = |entry: &Entry| {
+        covers(vaults.as_ref(), &entry.address, entry.id())
+            && rights.shows_vault(&Verb::ALL, &entry.address, entry.id()).is_some()
+    };
     let silent = directory.spoken_for(covered, options);
-    let mut asked: Vec<(&Entry, Arc<Standing>)> = Vec::new();
+    let mut asked: Vec<Asked<'_>> = Vec::new();
     for (index, entry) in directory.live.iter().enumerate() {
         if silent.contains(&index) || !covered(entry) {
             continue;
         }
-        let standing = entry.record.standing();
-        unanswered.extend(doubt(entry, &standing, instant, options));
-        asked.push((entry, standing));
+        let (standing, view) = (entry.record.standing(), rights.view(&entry.address, entry.id()));
+        unanswered.extend(doubt(entry, &standing, instant, options).map(|doubt| as_seen(doubt, &standing, &view)));
+        asked.push(Asked { entry, standing, view });
     }
 
     let vaults = asked.len() + unasked;
     let mut total = 0;
     let mut best = Best::new(order, limit, after.as_ref());
-    for (vault, (entry, standing)) in asked.iter().enumerate() {
+    for (index, Asked { standing, view, .. }) in asked.iter().enumerate() {
         let Some(known) = &standing.known else { continue };
         let segment = &*known.segment;
         let Some(filter) = Filter::of(query, segment, now) else { continue };
         best.next_vault();
-        let vault = (vault, entry.address.as_str());
-        match names.range(segment) {
-            Some(rows) if filter.admits_all() => {
+        // Every row that matches is a hit.
+        let whole =
+            view.vault().filter(|_| view.is_whole() && filter.admits_all()).map(|vault| (index, vault.as_str()));
+        match (names.range(segment), whole) {
+            (Some(rows), Some(vault)) => {
                 total += rows.len();
                 rows.take_while(|row| best.offer(segment, *row, 0, vault)).for_each(drop);
             }
-            Some(rows) => filter.each(segment, rows, |row| {
-                total += 1;
-                best.offer(segment, row, 0, vault);
+            (Some(rows), None) => filter.each(segment, rows, |row| {
+                total += usize::from(offer(&mut best, view, segment, row, 0, index));
             }),
-            None => {
+            (None, Some(vault)) => {
                 let rest = names.each(segment, |row, score| {
-                    let admitted = filter.admits(segment, row);
-                    total += usize::from(admitted);
-                    !admitted || best.offer(segment, row, score, vault) || !filter.admits_all()
+                    total += 1;
+                    best.offer(segment, row, score, vault)
                 });
                 total += rest;
+            }
+            (None, None) => {
+                names.each(segment, |row, score| {
+                    let admitted = filter.admits(segment, row);
+                    total += usize::from(admitted && offer(&mut best, view, segment, row, score, index));
+                    true
+                });
             }
         }
     }
 
     let (places, more) = best.finish();
-    let hit = |place: &Place<'_>| Hit {
-        vault: asked[place.vault_index].0.address.clone(),
-        metadata: asked[place.vault_index]
-            .1
-            .known
-            .as_ref()
-            .expect("a hit is in what is known")
-            .segment
-            .metadata(place.row),
-        score: matches!(names, Names::Fuzzy(..)).then_some(place.score),
+    let hit = |place: &Place<'_>| {
+        let Asked { entry, standing, .. } = &asked[place.vault_index];
+        let shown = if place.vault == entry.address.as_str() { &entry.address } else { entry.id() };
+        Hit {
+            vault: shown.clone(),
+            metadata: standing.known.as_ref().expect("a hit is in what is known").segment.metadata(place.row),
+            score: matches!(names, Names::Fuzzy(..)).then_some(place.score),
+        }
     };
     let next = places.last().filter(|_| more).map(|last| Cursor::new(of, last.number, last.name, last.vault).encode());
     Ok(Page {
@@ -138,8 +160,30 @@ pub(super) fn search(directory: &Directory, query: &Query, options: &CatalogOpti
     })
 }
 
+/// Offers a row that passes, if it is there for who searches.
+fn offer<'s>(
+    best: &mut Best<'s>,
+    view: &'s View<'_, 's>,
+    segment: &'s Segment,
+    row: usize,
+    score: u32,
+    index: usize,
+) -> bool {
+    if let (true, Some(vault)) = (view.is_whole(), view.vault()) {
+        best.offer(segment, row, score, (index, vault.as_str()));
+        return true;
+    }
+    let shown = view.shows(segment.name(row));
+    if let Some(vault) = shown {
+        best.offer_any(segment, row, score, (index, vault.as_str()));
+    }
+    shown.is_some()
+}
+
+/// What somebody finds in a vault that they address so.
 pub(super) fn secrets(
     vault: &Entry,
+    rights: &Rights,
     limit: usize,
     cursor: Option<&str>,
     options: &CatalogOptions,
@@ -148,8 +192,8 @@ pub(super) fn secrets(
     // The vault is part of what the cursor belongs to.
     let of = fingerprint(&Query { vault: Some(vault.record.id.to_string()), ..Query::default() });
     let after = cursor.map(|cursor| Cursor::decode(cursor, of)).transpose()?;
-    let standing = vault.record.standing();
-    let unanswered = doubt(vault, &standing, Moment::now(), options);
+    let (standing, view) = (vault.record.standing(), rights.view_of(&vault.address));
+    let unanswered = doubt(vault, &standing, Moment::now(), options).map(|doubt| as_seen(doubt, &standing, &view));
     let Some(known) = &standing.known else {
         return Ok(SecretsPage { secrets: Vec::new(), total: 0, unanswered, next: None });
     };
@@ -158,48 +202,73 @@ pub(super) fn secrets(
         let row = segment.lower_bound(&after.name);
         row + usize::from(row < segment.len() && segment.name(row) == after.name)
     });
-    let end = segment.len().min(first + limit);
-    let next = (end < segment.len()).then(|| Cursor::new(of, None, segment.name(end - 1), "").encode());
+    let mut rows = (first..segment.len()).filter(|row| view.shows(segment.name(*row)).is_some());
+    let page: Vec<usize> = rows.by_ref().take(limit).collect();
+    let more = page.last().filter(|_| rows.next().is_some());
     Ok(SecretsPage {
-        secrets: (first..end).map(|row| segment.metadata(row)).collect(),
-        total: segment.len(),
+        next: more.map(|last| Cursor::new(of, None, segment.name(*last), "").encode()),
+        secrets: page.iter().map(|row| segment.metadata(*row)).collect(),
+        total: found(segment, &view).count(),
         unanswered,
-        next,
     })
 }
 
-pub(super) fn holders(directory: &Directory, name: &SecretName, options: &CatalogOptions) -> Holders {
+/// The rows that somebody finds.
+pub(super) fn found<'s>(segment: &'s Segment, view: &'s View<'_, '_>) -> impl Iterator<Item = usize> + 's {
+    let whole = view.is_whole();
+    (0..segment.len()).filter(move |row| whole || view.shows(segment.name(*row)).is_some())
+}
+
+/// What is doubted of a vault, as it is to somebody who does not find all of it.
+fn as_seen(doubt: Unanswered, standing: &Standing, view: &View<'_, '_>) -> Unanswered {
+    let known = standing.known.as_ref().map_or(0, |known| found(&known.segment, view).count());
+    Unanswered { vault: view.vault().cloned(), known_secrets: known, ..doubt }
+}
+
+pub(super) fn holders(directory: &Directory, rights: &Rights, name: &SecretName, options: &CatalogOptions) -> Holders {
+    let shown = |entry: &Entry| rights.shows(&[Verb::Read], &entry.address, entry.id(), name).cloned();
+    let is_shown = |entry: &Entry| rights.shows(&[Verb::Read], &entry.address, entry.id(), name).is_some();
+    let may = |source: &SourceName| rights.may_of_source(Verb::Read, source, Some(name));
+    let skipped = directory.out_of_reach(is_shown).filter_map(|skipped| {
+        let address = rights.shows(&[Verb::Read], &skipped.address, &skipped.info.id(), name)?.clone();
+        Some(SkippedVault { address, ..skipped.clone() })
+    });
     let mut holders = Holders {
-        skipped: directory.out_of_reach(|_| true).cloned().collect(),
-        discovery_faults: directory.faults.clone(),
-        discovering: !directory.undone.is_empty(),
+        skipped: skipped.collect(),
+        discovery_faults: directory.faults.iter().filter(|fault| may(&fault.source)).cloned().collect(),
+        discovering: directory.undone.iter().any(may),
         ..Holders::default()
     };
     let now = Moment::now();
-    let silent = directory.spoken_for(|_| true, options);
+    let silent = directory.spoken_for(is_shown, options);
+    let ways_to = |index: usize| {
+        let (entry, others) = directory.ways_to(index, is_shown);
+        let as_shown = |entry: &Entry| shown(entry).map_or_else(|| entry.clone(), |address| entry.shown_as(&address));
+        (as_shown(&entry), others.iter().map(as_shown).collect())
+    };
     for (index, entry) in directory.live.iter().enumerate() {
-        if silent.contains(&index) {
+        if silent.contains(&index) || !is_shown(entry) {
             continue;
         }
         let standing = entry.record.standing();
         let row = standing.known.as_ref().and_then(|known| Some((known, known.segment.find(name.as_str())?)));
         if let Some((known, row)) = row {
             let metadata = known.segment.metadata(row);
-            let (entry, others) = directory.ways_to(index);
+            let (entry, others) = ways_to(index);
             holders.held_by.push(Holder { entry, others, metadata, age: now - known.at });
             continue;
         }
         if doubt(entry, &standing, now, options).is_none() {
             continue;
         }
-        let (entry, others) = directory.ways_to(index);
+        let (entry, others) = ways_to(index);
         let doubtful = Doubtful { entry, others, why: standing.failure.clone(), age: standing.age(now) };
         match &standing.known {
             Some(known) if known.whole => holders.stale.push(doubtful),
             _ => holders.unlisted.push(doubtful),
         }
     }
-    if !silent.is_empty() {
+    if !silent.is_empty() || !rights.is_all() {
         holders.held_by.sort_by(|a, b| a.entry.address.cmp(&b.entry.address));
     }
     holders

@@ -10,14 +10,35 @@ use crate::vaults::{SkipReason, Vault, VaultError, VaultInfo};
 /// A vault that can be asked. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// How callers address it: the bare name, or `source:vault` if another vault has the bare name.
+    /// How it is addressed by whoever this was told to: the bare name, or `source:vault` if another vault has the bare
+    /// name, or they may do nothing by it.
     pub address: VaultName,
     /// The vault itself.
     pub vault: Arc<dyn Vault>,
+    /// The address that it has for those who may do everything.
+    pub(super) given: VaultName,
     pub(super) record: Arc<Record>,
 }
 
 impl Entry {
+    /// The same under an address that is shown to somebody.
+    #[must_use]
+    pub fn shown_as(&self, address: &VaultName) -> Self {
+        Self { address: address.clone(), ..self.clone() }
+    }
+
+    /// The same under the address that it has for those who may do everything.
+    #[must_use]
+    pub fn as_given(&self) -> Self {
+        self.shown_as(&self.given)
+    }
+
+    /// Whether that is one of its addresses.
+    #[must_use]
+    pub fn is_at(&self, address: &VaultName) -> bool {
+        self.given == *address || self.id() == address
+    }
+
     /// `source:vault`, which never changes its meaning whatever other sources hold: the key to cache by.
     #[must_use]
     pub fn id(&self) -> &VaultName {
@@ -65,6 +86,15 @@ pub struct DiscoveryFault {
     pub source: SourceName,
     /// What went wrong.
     pub error: VaultError,
+}
+
+/// The view of a vault that speaks for those of other sources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Speaker {
+    /// How it is addressed.
+    pub address: VaultName,
+    /// `source:vault`.
+    pub id: VaultName,
 }
 
 /// Whether values of a vault can be read, as far as gets have shown.

@@ -1,19 +1,85 @@
-//! `check`: every fault of the configuration, or what it comes to.
+//! `check`: every fault of the configuration, or what it comes to; with `--as`, what a client may do, and by which pattern.
 
 use clap::Args;
 
 use super::terminal::print;
-use super::{Context, Failure};
+use super::{Context, Exit, Failure};
+use crate::access::audit::{AuditOptions, Place};
+use crate::access::{Client, Verb};
 use crate::config::Config;
+use crate::secret::Reference;
 use crate::vaults::azure::{AzureSettings, ConfiguredVault, Credential, Identity};
 
-/// Check the configuration: tell every fault with its place, or 'ok' and what the configuration comes to.
+/// Check the configuration: tell every fault with its place, or 'ok' and what the configuration comes to. With --as: what
+/// that client may do with these secrets, and which pattern says so; from the configuration alone, whether or not they
+/// exist. Ends with 77 if it may not read one of them.
 #[derive(Debug, Args)]
-pub struct Check {}
+pub struct Check {
+    /// The name of a [[client]]; several, joined by '+', where the log shows them so
+    #[arg(long = "as", value_name = "NAME")]
+    client: Option<String>,
+    /// Secrets: secret://VAULT/NAME, VAULT/NAME or NAME
+    #[arg(value_name = "REFERENCE", requires = "client")]
+    references: Vec<String>,
+}
 
-pub(super) fn run(_: &Check, context: &Context) -> Result<(), Failure> {
+pub(super) fn run(args: &Check, context: &Context) -> Result<(), Failure> {
     let config = context.config(Vec::new())?;
-    print(summary(&config).as_bytes())
+    match &args.client {
+        None => print(summary(&config).as_bytes()),
+        Some(name) => explain(&config, name, &args.references),
+    }
+}
+
+/// What a client may do, and by which pattern.
+fn explain(config: &Config, name: &str, references: &[String]) -> Result<(), Failure> {
+    let clients = named(&config.access.clients, name)?;
+    let mut lines: Vec<_> = clients.iter().map(|client| told(client)).collect();
+    let mut all = true;
+    for text in references {
+        let reference = Reference::parse_lenient(text);
+        let reference = reference.map_err(|error| Failure::new(Exit::Usage, format!("a reference {error}")))?;
+        lines.push(Reference { version: None, pointer: None, ..reference.clone() }.to_string());
+        for verb in Verb::ALL {
+            let granted = clients.iter().find_map(|client| {
+                let pattern = client.granted_by(verb, reference.vault.as_ref(), &reference.name)?;
+                Some(format!("granted to {} by {pattern}", client.name))
+            });
+            all &= verb != Verb::Read || granted.is_some();
+            lines.push(format!("  {verb}  {}", granted.as_deref().unwrap_or("no: no pattern covers it")));
+        }
+    }
+    print((lines.join("\n") + "\n").as_bytes())?;
+    if all { Ok(()) } else { Err(Failure::new(Exit::Denied, "not all of it may be read")) }
+}
+
+fn named<'c>(clients: &'c [Client], names: &str) -> Result<Vec<&'c Client>, Failure> {
+    let known = || match clients {
+        [] => "no [[client]] is configured: whoever may connect may do everything".to_owned(),
+        clients => format!("known are {}", clients.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ")),
+    };
+    let unknown = |name: &str| Failure::new(Exit::Usage, format!("--as: no client {:?}; {}", name, known()));
+    names
+        .split('+')
+        .map(|name| clients.iter().find(|client| client.name == name).ok_or_else(|| unknown(name)))
+        .collect()
+}
+
+/// How a client is known, and what it is granted.
+fn told(client: &Client) -> String {
+    let Client { name, uid, gid, token_file, certificate, read, list } = client;
+    let ways = [
+        uid.map(|uid| format!("uid {uid}")),
+        gid.map(|gid| format!("gid {gid}")),
+        certificate.as_ref().map(|name| format!("certificate {name}")),
+        token_file.as_ref().map(|file| format!("token in {}", file.display())),
+    ];
+    let ways: Vec<_> = ways.into_iter().flatten().collect();
+    let patterns = |patterns: &[crate::rights::Pattern]| match patterns {
+        [] => "nothing".to_owned(),
+        patterns => patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    format!("client    {name}: {}; reads {}; lists {}", ways.join(" and "), patterns(read), patterns(list))
 }
 
 /// What holds, without anything that is secret.
@@ -28,22 +94,24 @@ fn summary(config: &Config) -> String {
         None => lines.push("socket    off".to_owned()),
     }
     let listen = &config.listen;
+    let token = match &config.access.token_file {
+        Some(file) => format!("token in {}", file.display()),
+        None if listen.takes_token() => "for clients with a token_file".to_owned(),
+        None => "for who has a client certificate".to_owned(),
+    };
     lines.push(match (listen.tcp, &listen.tls) {
         (None, _) => "tcp       off".to_owned(),
-        (Some(tcp), None) => format!("tcp       {tcp}, token in {}", listen.token_file.display()),
-        (Some(tcp), Some(tls)) => {
-            let known_by = match (&tls.client_ca, listen.takes_token()) {
-                (Some(_), false) => "a client certificate".to_owned(),
-                (Some(_), true) => format!("a client certificate or the token in {}", listen.token_file.display()),
-                (None, _) => format!("the token in {}", listen.token_file.display()),
-            };
-            format!("tcp       {tcp} with TLS, for who brings {known_by}")
+        (Some(tcp), None) => format!("tcp       {tcp}, {token}"),
+        (Some(tcp), Some(tls)) if tls.client_ca.is_some() && !tls.certificate_required => {
+            format!("tcp       {tcp} with TLS, {token}; or a client certificate")
         }
+        (Some(tcp), Some(_)) => format!("tcp       {tcp} with TLS, {token}"),
     });
     lines.push(match listen.metrics {
         Some(metrics) => format!("metrics   {metrics}"),
         None => "metrics   where the API is".to_owned(),
     });
+    lines.extend(config.access.clients.iter().map(told));
     lines.extend(config.sources.iter().map(source));
     let cache = &config.broker.cache;
     lines.push(format!(
@@ -62,6 +130,7 @@ fn summary(config: &Config) -> String {
     if let Some(files) = &config.snapshot {
         lines.push(format!("snapshot  {}, sealed with the key in {}", files.file.display(), files.key_file.display()));
     }
+    lines.push(format!("audit     {}", audit(config.audit.as_ref())));
     let budget = &config.budget;
     lines.push(format!(
         "limits    per vault {} calls a second, {} at once after a quiet time, {} under way",
@@ -73,6 +142,24 @@ fn summary(config: &Config) -> String {
     }
     lines.push(format!("log       {}{}", config.log.level, if config.log.json { ", as JSON" } else { "" }));
     lines.join("\n") + "\n"
+}
+
+/// Whether reads are recorded, where, and whether they must be.
+pub(super) fn audit(options: Option<&AuditOptions>) -> String {
+    let Some(AuditOptions { place, required, hash_names }) = options else { return "off".to_owned() };
+    let mut text = match place {
+        Place::Stderr => "on stderr".to_owned(),
+        Place::File { path, max_size: 0, .. } => format!("in {}, not rotated", path.display()),
+        Place::File { path, max_size, keep } => {
+            let size = bytesize::ByteSize(*max_size).display().iec();
+            format!("in {}, rotated at {size}, {keep} kept", path.display())
+        }
+    };
+    text.push_str(if *required { "; a read that cannot be recorded is refused" } else { "; reads go on without it" });
+    if let Some(key_file) = hash_names {
+        text.push_str(&format!("; names hashed with the key in {}", key_file.display()));
+    }
+    text
 }
 
 fn source(settings: &AzureSettings) -> String {

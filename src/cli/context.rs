@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::Failure;
 use super::args::Global;
+use super::{Failure, Protection};
 use crate::api::Passed;
 use crate::config::{Config, Faults, Flag, Inputs, Vars, runtime_dir};
 
@@ -26,6 +26,8 @@ pub struct Context {
     pub reload: Arc<Notify>,
     /// Sockets that this process was started with, until they are served.
     pub passed: Arc<Mutex<Passed>>,
+    /// What keeps this process's memory and rights from others.
+    pub protection: Protection,
     /// Flags that every command takes.
     pub global: Global,
 }
@@ -42,11 +44,15 @@ impl Context {
         Config::load(&Inputs { file, vars: self.vars.clone(), flags, uid: self.uid })
     }
 
+    /// The file with our own token that was told.
+    pub(super) fn told_token_file(&self, told: Option<&Path>) -> Option<PathBuf> {
+        told.map(Path::to_owned).or_else(|| self.vars.get("SIDEKEY_TOKEN_FILE").map(PathBuf::from))
+    }
+
     /// The file with the token for TCP: the one told, else the default one if it is there.
     pub(super) fn token_file(&self, told: Option<&Path>) -> Option<PathBuf> {
-        let of = |name: &str| self.vars.get(name).map(PathBuf::from);
-        let told =
-            told.map(Path::to_owned).or_else(|| of("SIDEKEY_TOKEN_FILE")).or_else(|| of("SIDEKEY_LISTEN_TOKEN_FILE"));
+        let of_the_sidecar = || self.vars.get("SIDEKEY_LISTEN_TOKEN_FILE").map(PathBuf::from);
+        let told = self.told_token_file(told).or_else(of_the_sidecar);
         let default = runtime_dir(&self.vars, self.uid).join("token");
         told.or_else(|| default.exists().then_some(default))
     }

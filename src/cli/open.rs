@@ -11,9 +11,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::sleep;
 
 use super::{Context, Exit, Failure};
+use crate::access::Access;
 use crate::api::{
-    Api, Capacity, Guard, ListenError, Listener, Passed, PassedSocket, ServeOptions, TakeOver, Tls, Token,
-    bind_metrics, bind_tcp, bind_tls, bind_unix, bind_unix_beside,
+    Api, Capacity, Guard, ListenError, Listener, Passed, PassedSocket, ServeOptions, TakeOver, Tls, bind_metrics,
+    bind_tcp, bind_tls, bind_unix, bind_unix_beside,
 };
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -84,7 +85,7 @@ impl Open {
         let tls = tls.map_err(|error| Failure::new(Exit::Config, format!("listen.tls: {error}")))?;
         let mut open = Self {
             listeners: Vec::new(),
-            guard: Guard::new(None),
+            guard: Guard::new(access(config)?),
             options: ServeOptions {
                 capacity: Capacity::new(places(config.connections), config.requests),
                 grace: config.drain,
@@ -114,11 +115,6 @@ impl Open {
             open.listeners.push(listener);
             open.take_over = take_over;
         }
-        if (has_tcp || listen.tcp.is_some()) && listen.takes_token() {
-            let token = Token::load_or_create(&listen.token_file)
-                .map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
-            open.guard = Guard::new(Some(token.digest()));
-        }
         if let Some(tcp) = listen.tcp.filter(|_| !has_tcp) {
             open.bind_or_wait(Later::Api(tcp), patient)?;
         }
@@ -138,7 +134,7 @@ impl Open {
         Ok(())
     }
 
-    /// What guards them.
+    /// What guards them: who may do what.
     pub(super) fn guard(&self) -> Guard {
         self.guard.clone()
     }
@@ -225,6 +221,11 @@ async fn free(port: Later, tls: Option<&Tls>) -> Result<Vec<Listener>, ListenErr
             outcome => return outcome,
         }
     }
+}
+
+/// Who may do what. Nothing is bound before that is known.
+fn access(config: &Config) -> Result<Access, Failure> {
+    Access::load(&config.access).map_err(|error| Failure::new(Exit::Config, error.to_string()))
 }
 
 fn unavailable(error: &ListenError) -> Failure {

@@ -14,9 +14,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Context;
-use super::sidecar::Sidecar;
+use super::sidecar::{Sidecar, book};
 use super::systemd::Systemd;
-use crate::api::{Api, Guard, Token};
+use crate::access::AccessSettings;
+use crate::api::{Api, Guard};
 use crate::config::{Config, Flag};
 
 /// What reloads.
@@ -66,15 +67,11 @@ impl<'a> Reload<'a> {
     async fn once(&mut self, sidecar: &mut Sidecar) -> Result<(), Vec<String>> {
         let faults = |faults: crate::config::Faults| faults.0.iter().map(ToString::to_string).collect::<Vec<_>>();
         let config = self.context.configuration(self.flags.clone()).map_err(faults)?;
-        let token = match self.guard.has_token() {
-            true => {
-                let token = Token::load_or_create(&self.config.listen.token_file);
-                Some(token.map_err(|error| vec![error.to_string()])?)
-            }
-            false => None,
-        };
+        self.check_sandbox(&config)?;
+        let access = self.guard.access().reload(&self.access(&config)).map_err(|error| vec![error.to_string()])?;
         let same: BTreeSet<String> = self.same_principals(&config);
         let keeps = move |source: &str| same.contains(source);
+        let book = book(&config, &sidecar.metrics).map_err(|failure| vec![failure.message])?;
         let next = sidecar.successor(&config, keeps.clone()).map_err(|failure| vec![failure.message])?;
         let tried = match next.keeper(&config) {
             Ok(keeper) => match timeout(PATIENCE, next.ready()).await {
@@ -98,16 +95,16 @@ impl<'a> Reload<'a> {
             }
         };
         sidecar.hand_over(&next, keeps);
+        // First who may what: a stream that is opened by the old rules ends with the old sidecar.
+        self.guard.access().replace(&access);
+        sidecar.record_in(book).await;
         self.api.replace(next.state());
-        if let Some(token) = token {
-            self.guard.replace(token.digest());
-        }
         let before = std::mem::replace(sidecar, next);
         self.tell_what_stays(&config);
         let (vaults, sources) = (sidecar.catalog.vaults().len(), config.sources.len());
         tracing::info!(sources, vaults, "the new configuration is in force");
-        let Config { listen, log, drain, connections, requests, .. } = self.config.clone();
-        self.config = Config { listen, log, drain, connections, requests, ..config };
+        let Config { listen, log, drain, sandbox, connections, requests, .. } = self.config.clone();
+        self.config = Config { listen, log, drain, sandbox, connections, requests, ..config };
         // It writes what it holds a last time: only one of both may write.
         before.stop().await;
         if let Some(keeper) = keeper {
@@ -118,6 +115,26 @@ impl<'a> Reload<'a> {
             tracing::warn!("reads from before the configuration changed do not end");
         }
         Ok(())
+    }
+
+    /// What was given up at the start cannot be had again.
+    fn check_sandbox(&self, config: &Config) -> Result<(), Vec<String>> {
+        let Some((needs, report)) = &self.context.protection.sandbox else { return Ok(()) };
+        if report.is_off() {
+            return Ok(());
+        }
+        let beyond = super::confine::needs(config, &self.context.vars, self.context.uid).beyond(needs);
+        if beyond.is_empty() {
+            return Ok(());
+        }
+        Err(vec![format!("it needs what this process gave up at its start, and so a restart: {}", beyond.join(", "))])
+    }
+
+    /// Who may do what by that configuration, on the addresses that stay bound. The token for TCP stays the same file's.
+    fn access(&self, config: &Config) -> AccessSettings {
+        let clients = config.access.clients.clone();
+        let token_file = self.config.listen.tcp.filter(|_| clients.is_empty() && self.config.listen.takes_token());
+        AccessSettings { clients, token_file: token_file.map(|_| self.config.listen.token_file.clone()) }
     }
 
     /// The sources that are the same to their vaults, before and after.
@@ -138,6 +155,7 @@ impl<'a> Reload<'a> {
             ("listen.metrics", old.listen.metrics == new.listen.metrics),
             ("limits.drain_timeout", old.drain == new.drain),
             ("limits.connections, limits.requests", (old.connections, old.requests) == (new.connections, new.requests)),
+            ("sandbox", old.sandbox == new.sandbox),
             ("log", old.log == new.log),
         ] {
             if !same {

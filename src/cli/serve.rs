@@ -11,6 +11,7 @@ use super::{Context, Failure, folder, trace};
 use crate::api::Api;
 use crate::catalog::{Catalog, Reach};
 use crate::config::Flag;
+use crate::tasks::keep;
 use crate::vaults::azure::AzureSettings;
 use clap::Args;
 use tokio::task::JoinSet;
@@ -34,17 +35,24 @@ pub struct Serve {
     take_over: bool,
 }
 
+impl Serve {
+    /// What this command line sets over the configuration.
+    pub(super) fn flags(&self) -> Vec<Flag> {
+        let token_file = self.token_file.as_ref().map(|file| file.display().to_string());
+        let flags = [
+            ("listen.socket", "--socket", self.socket.clone()),
+            ("listen.tcp", "--tcp", self.tcp.clone()),
+            ("listen.token_file", "--token-file", token_file),
+        ];
+        flags.into_iter().filter_map(|(key, flag, value)| Some(Flag { key, flag, value: value? })).collect()
+    }
+}
+
 pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> {
-    let token_file = args.token_file.as_ref().map(|file| file.display().to_string());
-    let flags = [
-        ("listen.socket", "--socket", args.socket.clone()),
-        ("listen.tcp", "--tcp", args.tcp.clone()),
-        ("listen.token_file", "--token-file", token_file),
-    ];
-    let flags = flags.into_iter().filter_map(|(key, flag, value)| Some(Flag { key, flag, value: value? }));
-    let flags: Vec<_> = flags.collect();
+    let flags = args.flags();
     let config = context.config(flags.clone())?;
     trace::start(&config.log, context.global.verbose);
+    context.protection.tell();
     folder::prepare(&config, context)?;
     let passed = std::mem::take(&mut *context.passed.lock().unwrap_or_else(PoisonError::into_inner));
     let open = if args.take_over { Open::beside(&config)? } else { Open::passed(&config, passed)? };
@@ -64,6 +72,8 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
         tell_vaults(&catalog);
         std::future::pending::<()>().await
     };
+    let guard = open.guard();
+    let tokens = keep("tokens", &metrics, || guard.access().keep_current(context.shutdown.clone()));
     let reload = Reload::new(context, flags, config, api.clone(), open.guard());
     let stopping = async {
         context.shutdown.cancelled().await;
@@ -72,9 +82,10 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
         Ok(())
     };
     // It ends when it was told to stop, or fails; that it stops is told even if there is nothing to finish.
-    let serving = async { tokio::try_join!(open.serve(api, metrics, context), stopping).map(drop) };
+    let serving = async { tokio::try_join!(open.serve(api, metrics.clone(), context), stopping).map(drop) };
     let outcome = tokio::select! {
         () = told => Ok(()),
+        () = async { tokens.await; std::future::pending().await } => Ok(()),
         () = reload.run(&mut sidecar) => Ok(()),
         outcome = serving => outcome,
     };

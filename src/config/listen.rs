@@ -15,7 +15,7 @@ pub struct Listen {
     pub socket: Option<UnixOptions>,
     /// A loopback address, or any with TLS; off unless set.
     pub tcp: Option<SocketAddr>,
-    /// Holds the token that TCP asks for; made at start if it does not exist.
+    /// Holds the token that TCP asks for where no client is configured; made at start if it does not exist.
     pub token_file: PathBuf,
     /// What TCP is encrypted with.
     pub tls: Option<TlsFiles>,
@@ -31,7 +31,8 @@ impl Listen {
     }
 }
 
-pub(super) fn listen<'r>(reader: &'r Reader<'r>, section: Section<'r>, runtime_dir: &Path) -> Listen {
+/// `clients`: there are some, and tokens are theirs.
+pub(super) fn listen<'r>(reader: &'r Reader<'r>, section: Section<'r>, runtime_dir: &Path, clients: bool) -> Listen {
     // 'off' is no path, and any other text is one. Read once, so that a fault is told once.
     let told = section.read("socket", text);
     let off = told.as_ref().filter(|at| at.value == "off").map(|at| at.place.clone());
@@ -39,8 +40,15 @@ pub(super) fn listen<'r>(reader: &'r Reader<'r>, section: Section<'r>, runtime_d
     let mode = section.read_or("mode", mode, 0o660);
     let group = section.read("group", text).and_then(|at| at.value.parse().ok());
     let tcp = section.read("tcp", address);
-    let token_file = section.path("token_file").map(|at| at.value);
-    let (asks_tls, tls) = tls(reader, &section, token_file.is_none());
+    let token_file = section.path("token_file");
+    if let Some(At { place, .. }) = token_file.as_ref().filter(|_| clients) {
+        let what =
+            "goes with no [[client]]: where there are some, each has its own token; name the file in a [[client]]";
+        section.fault_at(place.clone(), "token_file", what);
+    }
+    let token_file = token_file.map(|at| at.value);
+    // A client may be known by a token of its own.
+    let (asks_tls, tls) = tls(reader, &section, token_file.is_none() && !clients);
     if let Some(At { place, .. }) = tcp.as_ref().filter(|at| !asks_tls && !is_literal_loopback(at.value.ip())) {
         let what = "must be a loopback address, 127.0.0.1 or [::1]: other addresses need TLS, as listen.tls has it";
         section.fault_at(place.clone(), "tcp", what);

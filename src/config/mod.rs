@@ -9,11 +9,14 @@
 //! Must never happen: a setting passed over in silence (a misspelled or not yet supported one may be a guard that
 //! somebody relies on); a value in a fault (it may be a credential that was put in the wrong place).
 
+mod audit;
+mod client;
 mod fault;
 mod identity;
 mod kinds;
 mod listen;
 mod reader;
+mod sandbox;
 mod snapshot;
 mod source;
 mod vars;
@@ -31,6 +34,8 @@ pub use reader::Flag;
 pub use snapshot::SnapshotFiles;
 pub use vars::Vars;
 
+use crate::access::AccessSettings;
+use crate::access::audit::AuditOptions;
 use crate::api::Capacity;
 use crate::broker::BrokerOptions;
 use crate::budget::BudgetOptions;
@@ -73,6 +78,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Where the sidecar answers.
     pub listen: Listen,
+    /// Who may read what.
+    pub access: AccessSettings,
     /// Who signs in, and where. Never empty.
     pub sources: Vec<AzureSettings>,
     /// Discovery and listings. Where sources differ in how often they look for new vaults, the most often holds.
@@ -81,6 +88,8 @@ pub struct Config {
     pub broker: BrokerOptions,
     /// Where what is held is kept for the next start; `None`: nowhere.
     pub snapshot: Option<SnapshotFiles>,
+    /// Where reads are recorded; `None`: nowhere.
+    pub audit: Option<AuditOptions>,
     /// How long what is under way may take to finish once the process was told to stop.
     pub drain: Duration,
     /// Connections at once, over all listeners.
@@ -89,6 +98,8 @@ pub struct Config {
     pub requests: usize,
     /// What may be asked of a vault, and of a subscription.
     pub budget: BudgetOptions,
+    /// Whether what is not needed is given up at the start.
+    pub sandbox: crate::sandbox::Mode,
     /// What is told on stderr.
     pub log: Log,
 }
@@ -166,29 +177,34 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         let table = top.tables(name).into_iter().next();
         Section::new(reader, name, Some(&format!("SIDEKEY_{}_", name.to_ascii_uppercase())), table)
     };
-    let listen = listen::listen(reader, section("listen"), &runtime_dir(&inputs.vars, inputs.uid));
+    let clients = client::clients(reader, &top.tables("client"));
+    let listen = listen::listen(reader, section("listen"), &runtime_dir(&inputs.vars, inputs.uid), !clients.is_empty());
+    let token_file =
+        listen.tcp.filter(|_| clients.is_empty() && listen.takes_token()).map(|_| listen.token_file.clone());
+    let access = AccessSettings { clients, token_file };
     let cache = section("cache");
     let snapshot = snapshot::snapshot(reader, &cache);
+    let audit = audit::audit(reader, section("audit"));
     let Tuning { broker, mut catalog, budget, wire, drain, connections, requests } =
         tuning(cache, section("limits"), section("search"));
     let log = log(section("log"));
+    let sandbox = sandbox::sandbox(section("sandbox"));
     let (sources, discovery_interval) = source::sources(reader, &top.tables("source"), &wire);
     catalog.discovery_interval = discovery_interval.unwrap_or(catalog.discovery_interval);
-    top.finish(&[
-        ("client", "rights per caller are not supported by this version: whoever may open the socket, or holds the token, reads everything"),
-        ("audit", "the audit log is not supported by this version"),
-    ]);
     (!sources.is_empty()).then(|| Config {
         file: path.map(Path::to_owned),
         listen,
+        access,
         sources,
         catalog,
         broker,
         budget,
         snapshot,
+        audit,
         drain,
         connections,
         requests,
+        sandbox,
         log,
     })
 }

@@ -20,8 +20,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
 use labels::{
-    EndedLabels, HeldBackLabels, ListingLabels, ReadLabels, ReloadLabels, RequestLabels, RoundLabels, SignInLabels,
-    SnapshotLabels, TaskLabels, TokenLabels, UpstreamLabels, VaultLabels, WatchLabels,
+    AuditLabels, EndedLabels, HeldBackLabels, ListingLabels, ReadLabels, RefusedLabels, ReloadLabels, RequestLabels,
+    RoundLabels, SignInLabels, SnapshotLabels, TaskLabels, TokenLabels, UpstreamLabels, VaultLabels, WatchLabels,
 };
 use levels::GAUGES;
 pub use levels::Level;
@@ -42,10 +42,12 @@ struct Inner {
     rounds: Family<RoundLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     ended: Family<EndedLabels, Counter>,
+    refused: Family<RefusedLabels, Counter>,
     sign_ins: Family<SignInLabels, Counter>,
     snapshots: Family<SnapshotLabels, Counter>,
     restarts: Family<TaskLabels, Counter>,
     reloads: Family<ReloadLabels, Counter>,
+    audited: Family<AuditLabels, Counter>,
     watched: Family<WatchLabels, Counter>,
     tokens: [Family<TokenLabels, Gauge<i64, Told>>; 2],
     /// In the order of `GAUGES`.
@@ -109,6 +111,11 @@ impl Default for Metrics {
             rounds: family(all, "discovery_rounds", "Rounds of discovery by source and outcome"),
             requests: family(all, "http_requests", "HTTP requests by route and status"),
             ended: family(all, "connections_ended", "Connections that were ended before their time, by reason"),
+            refused: family(
+                all,
+                "refused",
+                "Requests that got nowhere, by the problem they were answered with; unknown-peer: connections closed unread",
+            ),
             sign_ins: family(all, "sign_ins", "Tokens that a source asked for, by outcome"),
             snapshots: family(all, "snapshots", "Reads and writes of the snapshot by outcome"),
             restarts: family(
@@ -117,6 +124,11 @@ impl Default for Metrics {
                 "Background tasks that failed by a fault of sidekey's own and were begun again",
             ),
             reloads: family(all, "reloads", "Reloads of the configuration by what became of them"),
+            audited: family(
+                all,
+                "audit_lines",
+                "Lines of the audit: written, lost, or refused together with the read that they tell of",
+            ),
             watched: family(
                 all,
                 "watch_events",
@@ -211,6 +223,11 @@ impl Metrics {
         self.0.ended.get_or_create(&EndedLabels { reason }).inc();
     }
 
+    /// Somebody was turned away before anything was looked up: the problem's code, or `unknown-peer`.
+    pub fn refused(&self, reason: &'static str) {
+        self.0.refused.get_or_create(&RefusedLabels { reason }).inc();
+    }
+
     /// A source asked for a token: `ok`, or the reason why there is none. `source` is a configured name.
     pub fn sign_in(&self, source: &str, outcome: &'static str) {
         self.0.sign_ins.get_or_create(&SignInLabels { source: source.to_owned(), outcome }).inc();
@@ -229,6 +246,13 @@ impl Metrics {
     /// The configuration was read again: `ok`, or `refused` where the old one stays.
     pub fn reloaded(&self, outcome: &'static str) {
         self.0.reloads.get_or_create(&ReloadLabels { outcome }).inc();
+    }
+
+    /// So many lines of the audit were `written`, are `lost`, or were `refused` together with their reads.
+    pub fn audited(&self, outcome: &'static str, lines: u64) {
+        if lines > 0 {
+            self.0.audited.get_or_create(&AuditLabels { outcome }).inc_by(lines);
+        }
     }
 
     /// Something was told to watchers, of that kind; `resync` to one that had missed something.

@@ -26,6 +26,8 @@
 mod disk;
 mod document;
 mod error;
+#[cfg(all(feature = "emulator", any(test, feature = "fuzzing")))]
+pub(crate) mod fuzzing;
 mod key;
 mod read;
 mod seal;

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::net::{TcpStream, UnixStream};
 
 use super::{Door, Kind, Listener, Tls};
 use crate::api::guard::{Connection, Peer};
 use crate::api::room::Party;
+use crate::kernel::peer_groups;
 
 /// One connection.
 pub(in crate::api) enum Stream {
@@ -76,8 +78,10 @@ fn rest(mut accept: impl FnMut() -> io::Result<Accepted>) -> Vec<Accepted> {
 }
 
 fn of_unix(stream: UnixStream) -> Accepted {
-    let peer = stream.peer_cred().ok().map(|peer| Peer { uid: peer.uid(), gid: peer.gid() });
-    let party = peer.map_or(Party::Nobody, |peer| Party::User(peer.uid));
+    // Not knowing them lets nobody in.
+    let groups: Arc<[u32]> = peer_groups(&stream).unwrap_or_default().into();
+    let peer = stream.peer_cred().ok().map(|peer| Peer { uid: peer.uid(), gid: peer.gid(), groups });
+    let party = peer.as_ref().map_or(Party::Nobody, |peer| Party::User(peer.uid));
     (Stream::Unix(stream), Connection::Unix(peer), party)
 }
 

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Unanswered;
-use crate::broker::{Broker, Missing};
-use crate::catalog::{Progress, Reach};
+use crate::broker::Missing;
+use crate::catalog::{Progress, Reach, VaultStatus};
 
 /// Why the sidecar is ready, or not yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -65,24 +65,44 @@ impl From<&Missing> for MissingSecret {
 }
 
 impl Readiness {
-    /// From what the broker tells.
+    /// From what somebody may see of it: `all` says that it is everything. Whether it is ready does not depend on who
+    /// asks.
     #[must_use]
-    pub fn new(broker: &Broker, unanswered: Vec<Unanswered>) -> Self {
-        let (catalog, missing) = (broker.catalog(), broker.missing());
-        let (progress, vaults) = (*catalog.progress().borrow(), catalog.vaults());
+    pub(in crate::api) fn new(
+        progress: Progress,
+        waiting_for: Option<String>,
+        seen: &[VaultStatus],
+        missing: &[Missing],
+        unanswered: Vec<Unanswered>,
+        all: bool,
+    ) -> Self {
         let mut sources: BTreeMap<String, SourceReadiness> = BTreeMap::new();
-        for vault in &vaults {
+        let (mut listed, mut failed) = (0, 0);
+        for vault in seen {
             let source = sources.entry(vault.info.source.to_string()).or_default();
             source.vaults += 1;
             source.secrets += vault.known.map_or(0, |known| known.secrets);
+            let is_listed = vault.known.is_some_and(|known| known.whole);
+            listed += usize::from(is_listed);
             match vault.reach {
                 Reach::Listed => source.reachable += 1,
                 Reach::Skipped(_) => source.skipped += 1,
-                Reach::NotYetListed | Reach::ListingFailed(_) => {}
+                Reach::NotYetListed => {}
+                Reach::ListingFailed(_) => failed += usize::from(!is_listed),
             }
         }
-        let Progress { discovery_done, vaults, listed, failed, secrets, .. } = progress;
-        let waiting_for = waiting_for(progress, &missing, &unanswered);
+        let told = |of: fn(&VaultStatus) -> usize| seen.iter().map(of).sum();
+        let counted = Progress {
+            vaults: told(|vault| usize::from(!matches!(vault.reach, Reach::Skipped(_)))),
+            listed,
+            failed,
+            secrets: told(|vault| match (&vault.duplicate_of, vault.known) {
+                (None, Some(known)) => known.secrets,
+                (Some(_), _) | (None, None) => 0,
+            }),
+            ..progress
+        };
+        let Progress { discovery_done, vaults, listed, failed, secrets, .. } = if all { progress } else { counted };
         Self {
             ready: waiting_for.is_none(),
             waiting_for,

@@ -6,8 +6,9 @@ use axum::extract;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 
+use crate::access::Caller;
 use crate::api::State;
-use crate::api::model::{ProblemDocument, Readiness, Unanswered};
+use crate::api::model::{ProblemDocument, Readiness};
 use crate::api::openapi;
 use crate::api::path::{bad_parameter, parameters};
 use crate::api::problem::{Code, Problem};
@@ -29,7 +30,11 @@ pub(super) async fn livez() -> &'static str {
         (ProblemDocument = "application/problem+json"), (Readiness = "application/json")
     ), headers(("Retry-After" = u64, description = "Seconds"))), openapi::CommonResponses
 ))]
-pub(super) async fn readyz(extract::State(state): extract::State<State>, uri: Uri) -> Result<Response, Problem> {
+pub(super) async fn readyz(
+    extract::State(state): extract::State<State>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Response, Problem> {
     let mut verbose = false;
     for (name, value) in parameters(uri.query())? {
         match (&*name, &*value) {
@@ -40,8 +45,7 @@ pub(super) async fn readyz(extract::State(state): extract::State<State>, uri: Ur
         }
     }
     if verbose {
-        let unanswered = state.unanswered().iter().map(Unanswered::from).collect();
-        let readiness = Readiness::new(state.broker(), unanswered);
+        let readiness = state.readiness(&caller);
         let mut response = Json(&readiness).into_response();
         if !readiness.ready {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;

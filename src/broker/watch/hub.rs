@@ -15,11 +15,12 @@ use time::OffsetDateTime;
 use tokio::sync::{Semaphore, watch};
 
 use super::ring::{Last, Ring};
-use super::{Event, EventId, Filter, Kind, Told, Watch};
+use super::{Event, EventId, Filter, Kind, Scope, Told, Watch};
 use crate::cache::{Cache, Freshness, Held, Key};
-use crate::catalog::{Change, Entry, Listing};
+use crate::catalog::{Change, Entry, Listing, Speaker};
 use crate::clock::Moment;
 use crate::metrics::Metrics;
+use crate::rights::Rights;
 use crate::secret::{Metadata, SecretName, VaultName, Version};
 use crate::vaults::{VaultError, VaultErrorKind};
 
@@ -43,7 +44,7 @@ struct State {
     ring: Ring,
     /// Changes that listings have shown of values that are held.
     awaited: BTreeMap<Key, Awaited>,
-    filters: Vec<Weak<Filter>>,
+    scopes: Vec<Weak<Scope>>,
 }
 
 /// A change that is told when readers get it.
@@ -51,7 +52,7 @@ struct State {
 struct Awaited {
     kind: Kind,
     address: VaultName,
-    echo: bool,
+    echo: Option<Speaker>,
     stamp: Option<u64>,
     /// A watcher wants it: it is not left to readers to renew the value.
     wanted: bool,
@@ -62,7 +63,7 @@ struct Awaited {
 struct Whose<'a> {
     address: &'a VaultName,
     id: &'a VaultName,
-    echo: bool,
+    echo: Option<&'a Speaker>,
 }
 
 impl Hub {
@@ -84,15 +85,16 @@ impl Hub {
     pub(in crate::broker) fn watch(
         &self,
         filter: Filter,
+        rights: Rights,
         after: Option<Result<EventId, super::BadEventId>>,
     ) -> Option<Watch> {
         let place = Arc::clone(&self.0.places).try_acquire_owned().ok()?;
-        let filter = Arc::new(filter);
+        let scope = Arc::new(Scope { filter, rights });
         let mut state = self.lock();
-        state.filters.retain(|filter| filter.strong_count() > 0);
-        state.filters.push(Arc::downgrade(&filter));
+        state.scopes.retain(|scope| scope.strong_count() > 0);
+        state.scopes.push(Arc::downgrade(&scope));
         for (key, awaited) in &mut state.awaited {
-            awaited.wanted |= filter.wants(&awaited.address, &key.vault, &key.name);
+            awaited.wanted |= scope.wants(&awaited.address, &key.vault, &key.name);
         }
         let head = state.ring.head();
         let (passed, lost) = match after {
@@ -103,7 +105,7 @@ impl Hub {
             Some(_) => (head, true),
         };
         drop(state);
-        Some(Watch { hub: self.clone(), filter, head: self.0.head.subscribe(), passed, lost, _place: place })
+        Some(Watch { hub: self.clone(), scope, head: self.0.head.subscribe(), passed, lost, _place: place })
     }
 
     /// Watchers now.
@@ -127,15 +129,19 @@ impl Hub {
         };
         for (number, event) in later {
             watch.passed = number;
-            if watch.filter.means(event) {
-                return Some(Told::Event(EventId { run, number }, Arc::clone(event)));
+            match watch.scope.shows(event) {
+                Some(shown) if *shown == event.vault => {
+                    return Some(Told::Event(EventId { run, number }, Arc::clone(event)));
+                }
+                Some(shown) => return Some(Told::Event(EventId { run, number }, Arc::new(event.shown_as(shown)))),
+                None => {}
             }
         }
         None
     }
 
     /// Takes in a listing, after the cache has. `echo`: another source's view of the same vault tells of it.
-    pub(in crate::broker) fn take_in(&self, cache: &Cache, entry: &Entry, echo: bool, listing: &Listing) {
+    pub(in crate::broker) fn take_in(&self, cache: &Cache, entry: &Entry, echo: Option<&Speaker>, listing: &Listing) {
         let whose = Whose { address: &entry.address, id: entry.id(), echo };
         let mut state = self.lock();
         let reason = listing.failure.as_ref().map(VaultError::reason);
@@ -152,7 +158,7 @@ impl Hub {
         &self,
         cache: &Cache,
         entry: &Entry,
-        echo: bool,
+        echo: Option<&Speaker>,
         key: &Key,
         before: Option<&Held>,
         held: &Held,
@@ -191,7 +197,7 @@ impl Hub {
     }
 
     /// Takes in that a value was let go of, on the vault's own word.
-    pub(in crate::broker) fn ended(&self, entry: &Entry, echo: bool, key: &Key, word: &VaultError) {
+    pub(in crate::broker) fn ended(&self, entry: &Entry, echo: Option<&Speaker>, key: &Key, word: &VaultError) {
         if key.version.is_some() {
             return;
         }
@@ -218,7 +224,7 @@ impl Hub {
         }
         for key in over {
             let Some(Awaited { kind, address, echo, stamp, .. }) = state.awaited.remove(&key) else { continue };
-            let whose = Whose { address: &address, id: &key.vault, echo };
+            let whose = Whose { address: &address, id: &key.vault, echo: echo.as_ref() };
             if ends(kind) {
                 self.end(&mut state, whose, kind, &key.name, word(kind));
             } else {
@@ -262,7 +268,8 @@ impl Hub {
         if behind {
             let wanted = state.wants(whose, &key.name);
             let Whose { address, echo, .. } = whose;
-            state.awaited.insert(key, Awaited { kind, address: address.clone(), echo, stamp: mark, wanted });
+            let (address, echo) = (address.clone(), echo.cloned());
+            state.awaited.insert(key, Awaited { kind, address, echo, stamp: mark, wanted });
         } else if ends(kind) {
             self.end(state, whose, kind, &key.name, word(kind));
         } else {
@@ -316,7 +323,7 @@ impl Hub {
             reason,
             at: OffsetDateTime::now_utc(),
             id: whose.id.clone(),
-            echo: whose.echo,
+            echo: whose.echo.cloned(),
         };
         self.0.metrics.watch(kind.as_str());
         state.ring.push(event, stamp);
@@ -330,8 +337,8 @@ impl Hub {
 
 impl State {
     fn wants(&self, whose: Whose<'_>, name: &SecretName) -> bool {
-        let filters = self.filters.iter().filter_map(Weak::upgrade);
-        filters.into_iter().any(|filter| filter.wants(whose.address, whose.id, name))
+        let scopes = self.scopes.iter().filter_map(Weak::upgrade);
+        scopes.into_iter().any(|scope| scope.wants(whose.address, whose.id, name))
     }
 }
 

@@ -4,7 +4,7 @@
 //!   [`Watch`] is one watcher's place in it.
 //!
 //! What must never happen: a value in an event; a change told while a reader would still be given what was before it; one
-//! change told twice; a watcher that missed something and is not told so; memory that grows with a slow watcher. For the
+//! change told twice; a change told to who may not read what changed; a watcher that missed something and is not told so; memory that grows with a slow watcher. For the
 //! last two no watcher has a queue: each has a place in the one ring, and who falls behind it is told to read anew.
 
 mod hub;
@@ -17,7 +17,8 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use crate::catalog::Pattern;
+use crate::catalog::{Pattern, Speaker};
+use crate::rights::{Rights, Verb};
 use crate::secret::{Reference, SecretName, VaultName, Version};
 pub(super) use hub::Hub;
 
@@ -54,7 +55,7 @@ pub struct Event {
     /// `source:vault`.
     id: VaultName,
     /// The vault is one that another source has found too, and tells of.
-    echo: bool,
+    echo: Option<Speaker>,
 }
 
 /// Names an event, and the place behind it. Another run of the process has other ones.
@@ -84,7 +85,7 @@ pub struct Filter {
 #[derive(Debug)]
 pub struct Watch {
     hub: Hub,
-    filter: Arc<Filter>,
+    scope: Arc<Scope>,
     head: watch::Receiver<u64>,
     /// The last event that was passed.
     passed: u64,
@@ -115,24 +116,58 @@ impl Watch {
     }
 }
 
-impl Filter {
-    fn means(&self, event: &Event) -> bool {
-        let means = |pattern: &Pattern| match &event.name {
+/// What one watcher is told of: what it wants, as far as it may.
+#[derive(Debug)]
+struct Scope {
+    filter: Filter,
+    rights: Rights,
+}
+
+impl Scope {
+    /// Under which of the vault's addresses the watcher is told of that event; `None`: not at all.
+    fn shows<'e>(&self, event: &'e Event) -> Option<&'e VaultName> {
+        let Filter { patterns } = &self.filter;
+        if patterns.is_empty() {
+            return self.shows_by(None, event);
+        }
+        let means = |pattern: &&Pattern| match &event.name {
             Some(name) => pattern.means(&event.vault, &event.id, name),
             None => pattern.covers(&event.vault, &event.id),
         };
-        // One change is told once, whoever else sees it; but who names the other source's view is told of that.
-        let whole = |pattern: &Pattern| !event.echo || pattern.vault().is_some();
-        (self.patterns.is_empty() && !event.echo)
-            || self.patterns.iter().any(|pattern| means(pattern) && whole(pattern))
+        patterns.iter().filter(means).find_map(|pattern| self.shows_by(Some(pattern), event))
     }
 
+    /// The same because of a pattern that means it, or of none, which means everything.
+    fn shows_by<'e>(&self, pattern: Option<&Pattern>, event: &'e Event) -> Option<&'e VaultName> {
+        // A name is watched by who may read it: what a stream tells of it, a read would. What a glob means must be there
+        // to be found.
+        let named = pattern.and_then(Pattern::name);
+        let verbs: &[Verb] = if named.is_some() { &[Verb::Read] } else { &Verb::ALL };
+        let name = named.as_ref().or(event.name.as_ref());
+        let shown = |address: &'e VaultName, id: &'e VaultName| match name {
+            Some(name) => self.rights.shows(verbs, address, id, name),
+            None => self.rights.shows_vault(verbs, address, id),
+        };
+        // One change is told once, whoever else sees it; but who names the other source's view is told of that.
+        let by_another = event.echo.as_ref().and_then(|speaker| shown(&speaker.address, &speaker.id));
+        let names_it = pattern.and_then(Pattern::vault).is_some();
+        if by_another.is_some() && !names_it { None } else { shown(&event.vault, &event.id) }
+    }
+
+    /// Whether the watcher is to be told of that secret, so that its value is read again for it.
     fn wants(&self, address: &VaultName, id: &VaultName, name: &SecretName) -> bool {
-        self.patterns.is_empty() || self.patterns.iter().any(|pattern| pattern.means(address, id, name))
+        let Self { filter: Filter { patterns }, rights } = self;
+        let means = patterns.is_empty() || patterns.iter().any(|pattern| pattern.means(address, id, name));
+        means && rights.shows(&[Verb::Read], address, id, name).is_some()
     }
 }
 
 impl Event {
+    /// The same under another of the vault's addresses.
+    fn shown_as(&self, address: &VaultName) -> Self {
+        Self { vault: address.clone(), ..self.clone() }
+    }
+
     /// The secret's address, without its version; `None` of a vault.
     #[must_use]
     pub fn reference(&self) -> Option<Reference> {

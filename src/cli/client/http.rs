@@ -35,7 +35,7 @@ pub(super) struct Http {
 }
 
 impl Http {
-    /// A client for that address. `token` is sent over TCP only: on a socket the kernel says who asks.
+    /// A client for that address, which sends the token in that file.
     pub(super) fn new(address: Address, token: Option<&Path>, trust: &Trust) -> Result<Self, Failure> {
         let mut builder = reqwest::Client::builder()
             .no_proxy()
@@ -47,12 +47,11 @@ impl Http {
             // Nothing here speaks TLS: the system's certificates need not be read.
             Address::Socket(_) | Address::Tcp(_) => builder.tls_certs_only([]),
         };
-        match (&address, token) {
-            (Address::Socket(path), _) => builder = builder.unix_socket(PathBuf::clone(path)),
-            (Address::Tcp(_) | Address::Tls(_), Some(file)) => {
-                builder = builder.default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer(file)?)]));
-            }
-            (Address::Tcp(_) | Address::Tls(_), None) => {}
+        if let Address::Socket(path) = &address {
+            builder = builder.unix_socket(PathBuf::clone(path));
+        }
+        if let Some(file) = token {
+            builder = builder.default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer(file)?)]));
         }
         let client = builder.build().map_err(|_| Failure::new(Exit::Unavailable, "the HTTP client cannot be made"))?;
         Ok(Self { client, address })

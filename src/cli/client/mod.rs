@@ -204,12 +204,14 @@ impl Client {
 
     fn to(context: &Context, connect: &Connect, address: Address) -> Result<Self, Failure> {
         let told = connect.token_file.as_deref();
-        let file = match address {
+        let file = match &address {
             // The token of a sidecar on this machine is no other's affair.
             Address::Tls(_) => {
                 told.map(Path::to_owned).or_else(|| context.vars.get("SIDEKEY_TOKEN_FILE").map(PathBuf::from))
             }
-            Address::Socket(_) | Address::Tcp(_) => context.token_file(told),
+            // On a socket the kernel says who asks; a token is a second factor there, and only some are asked for one.
+            Address::Socket(_) => context.told_token_file(told),
+            Address::Tcp(_) => context.token_file(told),
         };
         Ok(Self(Way::Http(Http::new(address, file.as_deref(), &Trust::of(context, connect))?)))
     }

@@ -17,6 +17,10 @@ use super::{
 };
 use crate::secret::SecretName;
 
+/// That one `[[vault]]` may stand for, and how many secrets one `[[vault.bulk]]` may and all of them together.
+const MOST_VAULTS: u32 = 10_000;
+const MOST_SECRETS: u32 = 1_000_000;
+
 pub(super) fn estate(text: &str, now: OffsetDateTime) -> Result<Estate, Vec<EstateFault>> {
     let faults = Faults::default();
     let (document, broken) = toml::de::DeTable::parse_recoverable(text);
@@ -150,7 +154,7 @@ impl Reading {
             paging: paging(&mut section, 25, PageEnd::Null),
             secrets: self.secrets(&mut section),
         };
-        let wanted: Vec<String> = match section.number("count") {
+        let wanted: Vec<String> = match section.count("count", MOST_VAULTS) {
             None => vec![pattern.to_ascii_lowercase()],
             Some(count) => {
                 if !pattern.contains("{}") {
@@ -168,6 +172,11 @@ impl Reading {
                 section.fault("name", format!("{name:?} is taken: vault names are unique in all of Azure"));
                 break;
             }
+        }
+        if wanted.len().saturating_mul(vault.secrets.len()) > MOST_SECRETS as usize {
+            section.fault("count", format!("makes more than {MOST_SECRETS} secrets of them all"));
+            section.finish();
+            return Vec::new();
         }
         section.finish();
         wanted.into_iter().map(|name| Vault { name, ..vault.clone() }).collect()
@@ -215,7 +224,7 @@ impl Reading {
 
     fn bulk(&self, mut section: Section<'_>) -> Vec<Secret> {
         let pattern = section.required("pattern");
-        let count = section.number("count").unwrap_or(0);
+        let count = section.count("count", MOST_SECRETS).unwrap_or(0);
         let version = self.attributes(&mut section);
         if !pattern.contains("{}") {
             section.fault("pattern", "must have {} where the number goes");

@@ -81,6 +81,16 @@ impl<'t> Section<'t> {
         self.take(key, "a whole number, 0 or more", number)
     }
 
+    /// How many of something are to be made. The fault is noted where it is more than that, and none are.
+    pub(super) fn count(&mut self, key: &'static str, most: u32) -> Option<u32> {
+        let count = self.number(key)?;
+        if count > most {
+            self.fault(key, format!("is {count}; {most} is the most"));
+            return Some(0);
+        }
+        Some(count)
+    }
+
     pub(super) fn numbers(&mut self, key: &'static str) -> Option<Vec<u32>> {
         self.take(key, "a list of whole numbers", |value| {
             value.as_array()?.iter().map(|item| number(item.get_ref())).collect()

@@ -8,9 +8,12 @@
 //! an error; a call without an end.
 
 mod address;
+mod bearer;
 mod credential;
 mod discovery;
 mod errors;
+#[cfg(all(feature = "emulator", any(test, feature = "fuzzing")))]
+pub(crate) mod fuzzing;
 mod key_vault;
 mod pace;
 mod paging;

@@ -76,12 +76,21 @@ impl AzureSource {
     /// # Errors
     /// As [`AzureSource::new`].
     pub fn resolving(settings: AzureSettings, metrics: Metrics, names: Arc<dyn LookUp>) -> Result<Self, SetupError> {
+        let overrides = Overrides::new(&settings.resolve)?;
+        let transport = Transport::new(settings.extra_ca.as_deref(), overrides, names, settings.wire.clone())?;
+        Self::over(settings, metrics, transport)
+    }
+
+    /// The source on that way out.
+    pub(super) fn over(
+        settings: AzureSettings,
+        metrics: Metrics,
+        transport: Arc<Transport>,
+    ) -> Result<Self, SetupError> {
         check(&settings.cloud)?;
         let suffixes = &settings.cloud.vault_suffixes;
         let configured = settings.vaults.iter().map(|vault| address(vault, suffixes)).collect::<Result<_, _>>()?;
         let filter = Filter::new(&settings.include, &settings.exclude)?;
-        let overrides = Overrides::new(&settings.resolve)?;
-        let transport = Transport::new(settings.extra_ca.as_deref(), overrides, names, settings.wire.clone())?;
         let issuer = issuer(&settings.identity, &settings.cloud.authority_host, &transport)?;
         let resources = suffixes.iter().map(|suffix| vault_resource(suffix));
         let scopes = Scopes::of(resources.chain([settings.cloud.resource_manager.clone()]));
@@ -104,7 +113,7 @@ impl AzureSource {
             }
         };
         let token = self.tokens.get(&scope).await?;
-        let claims = Claims::of(token.token.secret());
+        let claims = Claims::of(&token.open());
         let (identity, tenant, client) = configured_identity(&self.settings.identity);
         Ok(SignedIn {
             identity,
@@ -209,7 +218,7 @@ impl AzureSource {
     /// domain cannot be compared with a vault's.
     async fn tenant(&self) -> Option<String> {
         if let Ok(token) = self.tokens.get(&scope(&self.settings.cloud.resource_manager)).await
-            && let Some(tenant) = Claims::of(token.token.secret()).tid
+            && let Some(tenant) = Claims::of(&token.open()).tid
         {
             return Some(tenant);
         }

@@ -38,7 +38,7 @@ impl ManagedIdentity {
 impl Issuer for ManagedIdentity {
     async fn issue(&self, scope: &str) -> Result<Issued, VaultError> {
         let peer = Peer::Platform { reroute: self.endpoint.clone() };
-        let wire = Wire::new(Arc::clone(&self.transport), peer).judged(errors::identity_service_refusal);
+        let wire = Wire::new(Arc::clone(&self.transport), peer).judged(errors::identity_service_verdict);
         let options = ManagedIdentityCredentialOptions {
             user_assigned_id: self.client.clone().map(UserAssignedId::ClientId),
             client_options: ClientOptions {
@@ -49,6 +49,6 @@ impl Issuer for ManagedIdentity {
         };
         let credential = ManagedIdentityCredential::new(Some(options)).map_err(|error| refused(&error))?;
         let token = credential.get_token(&[scope], None).await.map_err(|error| refused(&error))?;
-        Ok(Issued::new(token, 0))
+        Ok(Issued::new(&token, 0))
     }
 }

@@ -5,8 +5,8 @@
 
 use serde::Deserialize;
 
-use super::aadsts_code;
 use super::codes::Cause;
+use super::{aadsts_code, malformed};
 use crate::vaults::azure::transport::{Answer, retry_after};
 use crate::vaults::{Outage, VaultError, VaultErrorKind as Kind};
 
@@ -15,8 +15,36 @@ struct Envelope {
     error: Option<String>,
 }
 
+#[derive(Deserialize)]
+struct Life {
+    expires_in: i64,
+}
+
+/// Seconds in a year. No token lasts for longer.
+const LONGEST_LIFE: i64 = 366 * 24 * 3600;
+
+/// Whether it is an answer of Entra's token endpoint that the SDK may see: one with a life that cannot be counted makes
+/// it panic.
+pub(in crate::vaults::azure) fn verdict(answer: &Answer) -> Result<(), VaultError> {
+    if !(200..300).contains(&answer.status) {
+        return Err(refusal(answer));
+    }
+    match serde_json::from_slice(&answer.body) {
+        Ok(Life { expires_in }) if !(0..=LONGEST_LIFE).contains(&expires_in) => {
+            Err(malformed("Entra's answer tells of a token that lasts for no time, or for longer than any does"))
+        }
+        // What is no such answer at all, the SDK refuses.
+        Ok(Life { .. }) | Err(_) => Ok(()),
+    }
+}
+
+/// The same for the metadata service, whose times the SDK checks.
+pub(in crate::vaults::azure) fn identity_service_verdict(answer: &Answer) -> Result<(), VaultError> {
+    if (200..300).contains(&answer.status) { Ok(()) } else { Err(identity_service_refusal(answer)) }
+}
+
 /// What an answer of Entra's token endpoint means that is not a success.
-pub(in crate::vaults::azure) fn refusal(answer: &Answer) -> VaultError {
+fn refusal(answer: &Answer) -> VaultError {
     let code = aadsts_code(&answer.body);
     let word = serde_json::from_slice::<Envelope>(&answer.body).ok().and_then(|envelope| envelope.error);
     let transient = word.as_deref() == Some("temporarily_unavailable") || code.as_deref() == Some("AADSTS90033");
@@ -37,7 +65,7 @@ pub(in crate::vaults::azure) fn refusal(answer: &Answer) -> VaultError {
 }
 
 /// What an answer of the metadata service (IMDS, or App Service's endpoint) means that is not a success.
-pub(in crate::vaults::azure) fn identity_service_refusal(answer: &Answer) -> VaultError {
+fn identity_service_refusal(answer: &Answer) -> VaultError {
     let (kind, detail) = match answer.status {
         400 => (
             Kind::Unauthenticated { code: aadsts_code(&answer.body) },
@@ -111,5 +139,17 @@ mod tests {
         let transient = r#"{"error":"temporarily_unavailable","error_description":"AADSTS90033: transient"}"#;
         assert_eq!(of(400, transient).kind(), &Kind::Unavailable(Outage::Server(400)));
         assert_eq!(of(429, "").kind(), &Kind::Throttled { retry_after: None });
+    }
+
+    #[test]
+    fn a_life_that_cannot_be_counted_is_never_shown_to_the_sdk() {
+        let of = |life: &str| {
+            let body = format!(r#"{{"token_type":"Bearer","expires_in":{life},"access_token":"t"}}"#);
+            verdict(&Answer { status: 200, headers: Default::default(), body: body.into() })
+        };
+        assert!(of("3599").is_ok() && of("0").is_ok());
+        for life in ["9223372036854775807", "-1", "-9223372036854775808", "99999999999"] {
+            assert_eq!(of(life).unwrap_err().kind(), &Kind::Malformed, "{life}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use std::error::Error;
 use azure_core::error::ErrorKind;
 
 pub(super) use codes::{aadsts_code, akv_code};
-pub(super) use entra::{identity_service_refusal, refusal as entra_refusal};
+pub(super) use entra::{identity_service_verdict, verdict as entra_verdict};
 pub(super) use wire::{timed_out, transport};
 
 use super::transport::Answer;

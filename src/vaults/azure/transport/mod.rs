@@ -10,6 +10,7 @@
 //! from the environment when it is built. Two kinds of peers are never looked for at a proxy: hosts that `resolve`
 //! places at an address, and the machine's own identity endpoint, whose header and token are for nobody else.
 
+mod http;
 mod last_good;
 mod resolve;
 mod retries;
@@ -19,11 +20,8 @@ mod wire;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use reqwest::redirect;
-use url::Url;
-
+pub(super) use http::Carrier;
 pub use last_good::LookUp;
 pub(super) use last_good::System;
 pub(super) use resolve::{Overrides, Unresolved};
@@ -34,19 +32,10 @@ use last_good::LastGood;
 
 use super::{SetupError, WireLimits};
 
-/// An idle connection is closed after this long, before middleboxes forget it.
-const POOL_IDLE: Duration = Duration::from_secs(60);
-/// How soon a dead peer of an idle connection is noticed.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
-
-/// The HTTP client of a source, with its limits.
+/// The way out of a source, with its limits.
 #[derive(Debug)]
 pub(super) struct Transport {
-    /// Goes through `HTTPS_PROXY` and its kin, where they are set.
-    outward: reqwest::Client,
-    /// Never through a proxy: names that the configuration places at an address, and the machine's own metadata service.
-    direct: reqwest::Client,
-    overrides: Arc<Overrides>,
+    carrier: Box<dyn Carrier>,
     limits: WireLimits,
 }
 
@@ -59,35 +48,17 @@ impl Transport {
         limits: WireLimits,
     ) -> Result<Arc<Self>, SetupError> {
         let tls = tls::client_config(extra_ca)?;
-        let overrides = Arc::new(overrides);
-        let names = LastGood::new(names);
-        let builder = || {
-            let resolver = resolve::Resolver { overrides: Arc::clone(&overrides), names: names.clone() };
-            reqwest::Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                .dns_resolver(resolver)
-                .redirect(redirect::Policy::none())
-                .http1_only()
-                .connect_timeout(limits.connect)
-                .pool_idle_timeout(POOL_IDLE)
-                .tcp_keepalive(TCP_KEEPALIVE)
-        };
-        let build = |builder: reqwest::ClientBuilder| builder.build().map_err(|e| SetupError::Client(e.into()));
-        Ok(Arc::new(Self {
-            outward: build(builder())?,
-            direct: build(builder().no_proxy())?,
-            overrides: Arc::clone(&overrides),
-            limits,
-        }))
+        let carrier = Box::new(http::Http::new(&tls, overrides, &LastGood::new(names), limits.connect)?);
+        Ok(Arc::new(Self { carrier, limits }))
+    }
+
+    /// Not over the network: whoever stands there answers what he likes.
+    #[cfg(all(feature = "emulator", any(test, feature = "fuzzing")))]
+    pub(super) fn over(carrier: impl Carrier + 'static, limits: WireLimits) -> Arc<Self> {
+        Arc::new(Self { carrier: Box::new(carrier), limits })
     }
 
     pub(super) fn limits(&self) -> &WireLimits {
         &self.limits
-    }
-
-    /// The client for a URL: a host that is placed by an override is there, not behind a proxy.
-    fn client(&self, url: &Url, peer: &Peer) -> &reqwest::Client {
-        let placed = url.host_str().is_some_and(|host| self.overrides.find(host).is_some());
-        if placed || peer.is_local() { &self.direct } else { &self.outward }
     }
 }

@@ -5,19 +5,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use azure_core::Bytes;
 use azure_core::error::ErrorKind;
-use azure_core::http::headers::{AUTHORIZATION, HeaderName, Headers};
+use azure_core::http::headers::{AUTHORIZATION, Headers};
 use azure_core::http::policies::{Policy, PolicyResult};
-use azure_core::http::{AsyncRawResponse, Body, Context, Request};
+use azure_core::http::{AsyncRawResponse, Context, Request};
 use tokio::time::Instant;
 use url::Url;
 
 use super::retries::Retries;
 use super::{Transport, retry_after};
 use crate::clock::Moment;
+use crate::vaults::azure::bearer;
 use crate::vaults::azure::errors::{self, akv_code};
 use crate::vaults::azure::pace;
 use crate::vaults::{Outage, VaultError, VaultErrorKind};
 
+pub(super) const BEARER: &str = "Bearer ";
 /// The first wait before another attempt; it doubles.
 const FIRST_WAIT: std::time::Duration = std::time::Duration::from_millis(100);
 /// The longest wait of our own choosing, and the longest that a failing vault may ask for and be waited for: whoever
@@ -88,8 +90,9 @@ pub(in crate::vaults::azure) struct Answer {
     pub(in crate::vaults::azure) body: Bytes,
 }
 
-/// Makes an error of an answer that is not a success, where the SDK would lose what it says.
-pub(in crate::vaults::azure) type Judge = fn(&Answer) -> VaultError;
+/// Makes an error of an answer that is not a success, where the SDK would lose what it says, and of one that the SDK must
+/// not see.
+pub(in crate::vaults::azure) type Judge = fn(&Answer) -> Result<(), VaultError>;
 
 /// What one vault's calls have met.
 #[derive(Debug, Default)]
@@ -192,43 +195,19 @@ impl Wire {
 
     async fn attempt(&self, url: &Url, request: &Request, deadline: Instant) -> Result<Answer, VaultError> {
         let until = deadline.min(Instant::now() + self.transport.limits.attempt);
-        match tokio::time::timeout_at(until, self.exchange(url, request)).await {
+        let exchange = self.transport.carrier.exchange(url, &self.peer, request, self.max_body);
+        match tokio::time::timeout_at(until, exchange).await {
             Ok(outcome) => outcome,
             Err(_elapsed) => Err(errors::timed_out()),
         }
-    }
-
-    async fn exchange(&self, url: &Url, request: &Request) -> Result<Answer, VaultError> {
-        let client = self.transport.client(url, &self.peer);
-        let method = reqwest::Method::from_bytes(request.method().as_ref().as_bytes())
-            .map_err(|_| VaultError::new(VaultErrorKind::Unavailable(Outage::Internal), "no such HTTP method"))?;
-        let mut outgoing = client.request(method, url.clone());
-        for (name, value) in request.headers().iter() {
-            outgoing = outgoing.header(name.as_str(), value.as_str());
-        }
-        if let Body::Bytes(bytes) = request.body() {
-            outgoing = outgoing.body(bytes.clone());
-        }
-        let mut response = outgoing.send().await.map_err(errors::transport)?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(errors::transport)? {
-            if body.len() + chunk.len() > self.max_body {
-                return Err(VaultError::new(
-                    VaultErrorKind::Malformed,
-                    format!("the answer is larger than the {} bytes that are allowed", self.max_body),
-                ));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answer { status: response.status().as_u16(), headers: headers(response.headers()), body: body.into() })
     }
 
     fn tell_watch(&self, request: &Request, answer: &Answer) {
         let (Some(watch), Some(header)) = (&self.watch, request.headers().get_optional_str(&AUTHORIZATION)) else {
             return;
         };
-        match (answer.status, header.strip_prefix("Bearer ")) {
-            (401, Some(bearer)) => watch.refused(bearer, akv_code(answer).as_deref()),
+        match (answer.status, header.strip_prefix(BEARER).and_then(bearer::redeem)) {
+            (401, Some(bearer)) => watch.refused(&bearer, akv_code(answer).as_deref()),
             _ => watch.accepted(),
         }
     }
@@ -239,7 +218,7 @@ impl Policy for Wire {
     async fn send(&self, context: &Context, request: &mut Request, _next: &[Arc<dyn Policy>]) -> PolicyResult {
         let outcome = self.call(context, request).await;
         let outcome = match (outcome, self.judge) {
-            (Ok(answer), Some(judge)) if !(200..300).contains(&answer.status) => Err(judge(&answer)),
+            (Ok(answer), Some(judge)) => judge(&answer).map(|()| answer),
             (outcome, _) => outcome,
         };
         let answer = outcome.map_err(|error| azure_core::Error::new(ErrorKind::Other, error))?;
@@ -268,17 +247,6 @@ fn may_pass(kind: &VaultErrorKind) -> bool {
         | VaultErrorKind::Unauthenticated { .. }
         | VaultErrorKind::Malformed => false,
     }
-}
-
-fn headers(map: &reqwest::header::HeaderMap) -> Headers {
-    let mut headers = Headers::new();
-    for (name, value) in map {
-        // A header that is not text is of no use to any policy.
-        if let Ok(value) = value.to_str() {
-            headers.insert(HeaderName::from(name.as_str().to_owned()), value.to_owned());
-        }
-    }
-    headers
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use crate::secret::{Reference, SecretName, VaultName};
 #[derive(Clone)]
 pub struct Pattern {
     text: String,
-    vault: Glob,
-    name: Glob,
+    pub(super) vault: Glob,
+    pub(super) name: Glob,
 }
 
 /// Why a text is no pattern.
@@ -41,6 +41,12 @@ impl Pattern {
     #[must_use]
     pub fn means(&self, address: &VaultName, id: &VaultName, name: &SecretName) -> bool {
         self.covers(address, id) && self.name.matches(name.as_str())
+    }
+
+    /// Whether it means that secret of some vault.
+    #[must_use]
+    pub fn means_anywhere(&self, name: &SecretName) -> bool {
+        self.name.matches(name.as_str())
     }
 
     /// Whether it may mean a secret of that vault.
@@ -73,7 +79,7 @@ impl FromStr for Pattern {
             return Err(bad("a version or a field cannot stand in a pattern"));
         }
         let glob =
-            |part: &'static str, text: &str| Glob::new(part, text).map_err(|error| BadPattern(error.to_string()));
+            |part: &'static str, text: &str| Glob::new(text).map_err(|error| BadPattern(format!("`{part}` {error}")));
         let pattern = Self { text: text.to_owned(), vault: glob("vault", vault)?, name: glob("name", name)? };
         // What is no glob must be a name: a typing error would mean nothing, for ever.
         if pattern.vault.exact().is_some() && pattern.vault().is_none() {

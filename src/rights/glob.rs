@@ -4,14 +4,23 @@
 //! matched piece by piece; the others as the regular expression that `globset` makes of them.
 
 use memchr::memmem::Finder;
-use regex::bytes::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 
-use super::matcher::compile;
-use super::query::{BadQuery, Query};
+/// The longest glob, in bytes. Names have 127 characters at most.
+const LONGEST: usize = 1024;
+/// What a compiled glob may take, in bytes.
+const COMPILED: usize = 256 << 10;
+/// What matching it may take.
+const WHILE_MATCHING: usize = 1 << 20;
+
+/// Why a text is no glob: the end of a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct BadGlob(String);
 
 /// A glob, lower-cased, ready to be matched.
 #[derive(Clone)]
-pub(super) struct Glob {
+pub(crate) struct Glob {
     text: String,
     whole: Whole,
 }
@@ -32,18 +41,20 @@ enum Whole {
 impl Glob {
     /// # Errors
     /// Not a glob, empty, too long, or too large.
-    pub(super) fn new(parameter: &str, text: &str) -> Result<Self, BadQuery> {
+    pub(crate) fn new(text: &str) -> Result<Self, BadGlob> {
         if text.is_empty() {
-            return Err(BadQuery::new(parameter, "is empty, which matches nothing; `*` matches everything"));
+            return Err(BadGlob("is empty, which matches nothing; `*` matches everything".to_owned()));
         }
-        if text.len() > Query::LONGEST {
-            return Err(BadQuery::new(parameter, format!("has {} bytes; {} is the most", text.len(), Query::LONGEST)));
+        if text.len() > LONGEST {
+            return Err(BadGlob(format!("has {} bytes; {LONGEST} is the most", text.len())));
         }
         let text = text.to_ascii_lowercase();
         let glob = globset::GlobBuilder::new(&text).backslash_escape(true).build();
-        let glob = glob.map_err(|error| BadQuery::new(parameter, format!("is no glob: {}", error.kind())))?;
+        // A range that is none is quoted, whatever its ends are.
+        let told = |error: globset::Error| BadGlob(format!("is no glob: {}", tame(&error.kind().to_string())));
+        let glob = glob.map_err(told)?;
         let whole = if text.contains(['?', '[', ']', '{', '}', '\\']) {
-            Whole::Regex(compile(parameter, glob.regex())?)
+            Whole::Regex(compile(glob.regex())?)
         } else if let Some((start, rest)) = text.split_once('*') {
             let (inner, end) = rest.rsplit_once('*').unwrap_or(("", rest));
             let inner = inner.split('*').filter(|piece| !piece.is_empty());
@@ -58,7 +69,7 @@ impl Glob {
         Ok(Self { text, whole })
     }
 
-    pub(super) fn matches(&self, name: &str) -> bool {
+    pub(crate) fn matches(&self, name: &str) -> bool {
         match &self.whole {
             Whole::Fixed => name == self.text,
             Whole::Regex(regex) => regex.is_match(name.as_bytes()),
@@ -79,29 +90,34 @@ impl Glob {
         }
     }
 
+    /// As it was written, lower-cased.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The only name it matches.
-    pub(super) fn exact(&self) -> Option<&str> {
+    pub(crate) fn exact(&self) -> Option<&str> {
         matches!(self.whole, Whole::Fixed).then_some(&*self.text)
     }
 
     /// It matches all that starts like this, and nothing else.
-    pub(super) fn prefix(&self) -> Option<&str> {
+    pub(crate) fn prefix(&self) -> Option<&str> {
         self.text.strip_suffix('*').filter(|start| self.is_plain(start))
     }
 
     /// It matches all that holds this, and nothing else.
-    pub(super) fn substring(&self) -> Option<&str> {
+    pub(crate) fn substring(&self) -> Option<&str> {
         let held = self.text.strip_prefix('*')?.strip_suffix('*')?;
         Some(held).filter(|held| !held.is_empty() && self.is_plain(held))
     }
 
     /// Every match starts with this.
-    pub(super) fn start(&self) -> &str {
+    pub(crate) fn start(&self) -> &str {
         self.text.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default()
     }
 
     /// Every match holds this: the longest that is sure. `None`: nothing is.
-    pub(super) fn holds(&self) -> Option<&str> {
+    pub(crate) fn holds(&self) -> Option<&str> {
         if self.text.contains(['[', ']', '{', '}', '\\']) {
             return None;
         }
@@ -113,6 +129,22 @@ impl Glob {
     }
 }
 
+/// Control characters would reach a terminal.
+fn tame(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+fn compile(pattern: &str) -> Result<Regex, BadGlob> {
+    RegexBuilder::new(pattern)
+        .unicode(false)
+        .case_insensitive(true)
+        .nest_limit(50)
+        .size_limit(COMPILED)
+        .dfa_size_limit(WHILE_MATCHING)
+        .build()
+        .map_err(|_| BadGlob("is too large a pattern; repeat less".to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -121,10 +153,16 @@ mod tests {
 
     #[test]
     fn pieces_may_not_overlap() {
-        let matches = |glob: &str, name: &str| Glob::new("q", glob).expect("a glob").matches(name);
+        let matches = |glob: &str, name: &str| Glob::new(glob).expect("a glob").matches(name);
         assert!(matches("ab*ba", "abba") && !matches("ab*ba", "aba"));
         assert!(matches("a*b*b", "abb") && !matches("a*b*b", "ab"));
         assert!(matches("*ab*ab*", "abab") && !matches("*ab*ab*", "aba"));
+    }
+
+    #[test]
+    fn what_is_no_glob_is_told_without_its_control_characters() {
+        let told = Glob::new("[z-\u{1b}]").err().expect("no glob").to_string();
+        assert!(told.contains("'z' > '\u{fffd}'"), "{told:?}");
     }
 
     proptest! {
@@ -132,7 +170,7 @@ mod tests {
         #[test]
         fn the_short_cuts_match_what_the_library_matches(glob in "[ab*?-]{1,7}", name in "[ab-]{1,9}") {
             let library = globset::Glob::new(&glob).expect("a glob").compile_matcher().is_match(&name);
-            let ours = Glob::new("q", &glob).expect("a glob");
+            let ours = Glob::new(&glob).expect("a glob");
             prop_assert_eq!(ours.matches(&name), library);
             if library {
                 prop_assert!(name.starts_with(ours.start()));
