@@ -6,9 +6,10 @@
 use std::alloc::System;
 use std::panic::PanicHookInfo;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use clap::Parser as _;
+use sidekey::api::Passed;
 use sidekey::cli::{Cli, Context, Exit, Failure, Protection, confine, refuse, run, tell};
 use sidekey::config::Vars;
 use tokio::runtime::{Builder, Runtime};
@@ -31,8 +32,11 @@ fn main() -> ExitCode {
         Err(error) => return ExitCode::from(refuse(&error) as u8),
     };
     rustls::crypto::ring::default_provider().install_default().expect("nobody installed another before us");
+    // There is one thread by now. Only what serves has a use for them.
+    let passed = if cli.command.takes_sockets() { Passed::take(vars.get("LISTEN_FDNAMES")) } else { Passed::default() };
     let mut context = Context {
         vars,
+        passed: Arc::new(Mutex::new(passed)),
         uid: rustix::process::getuid().as_raw(),
         program: std::env::current_exe().unwrap_or_else(|_| "sidekey".into()),
         shutdown: CancellationToken::new(),

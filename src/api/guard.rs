@@ -3,17 +3,19 @@
 //! Loopback TCP is reachable by more than the apps meant: by a browser's page (CSRF, DNS rebinding), by an app that
 //! fetches what its users name (SSRF), through a proxy that forwards too much. None of these can send what a local
 //! caller sends: our own `Host`, no forwarding header, no browser's header, and the token. On the unix socket the kernel
-//! says who is at the other end, so that no `Host` is asked for there. Who the caller is, is told by [`crate::access`], and
-//! goes with the request to the routes.
+//! says who is at the other end, so that no `Host` is asked for there. Over TLS the `Host` is a name in our certificate.
+//! Where health and metrics alone are told, nothing else is, whoever asks. Who the caller is, is told by
+//! [`crate::access`], and goes with the request to the routes.
 //!
 //! hyper checks none of this: it takes requests without `Host`, with two, and with another authority in the request
 //! line. Must never happen: an answer that depends on what exists, before the caller has passed.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use axum::http::header::{AUTHORIZATION, HOST, HeaderName, UPGRADE};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use axum::http::{HeaderMap, Method, Request, Uri};
 
+use super::listener::{CertificateNames, ServedAs};
 use super::problem::{Code, Problem};
 use super::routes;
 pub use crate::access::Peer;
@@ -30,6 +32,17 @@ pub enum Connection {
         /// The port that was connected to.
         port: u16,
     },
+    /// Over TLS, from anywhere.
+    Tls {
+        /// The port that was connected to.
+        port: u16,
+        /// The names in the client's certificate, if it has brought one: its authority vouches for them.
+        certificate: Option<Arc<CertificateNames>>,
+        /// What the connection was served with.
+        served: ServedAs,
+    },
+    /// To where health and metrics are told, and nothing else.
+    Metrics,
 }
 
 /// What a request must bring. A cheap handle.
@@ -43,7 +56,10 @@ impl Connection {
     fn evidence(&self) -> Evidence {
         match self {
             Self::Unix(peer) => Evidence::Socket(peer.clone()),
-            Self::Tcp { .. } => Evidence::Tcp,
+            Self::Tls { certificate: Some(names), .. } => {
+                Evidence::Certificate(names.dns.iter().chain(&names.uris).cloned().collect())
+            }
+            Self::Tcp { .. } | Self::Tls { certificate: None, .. } | Self::Metrics => Evidence::Tcp,
         }
     }
 }
@@ -70,7 +86,7 @@ impl Guard {
     /// Whether nobody at the other end can ever be known, by whatever they send. Told in the log, sparingly.
     pub(super) fn turns_away(&self, connection: &Connection, visitor: &Visitor) -> bool {
         static TOLD: LazyLock<Sparing<()>> = LazyLock::new(Sparing::default);
-        if !visitor.is_hopeless() {
+        if matches!(connection, Connection::Metrics) || !visitor.is_hopeless() {
             return false;
         }
         if let (Connection::Unix(peer), Some(untold)) = (connection, TOLD.tell(())) {
@@ -90,6 +106,15 @@ impl Guard {
         connection: &Connection,
         visitor: &Visitor,
     ) -> Result<Caller, Problem> {
+        self.knock(request, connection)?;
+        self.identify(request, connection, visitor)
+    }
+
+    /// Whether it is a request that a caller of ours would send, whoever that is.
+    ///
+    /// # Errors
+    /// `bad-host`, `forwarded`, `bad-query`, `method-not-allowed`.
+    pub(super) fn knock<B>(&self, request: &Request<B>, connection: &Connection) -> Result<(), Problem> {
         let headers = request.headers();
         check_headers(headers)?;
         match request.method() {
@@ -99,11 +124,42 @@ impl Guard {
             }
             _ => check_upgrade(headers, request.uri())?,
         }
+        check_body(request)?;
         match connection {
-            Connection::Unix(_) => {}
-            Connection::Tcp { port } => check_host(headers, request.uri(), *port)?,
+            Connection::Unix(_) => Ok(()),
+            Connection::Tcp { port } => check_host(headers, request.uri(), |host| is_ours(host, *port))
+                .map_err(|bad| bad.or(format!("Host must be 127.0.0.1:{port}, [::1]:{port} or localhost:{port}"))),
+            Connection::Tls { port, served, .. } => {
+                let is_ours = |host: &[u8]| {
+                    let (name, told) = split_port(host, 443);
+                    told == Some(*port) && std::str::from_utf8(name).is_ok_and(|name| served.is(name))
+                };
+                check_host(headers, request.uri(), is_ours)
+                    .map_err(|bad| bad.or(format!("Host must be a name in the certificate, with the port {port}")))
+            }
+            Connection::Metrics => {
+                check_host(headers, request.uri(), |_| true).map_err(|bad| bad.or(String::new()))?;
+                check_public(request.method(), request.uri())
+            }
         }
-        identify(headers, request.uri(), visitor)
+    }
+
+    /// Who asks, if it is somebody who may.
+    ///
+    /// # Errors
+    /// `unauthenticated`.
+    pub(super) fn identify<B>(
+        &self,
+        request: &Request<B>,
+        connection: &Connection,
+        visitor: &Visitor,
+    ) -> Result<Caller, Problem> {
+        match connection {
+            // What else there is, is not served there.
+            Connection::Metrics => return Ok(Caller::nobody()),
+            Connection::Unix(_) | Connection::Tcp { .. } | Connection::Tls { .. } => {}
+        }
+        identify(request.headers(), request.uri(), visitor)
     }
 }
 
@@ -144,7 +200,7 @@ fn methods(uri: &Uri) -> &'static str {
 }
 
 /// Answered without a token: they tell one bit, and those who probe have no token. `?verbose` names vaults.
-fn is_probe(uri: &Uri) -> bool {
+pub(super) fn is_probe(uri: &Uri) -> bool {
     matches!(uri.path(), "/livez" | "/readyz") && uri.query().is_none()
 }
 
@@ -216,41 +272,96 @@ fn check_upgrade(headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
     }
 }
 
+/// What is told to everybody: in it is no name of a secret.
+fn check_public(method: &Method, uri: &Uri) -> Result<(), Problem> {
+    if !matches!(uri.path(), "/livez" | "/readyz" | "/metrics") || uri.query().is_some() {
+        return Err(Problem::new(Code::NotFound, "only /livez, /readyz and /metrics are served here"));
+    }
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        let detail = format!("{method} is not served at this path");
+        return Err(Problem::new(Code::MethodNotAllowed, detail).allowing("GET, HEAD"));
+    }
+    Ok(())
+}
+
+/// What is wrong with a `Host`.
+enum BadHost {
+    /// It is none, or two, or malformed.
+    None(&'static str),
+    /// It is another's.
+    NotOurs,
+    /// The request line names another.
+    Differs,
+}
+
+impl BadHost {
+    fn or(self, ours: String) -> Problem {
+        match self {
+            Self::None(detail) => Problem::new(Code::BadHost, detail),
+            Self::NotOurs => Problem::misdirected(ours),
+            Self::Differs => Problem::misdirected("the request line names another host than Host does"),
+        }
+    }
+}
+
 /// Exactly one `Host`, and it is ours; an authority in the request line says the same.
-fn check_host(headers: &HeaderMap, uri: &Uri, port: u16) -> Result<(), Problem> {
-    let bad = |detail| Err(Problem::new(Code::BadHost, detail));
+fn check_host(headers: &HeaderMap, uri: &Uri, is_ours: impl Fn(&[u8]) -> bool) -> Result<(), BadHost> {
     let mut all = headers.get_all(HOST).iter();
     let host = match (all.next(), all.next()) {
-        (None, _) => return bad("there is no Host header"),
-        (Some(_), Some(_)) => return bad("Host stands more than once"),
+        (None, _) => return Err(BadHost::None("there is no Host header")),
+        (Some(_), Some(_)) => return Err(BadHost::None("Host stands more than once")),
         (Some(only), None) => only.as_bytes(),
     };
     if host.is_empty() || !host.iter().all(u8::is_ascii_graphic) || host.contains(&b'@') {
-        return bad("Host is no host and port");
+        return Err(BadHost::None("Host is no host and port"));
     }
-    if !is_ours(host, port) {
-        return Err(Problem::misdirected(format!("Host must be 127.0.0.1:{port}, [::1]:{port} or localhost:{port}")));
+    if !is_ours(host) {
+        return Err(BadHost::NotOurs);
     }
     match uri.authority() {
-        Some(authority) if !authority.as_str().as_bytes().eq_ignore_ascii_case(host) => {
-            Err(Problem::misdirected("the request line names another host than Host does"))
-        }
+        Some(authority) if !authority.as_str().as_bytes().eq_ignore_ascii_case(host) => Err(BadHost::Differs),
         Some(_) | None => Ok(()),
     }
 }
 
 fn is_ours(host: &[u8], port: u16) -> bool {
+    let (name, told) = split_port(host, 80);
+    told == Some(port) && (name == b"127.0.0.1" || name == b"[::1]" || name.eq_ignore_ascii_case(b"localhost"))
+}
+
+/// The host, and its port: that one if it has none, `None` if it is no port.
+fn split_port(host: &[u8], usual: u16) -> (&[u8], Option<u16>) {
     let (name, told) = match host.iter().rposition(|byte| *byte == b':') {
         Some(colon) if !host.ends_with(b"]") => (&host[..colon], Some(&host[colon + 1..])),
         Some(_) | None => (host, None),
     };
     let told = match told {
-        None => Some(80),
-        Some(digits) if digits.len() <= 5 && !digits.starts_with(b"0") => std::str::from_utf8(digits)
+        None => Some(usual),
+        Some(digits) if !digits.starts_with(b"0") => std::str::from_utf8(digits)
             .ok()
             .filter(|digits| !digits.starts_with('+'))
             .and_then(|digits| digits.parse().ok()),
         Some(_) => None,
     };
-    told == Some(port) && (name == b"127.0.0.1" || name == b"[::1]" || name.eq_ignore_ascii_case(b"localhost"))
+    (name, told)
+}
+
+/// A body where none is read, and one that is told in two ways, have no use but to have us and another see different
+/// requests. hyper takes `Transfer-Encoding` with `Content-Length`, reads the body as the former tells, and ends the
+/// connection after it; what is not `chunked` alone it would give on undecoded.
+fn check_body<B>(request: &Request<B>) -> Result<(), Problem> {
+    let headers = request.headers();
+    let refused = |detail| Err(Problem::new(Code::BadQuery, detail));
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let (coding, None) = (codings.next(), codings.next()) else {
+        return refused("Transfer-Encoding stands more than once");
+    };
+    if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return refused("Transfer-Encoding may be chunked, and nothing else");
+    }
+    let length = headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
+    if request.method() != Method::POST && (length || coding.is_some()) {
+        return refused("only a POST may have a body");
+    }
+    Ok(())
 }

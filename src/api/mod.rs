@@ -13,12 +13,14 @@ mod freshness;
 pub(crate) mod fuzzing;
 mod guard;
 mod listener;
+mod load;
 pub mod model;
 mod negotiate;
 mod openapi;
 mod path;
 mod patience;
 pub(crate) mod problem;
+mod room;
 mod routes;
 mod server;
 mod state;
@@ -37,9 +39,12 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use crate::access::{Token, TokenDigest, TokenError};
 pub use guard::{Connection, Guard, Peer};
-pub use listener::{Group, ListenError, Listener, TakeOver, UnixOptions, bind_tcp, bind_unix, bind_unix_beside};
+pub use listener::{
+    CertificateNames, Group, ListenError, Listener, Passed, PassedSocket, ServedAs, TakeOver, Tls, TlsError, TlsFiles,
+    UnixOptions, bind_metrics, bind_tcp, bind_tls, bind_unix, bind_unix_beside,
+};
 pub use problem::Code;
-pub use server::{Drained, ServeOptions, serve};
+pub use server::{Capacity, Drained, ServeOptions, serve};
 pub use state::State;
 
 use crate::access::Caller;

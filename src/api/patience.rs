@@ -10,7 +10,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,15 +23,33 @@ pub(super) const HEAD: Duration = Duration::from_secs(5);
 /// Of an answer that its reader does not take: from one byte taken to the next.
 const STALL: Duration = Duration::from_secs(10);
 
-/// Where a connection is. Shared between its stream and its service.
-#[derive(Clone, Default)]
+/// Where a connection is. Shared between its stream, its service, and who looks for somebody to displace.
+#[derive(Clone)]
 pub(super) struct Phase(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
     now: AtomicU8,
+    /// Something was let in on it.
+    known: AtomicBool,
     /// Requests so far.
     asked: AtomicU64,
+    /// When it came, was first listened to, or its last head was complete: microseconds since `epoch`.
+    since: AtomicU64,
+    epoch: Instant,
+}
+
+/// What a connection is doing, to who looks for room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doing {
+    /// It brings nothing, or the answer is made and not taken.
+    Nothing {
+        /// Something was let in on it before.
+        known: bool,
+        /// It was listened to, so that the silence is its own: a request may lie unread where there is much to do.
+        heard: bool,
+    },
+    /// A request is being answered.
+    Something,
 }
 
 /// Nothing has been asked yet.
@@ -42,11 +60,58 @@ const BUSY: u8 = 1;
 const IDLE: u8 = 2;
 /// Some bytes of the next head have come.
 const PARTIAL: u8 = 3;
+/// Nothing has been asked yet, though it was listened to.
+const SILENT: u8 = 4;
 
 impl Phase {
+    /// Of a connection that has just come.
+    pub(super) fn new(epoch: Instant) -> Self {
+        Self(Arc::new(Shared {
+            now: AtomicU8::new(NEW),
+            known: AtomicBool::new(false),
+            asked: AtomicU64::new(0),
+            since: AtomicU64::new(Self::at(epoch)),
+            epoch,
+        }))
+    }
+
+    /// Microseconds since then.
+    pub(super) fn at(epoch: Instant) -> u64 {
+        u64::try_from(epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// When it came, or its last head was complete.
+    pub(super) fn since(&self) -> u64 {
+        self.0.since.load(Ordering::Relaxed)
+    }
+
+    /// What it is doing.
+    pub(super) fn doing(&self) -> Doing {
+        match self.now() {
+            BUSY => Doing::Something,
+            now => Doing::Nothing { known: self.0.known.load(Ordering::Relaxed), heard: now != NEW },
+        }
+    }
+
+    /// It was listened to, and has brought nothing, or not all of its first head.
+    pub(super) fn listened(&self) {
+        if self.now() == NEW {
+            self.0.since.store(Self::at(self.0.epoch), Ordering::Relaxed);
+            self.set(SILENT);
+        }
+    }
+
+    /// A request was let in.
+    pub(super) fn let_in(&self) {
+        if !self.0.known.load(Ordering::Relaxed) {
+            self.0.known.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// A head is complete.
     pub(super) fn begin(&self) {
         self.set(BUSY);
+        self.0.since.store(Self::at(self.0.epoch), Ordering::Relaxed);
         // One request at a time: nobody else adds.
         self.0.asked.store(self.asked() + 1, Ordering::Relaxed);
     }
@@ -58,7 +123,7 @@ impl Phase {
 
     /// Whether nothing was ever asked.
     pub(super) fn is_new(&self) -> bool {
-        self.now() == NEW
+        matches!(self.now(), NEW | SILENT)
     }
 
     /// Whether some bytes of a head have come, and not all.
@@ -99,8 +164,9 @@ impl<S> Patient<S> {
 
     /// Whether patience has ended, while nothing is there to be read.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.phase.listened();
         let phase = self.phase.now();
-        if phase == NEW || phase == PARTIAL {
+        if phase == SILENT || phase == PARTIAL {
             let head = self.head.get_or_insert_with(|| Box::pin(sleep(HEAD)));
             return head.as_mut().poll(cx);
         }
@@ -151,7 +217,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // What encrypts takes bytes before the peer does, and sends them only here.
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.unless_stalled(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -42,7 +42,7 @@ impl Trail {
     pub(super) fn of_stranger(headers: &HeaderMap, connection: &Connection, audit: &Audit) -> Self {
         let peer = match connection {
             Connection::Unix(peer) => peer.clone(),
-            Connection::Tcp { .. } => None,
+            Connection::Tcp { .. } | Connection::Tls { .. } | Connection::Metrics => None,
         };
         Self { caller: None, peer, id: id(headers, audit) }
     }

@@ -94,12 +94,16 @@ pub enum Command {
 /// How a command that reads finds its sidecar.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Connect {
-    /// The sidecar: a socket's path, unix:PATH or http://127.0.0.1:PORT [variable: SIDEKEY_ADDR]
+    /// The sidecar: a socket's path, unix:PATH, http://127.0.0.1:PORT or https://HOST:PORT [variable: SIDEKEY_ADDR]
     #[arg(long, value_name = "ADDRESS", conflicts_with = "direct")]
     pub addr: Option<String>,
     /// The file with the token that TCP asks for [variable: SIDEKEY_TOKEN_FILE]
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// For https: the authorities to trust, in the place of the system's [variable: SIDEKEY_CA_FILE; and for a certificate
+    /// of our own: SIDEKEY_CLIENT_CERT, SIDEKEY_CLIENT_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
     /// Ask no sidecar: sign in and read here
     #[arg(long)]
     pub direct: bool,
@@ -138,6 +142,12 @@ impl Command {
     /// Whether it reads its configuration again when it is told to. The others end when their terminal hangs up.
     #[must_use]
     pub fn reloads(&self) -> bool {
+        matches!(self, Self::Serve(_))
+    }
+
+    /// Whether it serves on sockets that it may be started with.
+    #[must_use]
+    pub fn takes_sockets(&self) -> bool {
         matches!(self, Self::Serve(_))
     }
 

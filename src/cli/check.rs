@@ -93,13 +93,24 @@ fn summary(config: &Config) -> String {
         Some(socket) => lines.push(format!("socket    {} (mode {:04o})", socket.path.display(), socket.mode)),
         None => lines.push("socket    off".to_owned()),
     }
-    match config.listen.tcp {
-        Some(tcp) => lines.push(match &config.access.token_file {
-            Some(file) => format!("tcp       {tcp}, token in {}", file.display()),
-            None => format!("tcp       {tcp}, for clients with a token_file"),
-        }),
-        None => lines.push("tcp       off".to_owned()),
-    }
+    let listen = &config.listen;
+    let token = match &config.access.token_file {
+        Some(file) => format!("token in {}", file.display()),
+        None if listen.takes_token() => "for clients with a token_file".to_owned(),
+        None => "for who has a client certificate".to_owned(),
+    };
+    lines.push(match (listen.tcp, &listen.tls) {
+        (None, _) => "tcp       off".to_owned(),
+        (Some(tcp), None) => format!("tcp       {tcp}, {token}"),
+        (Some(tcp), Some(tls)) if tls.client_ca.is_some() && !tls.certificate_required => {
+            format!("tcp       {tcp} with TLS, {token}; or a client certificate")
+        }
+        (Some(tcp), Some(_)) => format!("tcp       {tcp} with TLS, {token}"),
+    });
+    lines.push(match listen.metrics {
+        Some(metrics) => format!("metrics   {metrics}"),
+        None => "metrics   where the API is".to_owned(),
+    });
     lines.extend(config.access.clients.iter().map(told));
     lines.extend(config.sources.iter().map(source));
     let cache = &config.broker.cache;

@@ -101,7 +101,7 @@ pub(super) fn needs(config: &Config, vars: &Vars, uid: u32) -> Needs {
     if let Some(socket) = &config.listen.socket {
         needs.write.extend(folder(&socket.path));
     }
-    needs.bind.extend(config.listen.tcp.map(|tcp| tcp.port()));
+    needs.bind.extend([config.listen.tcp, config.listen.metrics].into_iter().flatten().map(|address| address.port()));
     let clients = config.access.clients.iter().filter_map(|client| client.token_file.as_ref());
     let hashing = config.audit.as_ref().and_then(|audit| audit.hash_names.as_ref());
     // Made at the start where there is none.

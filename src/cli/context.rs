@@ -1,13 +1,14 @@
 //! What a command is run with, handed down from `main`: nothing below asks the process itself.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::args::Global;
 use super::{Failure, Protection};
+use crate::api::Passed;
 use crate::config::{Config, Faults, Flag, Inputs, Vars, runtime_dir};
 
 /// What surrounds a command.
@@ -23,6 +24,8 @@ pub struct Context {
     pub shutdown: CancellationToken,
     /// Told when the process is asked to read its configuration again; several times before that happens are once.
     pub reload: Arc<Notify>,
+    /// Sockets that this process was started with, until they are served.
+    pub passed: Arc<Mutex<Passed>>,
     /// What keeps this process's memory and rights from others.
     pub protection: Protection,
     /// Flags that every command takes.

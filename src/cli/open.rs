@@ -12,7 +12,10 @@ use tokio::time::sleep;
 
 use super::{Context, Exit, Failure};
 use crate::access::Access;
-use crate::api::{Api, Guard, ListenError, Listener, ServeOptions, TakeOver, bind_tcp, bind_unix, bind_unix_beside};
+use crate::api::{
+    Api, Capacity, Guard, ListenError, Listener, Passed, PassedSocket, ServeOptions, TakeOver, Tls, bind_metrics,
+    bind_tcp, bind_tls, bind_unix, bind_unix_beside,
+};
 use crate::config::Config;
 use crate::metrics::Metrics;
 
@@ -22,8 +25,32 @@ pub(super) struct Open {
     guard: Guard,
     options: ServeOptions,
     take_over: Option<TakeOver>,
-    /// A port that another process still has.
-    later: Option<SocketAddr>,
+    /// Ports that another process still has.
+    later: Vec<Later>,
+    tls: Option<Tls>,
+}
+
+/// A port that is to be bound.
+#[derive(Debug, Clone, Copy)]
+enum Later {
+    Api(SocketAddr),
+    Metrics(SocketAddr),
+}
+
+impl Later {
+    fn bind(self, tls: Option<&Tls>) -> Result<Vec<Listener>, ListenError> {
+        match (self, tls) {
+            (Self::Api(address), Some(tls)) => bind_tls(address, tls),
+            (Self::Api(address), None) => bind_tcp(address),
+            (Self::Metrics(address), _) => Ok(vec![bind_metrics(address)?]),
+        }
+    }
+
+    fn address(self) -> SocketAddr {
+        match self {
+            Self::Api(address) | Self::Metrics(address) => address,
+        }
+    }
 }
 
 /// Between two looks at what is waited for.
@@ -34,42 +61,77 @@ const LOOKS: u32 = 10;
 impl Open {
     /// Binds all that the configuration names.
     pub(super) fn bind(config: &Config) -> Result<Self, Failure> {
-        Self::with(config, |socket| Ok((bind_unix(socket)?, None)), false)
+        Self::with(config, Passed::default(), |socket| Ok((bind_unix(socket)?, None)), false)
+    }
+
+    /// The same, but for what `passed` has: that is served in its place.
+    pub(super) fn passed(config: &Config, passed: Passed) -> Result<Self, Failure> {
+        Self::with(config, passed, |socket| Ok((bind_unix(socket)?, None)), false)
     }
 
     /// The same beside a sidecar that serves the same addresses, until its place can be taken.
     pub(super) fn beside(config: &Config) -> Result<Self, Failure> {
-        Self::with(config, bind_unix_beside, true)
+        Self::with(config, Passed::default(), bind_unix_beside, true)
     }
 
     fn with(
         config: &Config,
+        passed: Passed,
         bind_socket: impl FnOnce(&crate::api::UnixOptions) -> Result<(Listener, Option<TakeOver>), ListenError>,
         patient: bool,
     ) -> Result<Self, Failure> {
+        let listen = &config.listen;
+        let tls = listen.tls.clone().map(Tls::load).transpose();
+        let tls = tls.map_err(|error| Failure::new(Exit::Config, format!("listen.tls: {error}")))?;
         let mut open = Self {
             listeners: Vec::new(),
             guard: Guard::new(access(config)?),
-            options: ServeOptions { grace: config.drain, ..ServeOptions::default() },
+            options: ServeOptions {
+                capacity: Capacity::new(places(config.connections), config.requests),
+                grace: config.drain,
+                ..ServeOptions::default()
+            },
             take_over: None,
-            later: None,
+            later: Vec::new(),
+            tls,
         };
-        if let Some(socket) = &config.listen.socket {
+        let [mut has_unix, mut has_tcp, mut has_metrics] = [false; 3];
+        for socket in passed.sockets {
+            match socket {
+                PassedSocket::Unix(_) => has_unix = true,
+                PassedSocket::Tcp(_) => has_tcp = true,
+                PassedSocket::Metrics(_) => has_metrics = true,
+            }
+            open.listeners.push(socket.listen(open.tls.as_ref()).map_err(|error| unavailable(&error))?);
+        }
+        if passed.strange > 0 {
+            tracing::warn!(
+                sockets = passed.strange,
+                "passed by systemd, and neither unix stream sockets nor TCP: not used"
+            );
+        }
+        if let Some(socket) = listen.socket.as_ref().filter(|_| !has_unix) {
             let (listener, take_over) = bind_socket(socket).map_err(|error| unavailable(&error))?;
             open.listeners.push(listener);
             open.take_over = take_over;
         }
-        if let Some(tcp) = config.listen.tcp {
-            match bind_tcp(tcp) {
-                Ok(listeners) => open.listeners.extend(listeners),
-                Err(ListenError::PortInUse(_)) if patient => open.later = Some(tcp),
-                Err(error) => return Err(unavailable(&error)),
-            }
+        if let Some(tcp) = listen.tcp.filter(|_| !has_tcp) {
+            open.bind_or_wait(Later::Api(tcp), patient)?;
         }
-        // Two for the port that is still to come.
-        let listeners = open.listeners.len() + if open.later.is_some() { 2 } else { 0 };
-        open.options.connections = places(listeners);
+        if let Some(metrics) = listen.metrics.filter(|_| !has_metrics) {
+            open.bind_or_wait(Later::Metrics(metrics), patient)?;
+        }
         Ok(open)
+    }
+
+    /// Binds a port, at once, or, if somebody else has it and we are `patient`, as soon as nobody has.
+    fn bind_or_wait(&mut self, port: Later, patient: bool) -> Result<(), Failure> {
+        match port.bind(self.tls.as_ref()) {
+            Ok(listeners) => self.listeners.extend(listeners),
+            Err(ListenError::PortInUse(_)) if patient => self.later.push(port),
+            Err(error) => return Err(unavailable(&error)),
+        }
+        Ok(())
     }
 
     /// What guards them: who may do what.
@@ -85,21 +147,21 @@ impl Open {
         if let Some(take_over) = &self.take_over {
             tracing::info!(socket = %take_over.path().display(), "another sidecar serves it; taking it over once ready");
         }
-        if let Some(address) = self.later {
+        for address in self.later.iter().map(|port| port.address()) {
             tracing::info!(%address, "in use; listening there once it is free");
         }
     }
 
     /// Serves until the process is told to stop.
     pub(super) async fn serve(self, api: Api, metrics: Metrics, context: &Context) -> Result<(), Failure> {
-        let Self { listeners, guard, options, take_over, later } = self;
+        let Self { listeners, guard, options, take_over, later, tls } = self;
         let serve = async |listeners| {
             let (api, metrics, shutdown) = (api.clone(), metrics.clone(), context.shutdown.clone());
             crate::api::serve(listeners, api, guard.clone(), metrics, options.clone(), shutdown).await;
             Ok::<(), Failure>(())
         };
         let rest = async {
-            match context.shutdown.run_until_cancelled(succeed(take_over, later, &api)).await {
+            match context.shutdown.run_until_cancelled(succeed(take_over, later, tls.as_ref(), &api)).await {
                 Some(listeners) => serve(listeners?).await,
                 None => Ok(()),
             }
@@ -110,7 +172,12 @@ impl Open {
 }
 
 /// Takes the other sidecar's place, once this one is ready and as the other lets go of it.
-async fn succeed(take_over: Option<TakeOver>, later: Option<SocketAddr>, api: &Api) -> Result<Vec<Listener>, Failure> {
+async fn succeed(
+    take_over: Option<TakeOver>,
+    later: Vec<Later>,
+    tls: Option<&Tls>,
+    api: &Api,
+) -> Result<Vec<Listener>, Failure> {
     if let Some(take_over) = take_over {
         let socket = take_over.path().display().to_string();
         let alone = left_alone(&take_over, api).await;
@@ -121,8 +188,10 @@ async fn succeed(take_over: Option<TakeOver>, later: Option<SocketAddr>, api: &A
             tracing::info!(socket, "taken over; the other sidecar can be ended");
         }
     }
-    let Some(address) = later else { return Ok(Vec::new()) };
-    let listeners = free(address).await.map_err(|error| unavailable(&error))?;
+    let mut listeners = Vec::new();
+    for port in later {
+        listeners.extend(free(port, tls).await.map_err(|error| unavailable(&error))?);
+    }
     for listener in &listeners {
         tracing::info!(address = listener.address(), "listening");
     }
@@ -145,9 +214,9 @@ async fn left_alone(take_over: &TakeOver, api: &Api) -> bool {
 }
 
 /// Binds it as soon as nobody else has it.
-async fn free(address: SocketAddr) -> Result<Vec<Listener>, ListenError> {
+async fn free(port: Later, tls: Option<&Tls>) -> Result<Vec<Listener>, ListenError> {
     loop {
-        match bind_tcp(address) {
+        match port.bind(tls) {
             Err(ListenError::PortInUse(_)) => sleep(LOOK).await,
             outcome => return outcome,
         }
@@ -163,13 +232,17 @@ fn unavailable(error: &ListenError) -> Failure {
     Failure::new(Exit::Unavailable, error.to_string())
 }
 
-/// Connections to each listener, so that all of them together leave file descriptors for the vaults: who fills one
-/// listener, as anybody on the machine may fill TCP, must not keep the callers of another out. The soft limit on
-/// descriptors is for programs that use `select`; it is raised to the hard one.
-pub(super) fn places(listeners: usize) -> usize {
+/// Places for connections, as many as wanted if that leaves file descriptors for the vaults. The soft limit on descriptors
+/// is for programs that use `select`; it is raised to the hard one.
+pub(super) fn places(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let limit = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-    (limit / 4 * 3 / listeners.max(1)).clamp(1, ServeOptions::default().connections)
+    let ours = limit / 4 * 3;
+    let mut places = wanted.min(ours);
+    while places > 1 && Capacity::most(places) > ours {
+        places -= (places / 16).max(1);
+    }
+    places
 }

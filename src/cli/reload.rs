@@ -103,8 +103,8 @@ impl<'a> Reload<'a> {
         self.tell_what_stays(&config);
         let (vaults, sources) = (sidecar.catalog.vaults().len(), config.sources.len());
         tracing::info!(sources, vaults, "the new configuration is in force");
-        let Config { listen, log, drain, sandbox, .. } = self.config.clone();
-        self.config = Config { listen, log, drain, sandbox, ..config };
+        let Config { listen, log, drain, sandbox, connections, requests, .. } = self.config.clone();
+        self.config = Config { listen, log, drain, sandbox, connections, requests, ..config };
         // It writes what it holds a last time: only one of both may write.
         before.stop().await;
         if let Some(keeper) = keeper {
@@ -133,7 +133,7 @@ impl<'a> Reload<'a> {
     /// Who may do what by that configuration, on the addresses that stay bound. The token for TCP stays the same file's.
     fn access(&self, config: &Config) -> AccessSettings {
         let clients = config.access.clients.clone();
-        let token_file = self.config.listen.tcp.filter(|_| clients.is_empty());
+        let token_file = self.config.listen.tcp.filter(|_| clients.is_empty() && self.config.listen.takes_token());
         AccessSettings { clients, token_file: token_file.map(|_| self.config.listen.token_file.clone()) }
     }
 
@@ -151,7 +151,10 @@ impl<'a> Reload<'a> {
             ("listen.socket, listen.mode, listen.group", old.listen.socket == new.listen.socket),
             ("listen.tcp", old.listen.tcp == new.listen.tcp),
             ("listen.token_file", old.listen.token_file == new.listen.token_file),
+            ("listen.tls", old.listen.tls == new.listen.tls),
+            ("listen.metrics", old.listen.metrics == new.listen.metrics),
             ("limits.drain_timeout", old.drain == new.drain),
+            ("limits.connections, limits.requests", (old.connections, old.requests) == (new.connections, new.requests)),
             ("sandbox", old.sandbox == new.sandbox),
             ("log", old.log == new.log),
         ] {

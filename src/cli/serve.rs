@@ -1,6 +1,7 @@
 //! `serve`: the sidecar itself. Everything that can be wrong is found before the first address is bound.
 
 use std::path::PathBuf;
+use std::sync::PoisonError;
 
 use super::open::Open;
 use super::reload::Reload;
@@ -22,7 +23,7 @@ pub struct Serve {
     /// The unix socket; 'off' for none [variable: SIDEKEY_LISTEN_SOCKET; default: /run/sidekey/sidekey.sock as root, else under $XDG_RUNTIME_DIR]
     #[arg(long, value_name = "PATH")]
     socket: Option<String>,
-    /// A loopback address, such as 127.0.0.1:7733 [variable: SIDEKEY_LISTEN_TCP; default: off]
+    /// A loopback address, such as 127.0.0.1:7733; any other only with listen.tls [variable: SIDEKEY_LISTEN_TCP; default: off]
     #[arg(long, value_name = "ADDRESS")]
     tcp: Option<String>,
     /// The file with the token that TCP asks for; made if it does not exist [variable: SIDEKEY_LISTEN_TOKEN_FILE]
@@ -53,7 +54,8 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
     trace::start(&config.log, context.global.verbose);
     context.protection.tell();
     folder::prepare(&config, context)?;
-    let open = if args.take_over { Open::beside(&config)? } else { Open::bind(&config)? };
+    let passed = std::mem::take(&mut *context.passed.lock().unwrap_or_else(PoisonError::into_inner));
+    let open = if args.take_over { Open::beside(&config)? } else { Open::passed(&config, passed)? };
     let mut sidecar = Sidecar::start(&config).await?;
     for settings in &config.sources {
         tell_source(settings);

@@ -339,7 +339,7 @@ fn broken() -> Failure {
 /// A stream of events keeps its connection for as long as it likes: most connections are left to others.
 fn with_room(config: &Config) -> Config {
     let mut config = config.clone();
-    config.broker.watchers = config.broker.watchers.min(places(2) / 4).max(1);
+    config.broker.watchers = config.broker.watchers.min(places(config.connections) / 4).max(1);
     config
 }
 

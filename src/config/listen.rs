@@ -5,28 +5,34 @@ use std::path::{Path, PathBuf};
 
 use super::Vars;
 use super::kinds::{Raw, address, text};
-use super::reader::{At, Section};
-use crate::api::UnixOptions;
-
-/// Keys that a later version will have. To pass them over would leave somebody believing in a guard that is not there.
-const LATER: &[(&str, &str)] = &[
-    ("tls", "TLS listeners are not supported by this version"),
-    ("metrics", "a separate listener for metrics is not supported by this version; /metrics is on every listener"),
-];
+use super::reader::{At, Reader, Section};
+use crate::api::{TlsFiles, UnixOptions};
 
 /// Where the sidecar answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
     /// The unix socket; `None` where it was switched off.
     pub socket: Option<UnixOptions>,
-    /// A loopback address; off unless set.
+    /// A loopback address, or any with TLS; off unless set.
     pub tcp: Option<SocketAddr>,
     /// Holds the token that TCP asks for where no client is configured; made at start if it does not exist.
     pub token_file: PathBuf,
+    /// What TCP is encrypted with.
+    pub tls: Option<TlsFiles>,
+    /// Where health and metrics are told, and nothing else; any address; off unless set.
+    pub metrics: Option<SocketAddr>,
+}
+
+impl Listen {
+    /// Whether callers over TCP may bring the token: not where all of them must have a certificate.
+    #[must_use]
+    pub fn takes_token(&self) -> bool {
+        self.tls.as_ref().is_none_or(|tls| !tls.certificate_required)
+    }
 }
 
 /// `clients`: there are some, and tokens are theirs.
-pub(super) fn listen(section: Section<'_>, runtime_dir: &Path, clients: bool) -> Listen {
+pub(super) fn listen<'r>(reader: &'r Reader<'r>, section: Section<'r>, runtime_dir: &Path, clients: bool) -> Listen {
     // 'off' is no path, and any other text is one. Read once, so that a fault is told once.
     let told = section.read("socket", text);
     let off = told.as_ref().filter(|at| at.value == "off").map(|at| at.place.clone());
@@ -34,13 +40,6 @@ pub(super) fn listen(section: Section<'_>, runtime_dir: &Path, clients: bool) ->
     let mode = section.read_or("mode", mode, 0o660);
     let group = section.read("group", text).and_then(|at| at.value.parse().ok());
     let tcp = section.read("tcp", address);
-    if let Some(At { place, .. }) = tcp.as_ref().filter(|at| !is_literal_loopback(at.value.ip())) {
-        let what = "must be a loopback address, 127.0.0.1 or [::1]: other addresses need TLS, which this version does not have";
-        section.fault_at(place.clone(), "tcp", what);
-    }
-    if let Some(place) = off.clone().filter(|_| !section.is_set("tcp")) {
-        section.fault_at(place, "socket", "is off and listen.tcp is not set: nobody could ask");
-    }
     let token_file = section.path("token_file");
     if let Some(At { place, .. }) = token_file.as_ref().filter(|_| clients) {
         let what =
@@ -48,7 +47,23 @@ pub(super) fn listen(section: Section<'_>, runtime_dir: &Path, clients: bool) ->
         section.fault_at(place.clone(), "token_file", what);
     }
     let token_file = token_file.map(|at| at.value);
-    section.finish(LATER);
+    // A client may be known by a token of its own.
+    let (asks_tls, tls) = tls(reader, &section, token_file.is_none() && !clients);
+    if let Some(At { place, .. }) = tcp.as_ref().filter(|at| !asks_tls && !is_literal_loopback(at.value.ip())) {
+        let what = "must be a loopback address, 127.0.0.1 or [::1]: other addresses need TLS, as listen.tls has it";
+        section.fault_at(place.clone(), "tcp", what);
+    }
+    let metrics = section.read("metrics", address);
+    if let (Some(at), Some(tcp)) = (&metrics, &tcp)
+        && at.value.port() == tcp.value.port()
+        && at.value.port() != 0
+    {
+        section.fault_at(at.place.clone(), "metrics", "must have another port than listen.tcp");
+    }
+    if let Some(place) = off.clone().filter(|_| !section.is_set("tcp")) {
+        section.fault_at(place, "socket", "is off and listen.tcp is not set: nobody could ask");
+    }
+    section.finish(&[]);
     Listen {
         socket: off.is_none().then(|| UnixOptions {
             path: socket.unwrap_or_else(|| runtime_dir.join("sidekey.sock")),
@@ -57,7 +72,36 @@ pub(super) fn listen(section: Section<'_>, runtime_dir: &Path, clients: bool) ->
         }),
         tcp: tcp.map(|at| at.value),
         token_file: token_file.unwrap_or_else(|| runtime_dir.join("token")),
+        tls,
+        metrics: metrics.map(|at| at.value),
     }
+}
+
+/// `[listen.tls]`: whether it is asked for, and what it says. Without a token file that somebody named, an authority for
+/// clients means that all of them have a certificate.
+fn tls<'r>(reader: &'r Reader<'r>, listen: &Section<'r>, no_token: bool) -> (bool, Option<TlsFiles>) {
+    let table = listen.tables("tls").into_iter().next();
+    let is_there = table.is_some();
+    let section = Section::new(reader, "listen.tls", Some("SIDEKEY_LISTEN_TLS_"), table);
+    let [cert, key, client_ca] = ["cert", "key", "client_ca"].map(|name| section.readable_file(name));
+    let asked = is_there || ["cert", "key", "client_ca"].iter().any(|key| section.is_set(key));
+    for key in ["cert", "key"] {
+        if asked && !section.is_set(key) {
+            section.fault_of_absent(key, "is missing: TLS needs a cert and a key");
+        }
+    }
+    if asked && !listen.is_set("tcp") {
+        section.fault_of_absent("", "needs listen.tcp, the address that is to speak TLS");
+    }
+    section.finish(&[]);
+    let certificate_required = client_ca.is_some() && no_token;
+    let files = cert.zip(key).map(|(cert, key)| TlsFiles {
+        cert: cert.value,
+        key: key.value,
+        client_ca: client_ca.map(|at| at.value),
+        certificate_required,
+    });
+    (asked, files)
 }
 
 /// Where sockets and tokens live by default: a folder that only root, or only this user, may write to.

@@ -36,6 +36,7 @@ pub use vars::Vars;
 
 use crate::access::AccessSettings;
 use crate::access::audit::AuditOptions;
+use crate::api::Capacity;
 use crate::broker::BrokerOptions;
 use crate::budget::BudgetOptions;
 use crate::catalog::CatalogOptions;
@@ -48,7 +49,14 @@ use reader::{Reader, Section};
 pub const DEFAULT_FILE: &str = "/etc/sidekey/sidekey.toml";
 
 /// Variables of the command line, which are no settings.
-const NOT_SETTINGS: &[&str] = &["SIDEKEY_CONFIG", "SIDEKEY_ADDR", "SIDEKEY_TOKEN_FILE"];
+const NOT_SETTINGS: &[&str] = &[
+    "SIDEKEY_CONFIG",
+    "SIDEKEY_ADDR",
+    "SIDEKEY_TOKEN_FILE",
+    "SIDEKEY_CA_FILE",
+    "SIDEKEY_CLIENT_CERT",
+    "SIDEKEY_CLIENT_KEY",
+];
 
 /// Everything a configuration is made from. Nothing else is asked: a test fills it by hand.
 #[derive(Debug, Clone, Default)]
@@ -84,6 +92,10 @@ pub struct Config {
     pub audit: Option<AuditOptions>,
     /// How long what is under way may take to finish once the process was told to stop.
     pub drain: Duration,
+    /// Connections at once, over all listeners.
+    pub connections: usize,
+    /// Requests that wait for vaults at once.
+    pub requests: usize,
     /// What may be asked of a vault, and of a subscription.
     pub budget: BudgetOptions,
     /// Whether what is not needed is given up at the start.
@@ -166,13 +178,15 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         Section::new(reader, name, Some(&format!("SIDEKEY_{}_", name.to_ascii_uppercase())), table)
     };
     let clients = client::clients(reader, &top.tables("client"));
-    let listen = listen::listen(section("listen"), &runtime_dir(&inputs.vars, inputs.uid), !clients.is_empty());
-    let token_file = listen.tcp.filter(|_| clients.is_empty()).map(|_| listen.token_file.clone());
+    let listen = listen::listen(reader, section("listen"), &runtime_dir(&inputs.vars, inputs.uid), !clients.is_empty());
+    let token_file =
+        listen.tcp.filter(|_| clients.is_empty() && listen.takes_token()).map(|_| listen.token_file.clone());
     let access = AccessSettings { clients, token_file };
     let cache = section("cache");
     let snapshot = snapshot::snapshot(reader, &cache);
     let audit = audit::audit(reader, section("audit"));
-    let Tuning { broker, mut catalog, budget, wire, drain } = tuning(cache, section("limits"), section("search"));
+    let Tuning { broker, mut catalog, budget, wire, drain, connections, requests } =
+        tuning(cache, section("limits"), section("search"));
     let log = log(section("log"));
     let sandbox = sandbox::sandbox(section("sandbox"));
     let (sources, discovery_interval) = source::sources(reader, &top.tables("source"), &wire);
@@ -188,6 +202,8 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         snapshot,
         audit,
         drain,
+        connections,
+        requests,
         sandbox,
         log,
     })
@@ -201,6 +217,8 @@ struct Tuning {
     wire: WireLimits,
     /// How long what is under way may take once the process was told to stop.
     drain: Duration,
+    connections: usize,
+    requests: usize,
 }
 
 fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> Tuning {
@@ -241,6 +259,8 @@ fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> Tunin
     wire.call = limits.read_or("call_timeout", interval, wire.call);
     wire.max_body = whole(limits.read_or("max_body", size, wire.max_body as u64));
     let drain = limits.read_or("drain_timeout", interval, Duration::from_secs(5));
+    let connections = whole(limits.read_or("connections", positive, Capacity::CONNECTIONS as u64));
+    let requests = whole(limits.read_or("requests", positive, Capacity::REQUESTS as u64));
     if let Some(retries) = limits.read("retries", count) {
         match u32::try_from(retries.value) {
             Ok(retries) if retries <= 10 => wire.retries = retries,
@@ -261,7 +281,7 @@ fn tuning(cache: Section<'_>, limits: Section<'_>, search: Section<'_>) -> Tunin
         }
     }
     search.finish(&[]);
-    Tuning { broker, catalog, budget, wire, drain }
+    Tuning { broker, catalog, budget, wire, drain, connections, requests }
 }
 
 /// More would be more than a vault serves, and more than one sidecar has sockets for.

@@ -84,3 +84,8 @@ pub(super) struct ReloadLabels {
 pub(super) struct AuditLabels {
     pub(super) outcome: &'static str,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct EndedLabels {
+    pub(super) reason: &'static str,
+}

@@ -20,8 +20,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
 use labels::{
-    AuditLabels, HeldBackLabels, ListingLabels, ReadLabels, RefusedLabels, ReloadLabels, RequestLabels, RoundLabels,
-    SignInLabels, SnapshotLabels, TaskLabels, TokenLabels, UpstreamLabels, VaultLabels, WatchLabels,
+    AuditLabels, EndedLabels, HeldBackLabels, ListingLabels, ReadLabels, RefusedLabels, ReloadLabels, RequestLabels,
+    RoundLabels, SignInLabels, SnapshotLabels, TaskLabels, TokenLabels, UpstreamLabels, VaultLabels, WatchLabels,
 };
 use levels::GAUGES;
 pub use levels::Level;
@@ -41,6 +41,7 @@ struct Inner {
     listings: Family<ListingLabels, Counter>,
     rounds: Family<RoundLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
+    ended: Family<EndedLabels, Counter>,
     refused: Family<RefusedLabels, Counter>,
     sign_ins: Family<SignInLabels, Counter>,
     snapshots: Family<SnapshotLabels, Counter>,
@@ -109,6 +110,7 @@ impl Default for Metrics {
             listings: family(all, "listings", "Listings of vaults, of all their pages, by outcome"),
             rounds: family(all, "discovery_rounds", "Rounds of discovery by source and outcome"),
             requests: family(all, "http_requests", "HTTP requests by route and status"),
+            ended: family(all, "connections_ended", "Connections that were ended before their time, by reason"),
             refused: family(
                 all,
                 "refused",
@@ -213,6 +215,12 @@ impl Metrics {
     /// An HTTP request was answered; `route` is the route's pattern, never the path.
     pub fn request(&self, route: &'static str, status: u16) {
         self.0.requests.get_or_create(&RequestLabels { route, status }).inc();
+    }
+
+    /// A connection was ended before its time: `displaced` (it brought nothing, and others needed its place), `cut` (with
+    /// its request, as its party had more than its share), `refused` (there was no place), `handshake` (TLS failed).
+    pub fn connection_ended(&self, reason: &'static str) {
+        self.0.ended.get_or_create(&EndedLabels { reason }).inc();
     }
 
     /// Somebody was turned away before anything was looked up: the problem's code, or `unknown-peer`.

@@ -1,10 +1,12 @@
-//! Where callers connect: a unix socket by default, loopback TCP if asked for. Bound here, served elsewhere.
+//! Where callers connect: a unix socket by default, TCP if asked for. Bound here, or by systemd, and served elsewhere.
 //!
 //! Must never happen: a socket that is open to more than was asked for, even for a moment; a live sidecar's socket or
-//! somebody else's file removed; a TCP port bound on anything but loopback.
+//! somebody else's file removed; a TCP port on anything but loopback without TLS, but for one that tells no secret's name.
 
+mod passed;
 mod queue;
 mod tcp;
+mod tls;
 mod unix;
 
 use std::fmt;
@@ -12,16 +14,36 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use passed::{Passed, PassedSocket};
 pub(super) use queue::Stream;
-pub use tcp::bind_tcp;
+pub use tcp::{bind_metrics, bind_tcp, bind_tls};
+pub use tls::{CertificateNames, ServedAs, Tls, TlsError, TlsFiles};
 pub use unix::{Group, TakeOver, UnixOptions, bind_unix, bind_unix_beside};
 
 /// Where connections come from. Dropping a unix listener removes its socket, if it is still the one that was bound.
 pub struct Listener(Kind);
 
 enum Kind {
-    Unix(tokio::net::UnixListener, unix::Place),
-    Tcp(tokio::net::TcpListener, SocketAddr),
+    Unix(tokio::net::UnixListener, Name),
+    Tcp(tokio::net::TcpListener, SocketAddr, Door),
+}
+
+/// A unix socket's name in the file system.
+enum Name {
+    Ours(unix::Place),
+    /// Whoever bound it takes it away.
+    Anothers(PathBuf),
+}
+
+/// What is behind a TCP port.
+#[derive(Clone)]
+enum Door {
+    /// Everything, for callers on this machine.
+    Plain,
+    /// Everything, for callers from elsewhere.
+    Tls(Tls),
+    /// Health and metrics alone.
+    Metrics,
 }
 
 impl Listener {
@@ -29,8 +51,11 @@ impl Listener {
     #[must_use]
     pub fn address(&self) -> String {
         match &self.0 {
-            Kind::Unix(_, place) => place.path().display().to_string(),
-            Kind::Tcp(_, address) => address.to_string(),
+            Kind::Unix(_, Name::Ours(place)) => place.path().display().to_string(),
+            Kind::Unix(_, Name::Anothers(path)) => path.display().to_string(),
+            Kind::Tcp(_, address, Door::Plain) => address.to_string(),
+            Kind::Tcp(_, address, Door::Tls(_)) => format!("https://{address}"),
+            Kind::Tcp(_, address, Door::Metrics) => format!("{address} (health and metrics)"),
         }
     }
 
@@ -39,7 +64,15 @@ impl Listener {
     pub fn port(&self) -> Option<u16> {
         match &self.0 {
             Kind::Unix(..) => None,
-            Kind::Tcp(_, address) => Some(address.port()),
+            Kind::Tcp(_, address, _) => Some(address.port()),
+        }
+    }
+
+    /// What it speaks TLS with.
+    pub(super) fn tls(&self) -> Option<&Tls> {
+        match &self.0 {
+            Kind::Tcp(_, _, Door::Tls(tls)) => Some(tls),
+            Kind::Unix(..) | Kind::Tcp(_, _, Door::Plain | Door::Metrics) => None,
         }
     }
 }
@@ -103,6 +136,15 @@ pub enum ListenError {
     /// Only loopback is served without TLS.
     #[error("{0} is not loopback; only 127.0.0.1 and [::1] are served without TLS")]
     NotLoopback(SocketAddr),
+    /// A socket that this process was started with cannot be listened on.
+    #[error("a socket that was passed by systemd cannot be listened on: {error}")]
+    Passed {
+        /// Why not.
+        error: io::Error,
+    },
+    /// Only sockets with a path have a mode that keeps others out.
+    #[error("a socket that was passed by systemd has no path; name one with ListenStream=/run/…")]
+    Nameless,
     /// Another process has the port.
     #[error("port {} is in use on {}; choose another with --tcp", .0.port(), .0.ip())]
     PortInUse(SocketAddr),

@@ -1,31 +1,38 @@
 //! Taking connections from a listener's queue: one after the other, and, at the end, all that are left in it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::{TcpStream, UnixStream};
 
-use super::{Kind, Listener};
+use super::{Door, Kind, Listener, Tls};
 use crate::api::guard::{Connection, Peer};
+use crate::api::room::Party;
 use crate::kernel::peer_groups;
 
 /// One connection.
 pub(in crate::api) enum Stream {
     Unix(UnixStream),
     Tcp(TcpStream),
+    /// The handshake is still to come.
+    Tls(TcpStream, Tls),
 }
 
 /// As many are taken from a queue that is to be closed at most: it holds no more, and on TCP more keep coming.
-const MOST: usize = 2_048;
+const MOST: usize = 4_200;
+
+/// One that was taken from it, how it came, and whose it is.
+type Accepted = (Stream, Connection, Party);
 
 impl Listener {
     /// The next connection.
-    pub(in crate::api) async fn accept(&self) -> io::Result<(Stream, Connection)> {
+    pub(in crate::api) async fn accept(&self) -> io::Result<Accepted> {
         match &self.0 {
             Kind::Unix(listener, _) => listener.accept().await.map(|(stream, _)| of_unix(stream)),
-            Kind::Tcp(listener, address) => {
-                let (stream, _) = listener.accept().await?;
-                Ok((Stream::Tcp(stream), Connection::Tcp { port: address.port() }))
+            Kind::Tcp(listener, address, door) => {
+                let (stream, from) = listener.accept().await?;
+                Ok(of_tcp(stream, from, address.port(), door))
             }
         }
     }
@@ -33,11 +40,11 @@ impl Listener {
     /// Closes it, and gives those who were connected and not yet let in: the system would break their connections off.
     /// Whatever name it has goes first, so that who comes now is told at once that nobody is there, or finds whoever took
     /// its place.
-    pub(in crate::api) fn close(self) -> Vec<(Stream, Connection)> {
+    pub(in crate::api) fn close(self) -> Vec<Accepted> {
         // The system is asked itself: the runtime may not know yet of the last ones.
         match self.0 {
-            Kind::Unix(listener, place) => {
-                drop(place);
+            Kind::Unix(listener, name) => {
+                drop(name);
                 let Ok(listener) = listener.into_std() else { return Vec::new() };
                 rest(|| {
                     let (stream, _) = listener.accept()?;
@@ -45,12 +52,12 @@ impl Listener {
                     Ok(of_unix(UnixStream::from_std(stream)?))
                 })
             }
-            Kind::Tcp(listener, address) => {
+            Kind::Tcp(listener, address, door) => {
                 let Ok(listener) = listener.into_std() else { return Vec::new() };
                 rest(|| {
-                    let (stream, _) = listener.accept()?;
+                    let (stream, from) = listener.accept()?;
                     stream.set_nonblocking(true)?;
-                    Ok((Stream::Tcp(TcpStream::from_std(stream)?), Connection::Tcp { port: address.port() }))
+                    Ok(of_tcp(TcpStream::from_std(stream)?, from, address.port(), &door))
                 })
             }
         }
@@ -58,7 +65,7 @@ impl Listener {
 }
 
 /// Until there is none, or none can be had.
-fn rest(mut accept: impl FnMut() -> io::Result<(Stream, Connection)>) -> Vec<(Stream, Connection)> {
+fn rest(mut accept: impl FnMut() -> io::Result<Accepted>) -> Vec<Accepted> {
     let mut all = Vec::new();
     while all.len() < MOST {
         match accept() {
@@ -70,9 +77,20 @@ fn rest(mut accept: impl FnMut() -> io::Result<(Stream, Connection)>) -> Vec<(St
     all
 }
 
-fn of_unix(stream: UnixStream) -> (Stream, Connection) {
+fn of_unix(stream: UnixStream) -> Accepted {
     // Not knowing them lets nobody in.
     let groups: Arc<[u32]> = peer_groups(&stream).unwrap_or_default().into();
     let peer = stream.peer_cred().ok().map(|peer| Peer { uid: peer.uid(), gid: peer.gid(), groups });
-    (Stream::Unix(stream), Connection::Unix(peer))
+    let party = peer.as_ref().map_or(Party::Nobody, |peer| Party::User(peer.uid));
+    (Stream::Unix(stream), Connection::Unix(peer), party)
+}
+
+fn of_tcp(stream: TcpStream, from: SocketAddr, port: u16, door: &Door) -> Accepted {
+    let party = Party::of_address(from.ip());
+    match door {
+        Door::Plain => (Stream::Tcp(stream), Connection::Tcp { port }, party),
+        Door::Metrics => (Stream::Tcp(stream), Connection::Metrics, party),
+        // Who it is, the handshake tells.
+        Door::Tls(tls) => (Stream::Tls(stream, tls.clone()), Connection::Tcp { port }, party),
+    }
 }

@@ -13,10 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{FlockOperation, Mode};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{Kind, ListenError, Listener};
+use super::{Kind, ListenError, Listener, Name as Named};
 
 const LONGEST: usize = 107;
-const BACKLOG: i32 = 1_024;
+/// As long as the system lets it be, mostly: a burst of connects is no reason to fail one.
+const BACKLOG: i32 = 4_096;
 
 /// A unix socket as it shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,7 +207,7 @@ fn bind(options: &UnixOptions, path: &Path) -> Result<(Listener, Arc<Name>), Lis
     let listener = tokio::net::UnixListener::from_std(socket.into()).map_err(failed("listening"))?;
     std::mem::forget(made);
     let name = Arc::new(Name { path: Mutex::new(path.to_owned()), home: options.path.clone(), own });
-    Ok((Listener(Kind::Unix(listener, Place(Arc::clone(&name)))), name))
+    Ok((Listener(Kind::Unix(listener, Named::Ours(Place(Arc::clone(&name))))), name))
 }
 
 /// A name that is taken away if what it was made for fails. Not [`Place`]: that would wait for the lock, which is held.

@@ -16,19 +16,27 @@ pub(in crate::cli) enum Address {
     Socket(PathBuf),
     /// Loopback TCP.
     Tcp(SocketAddr),
+    /// TLS, to that host and port.
+    Tls(String),
 }
 
 impl FromStr for Address {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "expected a socket's path, unix:PATH or http://127.0.0.1:PORT";
+        const EXPECTED: &str = "expected a socket's path, unix:PATH, http://127.0.0.1:PORT or https://HOST:PORT";
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             return if path.is_empty() { Err(EXPECTED) } else { Ok(Self::Socket(path.into())) };
         }
         if text.starts_with("https://") {
-            return Err("a sidecar speaks plain HTTP on loopback; expected http://127.0.0.1:PORT");
+            let url = url::Url::parse(text).map_err(|_| EXPECTED)?;
+            let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+            let nobody = url.username().is_empty() && url.password().is_none();
+            return match url.host_str() {
+                Some(host) if bare && nobody => Ok(Self::Tls(format!("{host}:{}", url.port().unwrap_or(443)))),
+                Some(_) | None => Err(EXPECTED),
+            };
         }
         let Some(host) = text.strip_prefix("http://") else {
             return if text.contains('/') { Ok(Self::Socket(text.into())) } else { Err(EXPECTED) };
@@ -38,7 +46,7 @@ impl FromStr for Address {
         match host.parse::<SocketAddr>() {
             // A token or a value must not cross a network in the clear.
             Ok(address) if !address.ip().is_loopback() => {
-                Err("must be a loopback address such as http://127.0.0.1:7733")
+                Err("must be a loopback address such as http://127.0.0.1:7733; elsewhere, https://HOST:PORT")
             }
             Ok(address) => Ok(Self::Tcp(address)),
             Err(_) => Err(EXPECTED),
@@ -51,6 +59,7 @@ impl fmt::Display for Address {
         match self {
             Self::Socket(path) => write!(f, "unix:{}", path.display()),
             Self::Tcp(address) => write!(f, "http://{address}"),
+            Self::Tls(authority) => write!(f, "https://{authority}"),
         }
     }
 }
@@ -93,11 +102,22 @@ mod tests {
         assert_eq!("./x.sock".parse(), socket("./x.sock"));
         assert_eq!("http://localhost:7733/".parse(), Ok(Address::Tcp("127.0.0.1:7733".parse().unwrap())));
         assert_eq!("http://[::1]:7733".parse(), Ok(Address::Tcp("[::1]:7733".parse().unwrap())));
+        for (text, authority) in [
+            ("https://keys.example:7733", "keys.example:7733"),
+            ("https://10.0.0.1:7733/", "10.0.0.1:7733"),
+            ("https://[2001:db8::1]:1", "[2001:db8::1]:1"),
+            ("https://keys.example", "keys.example:443"),
+        ] {
+            assert_eq!(text.parse(), Ok(Address::Tls(authority.to_owned())));
+        }
         for bad in [
             "",
             "unix:",
             "sidekey",
-            "https://127.0.0.1:1",
+            "https://",
+            "https://a@keys.example:1",
+            "https://keys.example:1/x",
+            "https://keys.example:1?x",
             "http://10.0.0.1:1",
             "http://evil.example:1",
             "http://127.0.0.1:1/x",

@@ -1,4 +1,4 @@
-//! The API over a unix socket or loopback TCP.
+//! The API over a unix socket, loopback TCP, or TLS.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,6 +8,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::time::timeout;
 
+use super::trust::Trust;
 use super::{Address, Answer, Request};
 use crate::api::{Token, TokenError};
 use crate::cli::{Exit, Failure};
@@ -35,14 +36,17 @@ pub(super) struct Http {
 
 impl Http {
     /// A client for that address, which sends the token in that file.
-    pub(super) fn new(address: Address, token: Option<&Path>) -> Result<Self, Failure> {
+    pub(super) fn new(address: Address, token: Option<&Path>, trust: &Trust) -> Result<Self, Failure> {
         let mut builder = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT)
-            .timeout(PATIENCE)
+            .timeout(PATIENCE);
+        builder = match &address {
+            Address::Tls(_) => trust.give(builder)?,
             // Nothing here speaks TLS: the system's certificates need not be read.
-            .tls_certs_only([]);
+            Address::Socket(_) | Address::Tcp(_) => builder.tls_certs_only([]),
+        };
         if let Address::Socket(path) = &address {
             builder = builder.unix_socket(PathBuf::clone(path));
         }
@@ -78,6 +82,7 @@ impl Http {
         let origin = match &self.address {
             Address::Socket(_) => "http://localhost".to_owned(),
             Address::Tcp(address) => format!("http://{address}"),
+            Address::Tls(authority) => format!("https://{authority}"),
         };
         let mut sent = self.client.get(format!("{origin}{}", request.target()));
         for (name, value) in request.headers() {

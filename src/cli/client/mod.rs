@@ -5,6 +5,9 @@ mod address;
 mod events;
 mod http;
 mod problem;
+mod trust;
+
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -23,6 +26,7 @@ use super::{Context, Exit, Failure};
 use crate::config::Config;
 use crate::secret::{Pointer, Reference, Version};
 use http::Http;
+use trust::Trust;
 
 /// Whoever answers.
 #[derive(Debug)]
@@ -200,12 +204,16 @@ impl Client {
 
     fn to(context: &Context, connect: &Connect, address: Address) -> Result<Self, Failure> {
         let told = connect.token_file.as_deref();
-        // On a socket the kernel says who asks; a token is a second factor there, and only some are asked for one.
         let file = match &address {
+            // The token of a sidecar on this machine is no other's affair.
+            Address::Tls(_) => {
+                told.map(Path::to_owned).or_else(|| context.vars.get("SIDEKEY_TOKEN_FILE").map(PathBuf::from))
+            }
+            // On a socket the kernel says who asks; a token is a second factor there, and only some are asked for one.
             Address::Socket(_) => context.told_token_file(told),
             Address::Tcp(_) => context.token_file(told),
         };
-        Ok(Self(Way::Http(Http::new(address, file.as_deref())?)))
+        Ok(Self(Way::Http(Http::new(address, file.as_deref(), &Trust::of(context, connect))?)))
     }
 
     /// Whatever comes back.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use sidekey::api::{
-    Api, Connection, Drained, Guard, ListenError, ServeOptions, State, Token, UnixOptions, bind_tcp, bind_unix,
-    bind_unix_beside, serve,
+    Api, Capacity, Connection, Drained, Guard, ListenError, Listener, ServeOptions, State, Token, UnixOptions,
+    bind_tcp, bind_unix, bind_unix_beside, serve,
 };
 use sidekey::broker::{Broker, BrokerOptions};
 use sidekey::catalog::{Catalog, CatalogOptions};
@@ -41,12 +41,18 @@ impl Running {
     }
 
     pub(super) async fn start_with(router: impl Into<Api>, options: ServeOptions) -> Self {
+        Self::with_more(router, options, Vec::new()).await
+    }
+
+    /// The same on these listeners too.
+    pub(super) async fn with_more(router: impl Into<Api>, options: ServeOptions, more: Vec<Listener>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("run/sidekey.sock");
         let file = directory.path().join("token");
         let token = Token::load_or_create(&file).unwrap();
-        let mut listeners = bind_tcp(ANY_PORT).unwrap();
-        let port = listeners[0].port().unwrap();
+        let mut listeners = more;
+        listeners.extend(bind_tcp(ANY_PORT).unwrap());
+        let port = listeners.last().unwrap().port().unwrap();
         listeners.push(bind_unix(&UnixOptions::new(&socket)).unwrap());
         let shutdown = CancellationToken::new();
         let metrics = Metrics::default();
@@ -456,40 +462,112 @@ async fn who_is_silent_or_drips_is_shown_out_after_five_seconds_and_who_idles_mu
     assert!((75..=150).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }
 
-#[tokio::test]
-async fn connections_beyond_the_most_wait_and_are_served_in_turn() {
-    let options = ServeOptions { connections: 1, ..ServeOptions::default() };
-    let running = Running::start_with(House::new(&["pay"]).open().await, options).await;
-    let mut first = running.unix().await;
+/// Sends a request and reads its answer, of which the connection lives on.
+async fn asked(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), path: &str) -> String {
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
     let mut buffer = [0; 4096];
-    first.write_all(b"GET /livez HTTP/1.1\r\n\r\n").await.unwrap();
-    assert!(first.read(&mut buffer).await.unwrap() > 0);
-    let mut second = running.unix().await;
-    second.write_all(b"GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
-    // It is in the queue; the first still has its place and is answered.
-    first.write_all(b"GET /livez HTTP/1.1\r\n\r\n").await.unwrap();
-    assert!(first.read(&mut buffer).await.unwrap() > 0);
-    drop(first);
-    let mut answer = String::new();
-    second.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.ends_with("ok\n"), "{answer}");
+    let length = stream.read(&mut buffer).await.unwrap();
+    String::from_utf8_lossy(&buffer[..length]).into_owned()
+}
+
+fn places(connections: usize) -> ServeOptions {
+    ServeOptions { capacity: Capacity::new(connections, 1_024), ..ServeOptions::default() }
 }
 
 #[tokio::test]
-async fn a_listener_that_is_full_keeps_no_other_from_serving() {
-    let options = ServeOptions { connections: 1, ..ServeOptions::default() };
-    let running = Running::start_with(House::new(&["pay"]).open().await, options).await;
-    let mut holds = running.tcp().await;
-    holds
-        .write_all(format!("GET /livez HTTP/1.1\r\nHost: localhost:{}\r\n\r\n", running.port).as_bytes())
-        .await
-        .unwrap();
-    assert!(holds.read(&mut [0; 4096]).await.unwrap() > 0);
-    let mut other = running.unix().await;
-    other.write_all(b"GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
-    let mut answer = String::new();
-    other.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.ends_with("ok\n"), "{answer}");
+async fn where_there_is_no_place_left_who_idles_the_longest_goes_and_nobody_waits() {
+    let running = Running::start_with(House::new(&["pay"]).open().await, places(2)).await;
+    let (mut first, mut second) = (running.unix().await, running.unix().await);
+    assert!(asked(&mut first, "/livez").await.ends_with("ok\n"));
+    assert!(asked(&mut second, "/livez").await.ends_with("ok\n"));
+    let mut third = running.unix().await;
+    assert!(asked(&mut third, "/livez").await.ends_with("ok\n"));
+    assert_eq!(first.read(&mut [0; 16]).await.unwrap(), 0, "closed, to make room");
+    assert!(asked(&mut second, "/livez").await.ends_with("ok\n"));
+    assert!(running.metrics.encode().contains("sidekey_connections_ended_total{reason=\"displaced\"} 1"));
+}
+
+#[tokio::test]
+async fn whoever_fills_tcp_keeps_nobody_out_of_the_socket() {
+    let running = Running::start_with(House::new(&["pay"]).open().await, places(4)).await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let mut stream = running.tcp().await;
+        assert!(asked(&mut stream, "/livez").await.starts_with("HTTP/1.1 421"));
+        held.push(stream);
+    }
+    for _ in 0..2 {
+        let mut other = running.unix().await;
+        assert!(asked(&mut other, "/livez").await.ends_with("ok\n"));
+        held.push(running.tcp().await);
+    }
+}
+
+#[tokio::test]
+async fn while_every_place_is_busy_probes_are_answered_and_others_told_to_come_back() {
+    let mut house = House::new(&["pay"]);
+    house.set("pay", "slow", "worth-waiting");
+    let (reached, released) = house.gate("slow");
+    let running = Running::start_with(house.open().await, places(2)).await;
+    let mut busy = Vec::new();
+    for _ in 0..2 {
+        let mut stream = running.unix().await;
+        stream.write_all(b"GET /v1/secrets/slow HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
+        busy.push(stream);
+    }
+    reached.notified().await;
+    for _ in 0..3 {
+        for (path, status) in [("/livez", 200), ("/readyz", 200), ("/readyz?verbose", 503), ("/v1/secrets/slow", 503)] {
+            let mut stream = running.unix().await;
+            stream.write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains("connection: close"),
+                "{answer}"
+            );
+            let refused = answer.contains("\"code\":\"overloaded\"") && answer.contains("retry-after: 1\r");
+            assert_eq!(refused, status == 503, "{answer}");
+        }
+    }
+    // Another party has its share, though all places are busy: one of the two is cut.
+    let mut tcp = running.tcp().await;
+    assert!(asked(&mut tcp, "/livez").await.starts_with("HTTP/1.1 421"));
+    released.notify_one();
+    let mut answers = Vec::new();
+    for mut stream in busy {
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer).await;
+        answers.push(answer.ends_with("worth-waiting"));
+    }
+    answers.sort_unstable();
+    assert_eq!(answers, [false, true]);
+}
+
+#[tokio::test]
+async fn requests_that_wait_are_bounded_and_a_value_that_is_held_never_waits_with_them() {
+    let mut house = House::new(&["pay"]);
+    house.set("pay", "slow", "worth-waiting");
+    house.set("pay", "held", "at-hand");
+    let (reached, released) = house.gate("slow");
+    let options = ServeOptions { capacity: Capacity::new(16, 2), ..ServeOptions::default() };
+    let running = Running::start_with(house.open().await, options).await;
+    let mut good = running.unix().await;
+    assert!(asked(&mut good, "/v1/secrets/held").await.ends_with("at-hand"));
+    let mut waits = running.unix().await;
+    waits.write_all(b"GET /v1/secrets/slow HTTP/1.1\r\n\r\n").await.unwrap();
+    reached.notified().await;
+    let mut more = running.unix().await;
+    for _ in 0..3 {
+        let answer = asked(&mut more, "/v1/secrets/slow").await;
+        assert!(answer.contains("\"code\":\"overloaded\"") && answer.contains("retry-after: 1\r"), "{answer}");
+        assert!(asked(&mut good, "/v1/secrets/held").await.ends_with("at-hand"));
+    }
+    released.notify_one();
+    let mut buffer = [0; 4096];
+    let length = waits.read(&mut buffer).await.unwrap();
+    assert!(buffer[..length].ends_with(b"worth-waiting"));
+    assert!(asked(&mut more, "/v1/secrets/slow").await.ends_with("worth-waiting"), "it has its place back");
 }
 
 #[tokio::test(start_paused = true)]

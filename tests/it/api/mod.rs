@@ -3,11 +3,14 @@
 mod audit;
 mod catalog;
 mod guard;
+mod heads;
 mod health;
 mod listeners;
+mod metrics;
 mod openapi;
 mod problems;
 mod resolve;
+mod tls;
 mod token;
 mod values;
 mod watch;

@@ -2,8 +2,10 @@
 mod answers;
 mod audit;
 mod clients;
+mod crowded;
 mod demo;
 mod direct;
+mod passed;
 pub mod process;
 mod refusals;
 mod relay;

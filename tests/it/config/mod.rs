@@ -60,7 +60,7 @@ order = [\"pay\", \"canary/2\"]
     assert_eq!(
         told,
         [
-            "sidekey.toml:2:7: listen.tcp: must be a loopback address, 127.0.0.1 or [::1]: other addresses need TLS, which this version does not have",
+            "sidekey.toml:2:7: listen.tcp: must be a loopback address, 127.0.0.1 or [::1]: other addresses need TLS, as listen.tls has it",
             "sidekey.toml:5:1: cache.tttl: no such key; did you mean 'ttl'?",
             "sidekey.toml:6:13: cache.max_bytes: expected a size such as \"64MiB\", found true or false",
             "sidekey.toml:7:16: cache.negative_ttl: expected a duration such as \"30s\" or \"5m\"",
@@ -86,25 +86,57 @@ fn broken_syntax_is_told_by_its_place_without_its_text_and_hides_no_other_fault(
 }
 
 #[test]
-fn a_setting_that_a_later_version_will_have_is_a_fault_and_never_ignored() {
-    let text = "\
-[listen]
-tls = { cert = \"c\", key = \"k\" }
-metrics = \"0.0.0.0:9733\"
-[cache]
-";
-    let told = faults(text, &inputs(&[]));
-    for (key, line) in [("listen.tls", 2), ("listen.metrics", 3)] {
-        let fault = told.iter().find(|fault| fault.contains(&format!(": {key}: ")));
-        let fault = fault.unwrap_or_else(|| panic!("{key} is not told: {told:?}"));
-        assert!(
-            fault.starts_with(&format!("sidekey.toml:{line}:")) && fault.contains("not supported by this version"),
-            "{fault}"
-        );
+fn what_is_not_loopback_needs_tls_and_tls_its_files_and_an_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, "x").unwrap();
+        path.display().to_string()
+    };
+    let (cert, key) = (file("cert"), file("key"));
+    let tls =
+        format!("tcp = \"0.0.0.0:7733\"\nmetrics = \"0.0.0.0:9733\"\ntls = {{ cert = \"{cert}\", key = \"{key}\"");
+    let config = parse(&format!("[listen]\n{tls} }}\n"), &inputs(&[])).unwrap();
+    assert_eq!(config.listen.metrics, Some("0.0.0.0:9733".parse().unwrap()));
+    assert!(config.listen.takes_token() && !config.listen.tls.unwrap().certificate_required);
+    let with_ca = format!("[listen]\n{tls}, client_ca = \"{cert}\" }}\n");
+    let config = parse(&with_ca, &inputs(&[])).unwrap();
+    assert!(!config.listen.takes_token() && config.listen.tls.unwrap().certificate_required);
+    let config = parse(&with_ca, &inputs(&[("SIDEKEY_LISTEN_TOKEN_FILE", "/t")])).unwrap();
+    assert!(config.listen.takes_token() && !config.listen.tls.unwrap().certificate_required);
+    let by_variable =
+        [("SIDEKEY_LISTEN_TCP", "10.0.0.1:1"), ("SIDEKEY_LISTEN_TLS_CERT", &cert), ("SIDEKEY_LISTEN_TLS_KEY", &key)];
+    assert!(parse("", &inputs(&by_variable)).unwrap().listen.tls.is_some());
+
+    for (text, told) in [
+        (
+            "tcp = \"10.0.0.1:1\"",
+            vec![
+                "sidekey.toml:2:7: listen.tcp: must be a loopback address, 127.0.0.1 or [::1]: other addresses need TLS, as listen.tls has it",
+            ],
+        ),
+        (
+            "tls = {}",
+            vec![
+                "sidekey.toml:2:7: listen.tls.cert: is missing: TLS needs a cert and a key",
+                "sidekey.toml:2:7: listen.tls.key: is missing: TLS needs a cert and a key",
+                "sidekey.toml:2:7: listen.tls: needs listen.tcp, the address that is to speak TLS",
+            ],
+        ),
+        (
+            "tcp = \"127.0.0.1:1\"\nmetrics = \"0.0.0.0:1\"",
+            vec!["sidekey.toml:3:11: listen.metrics: must have another port than listen.tcp"],
+        ),
+        (
+            "metrics = \"f\"",
+            vec!["sidekey.toml:2:11: listen.metrics: expected an address and a port such as \"127.0.0.1:7733\""],
+        ),
+    ] {
+        assert_eq!(faults(&format!("[listen]\n{text}\n"), &inputs(&[])), told, "{text}");
     }
+    let told = faults("[listen]\ntcp = \"0.0.0.0:1\"\ntls = { cert = \"/none\", key = \"/none\" }\n", &inputs(&[]));
     assert_eq!(told.len(), 2, "{told:?}");
-    let by_variable = faults("", &inputs(&[("SIDEKEY_LISTEN_METRICS", "f")]));
-    assert!(by_variable[0].starts_with("SIDEKEY_LISTEN_METRICS: listen.metrics: "), "{by_variable:?}");
+    assert!(told[0].starts_with("sidekey.toml:3:16: listen.tls.cert: the file cannot be read: "), "{told:?}");
 }
 
 #[test]
@@ -204,6 +236,8 @@ fn the_example_tells_the_defaults_and_every_key_in_it_is_one() {
     let examples = [
         "group",
         "tcp",
+        "tls",
+        "metrics",
         "socket",
         "token_file",
         "order",

@@ -1,0 +1,43 @@
+//! A sidecar that may open few files, and has more callers than that.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+
+use super::process::{Azure, SIDEKEY, Staying, Told};
+
+#[test]
+fn with_few_files_who_is_silent_goes_and_who_asks_is_answered() {
+    let azure = Azure::demo();
+    let mut serve = Command::new("sh");
+    serve.args(["-c", "ulimit -n 64; exec \"$0\" serve --config \"$1\"", SIDEKEY, &azure.config()]);
+    serve.env_clear().env("XDG_RUNTIME_DIR", "/nonexistent-sidekey-test").stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut serving = Staying::start(serve);
+    let told = Told::of(serving.stderr());
+    told.until("first round done");
+    let ask = |stream: &mut UnixStream| {
+        stream.write_all(b"GET /v1/vaults/pay-prod/secrets/db-password HTTP/1.1\r\n\r\n").unwrap();
+        let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
+        while !answer.ends_with(b"Autumn-2026-staple") {
+            let length = stream.read(&mut buffer).unwrap();
+            assert!(length > 0, "closed after {:?}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&buffer[..length]);
+        }
+    };
+    let mut good = UnixStream::connect(azure.socket()).unwrap();
+    ask(&mut good);
+    let mut silent = Vec::new();
+    for n in 0..300 {
+        silent.push(UnixStream::connect(azure.socket()).unwrap());
+        if n % 50 == 0 {
+            // Who asks on a connection that is open, and who comes now, are answered among them.
+            ask(&mut good);
+            assert_eq!(azure.ask("healthcheck").code, 0);
+            assert_eq!(azure.ask("get pay-prod db-password").text(), "Autumn-2026-staple");
+        }
+    }
+    ask(&mut good);
+    assert_eq!(azure.ask("get pay-prod db-password").text(), "Autumn-2026-staple");
+    drop(silent);
+    assert_eq!(serving.stop(), Some(0));
+}
