@@ -1,6 +1,7 @@
 //! How many cached reads a second the API answers, over TCP with a token and over the unix socket, against a bare hyper
 //! server that returns the same bytes in the same run. Rounds are interleaved, medians are told: take the ratios, not
-//! the figures. `cargo bench --bench hits` takes about 20 seconds.
+//! the figures. Over the socket also with an audit, into a file in the working directory. `cargo bench --bench hits` takes
+//! about 40 seconds.
 #![allow(missing_docs, clippy::print_stdout, reason = "it is a program that prints")]
 
 use std::convert::Infallible;
@@ -23,12 +24,18 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use sidekey::access::audit::{Book, FileSink, Names};
 use sidekey::api::{Api, Guard, ServeOptions, State, Token, UnixOptions, bind_tcp, bind_unix, serve};
 use sidekey::broker::{Broker, BrokerOptions};
 use sidekey::catalog::{Catalog, CatalogOptions};
 use sidekey::metrics::Metrics;
 use sidekey::vaults::memory::{Attributes, MemorySource, MemoryVault};
 use sidekey::vaults::{Vault, VaultInfo};
+use zeroizing_alloc::ZeroAlloc;
+
+/// As the program has it. The bare servers have it too: what it costs them is part of neither ratio.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 const CONNECTIONS: usize = 64;
 const NAMES: usize = 100;
@@ -53,7 +60,7 @@ fn main() {
     let workers = std::thread::available_parallelism().map_or(2, |cores| (cores.get() / 2).max(1));
     let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     let (server, client) = (runtime().expect("a runtime"), runtime().expect("a runtime"));
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = tempfile::tempdir_in(".").expect("a directory");
     let mut contenders = start(&server, &client, directory.path());
     println!(
         "{CONNECTIONS} connections, {NAMES} names, {workers} server threads, {ROUNDS} rounds of {} ms each",
@@ -74,6 +81,8 @@ fn main() {
     }
     println!("sidekey of bare hyper, TCP   {:>9.2}", medians[1] / medians[0]);
     println!("sidekey of bare hyper, unix  {:>9.2}", medians[3] / medians[2]);
+    println!("audited, of not audited      {:>9.2}", medians[4] / medians[3]);
+    println!("required, of not audited     {:>9.2}", medians[5] / medians[3]);
 }
 
 /// Starts all servers on one runtime; the bare ones answer what sidekey answered.
@@ -95,11 +104,24 @@ fn start(server: &Runtime, client: &Runtime, directory: &std::path::Path) -> Vec
     let port = listeners[0].port().expect("a TCP listener");
     let socket = directory.join("sidekey.sock");
     listeners.push(bind_unix(&UnixOptions::new(&socket)).expect("a socket"));
-    let api = Api::new(State::new(broker, metrics.clone()));
-    let serving = serve(listeners, api, guard, metrics, ServeOptions::default(), CancellationToken::new());
+    let api = Api::new(State::new(broker.clone(), metrics.clone()));
+    let serving = serve(listeners, api, guard, metrics.clone(), ServeOptions::default(), CancellationToken::new());
     let mut tasks = JoinSet::new();
     tasks.spawn(async {
         serving.await;
+    });
+    let audited = ["audited.sock", "required.sock"].map(|name| {
+        let socket = directory.join(name);
+        let listeners = vec![bind_unix(&UnixOptions::new(&socket)).expect("a socket")];
+        let sink = FileSink::open(&directory.join(format!("{name}.log")), 64 << 20, 1).expect("a file");
+        let book = Book::on(sink, Names::default(), name == "required.sock", &metrics).expect("a thread");
+        let api = Api::new(State::audited(broker.clone(), metrics.clone(), book.into()));
+        let (guard, options) = (Guard::new(None), ServeOptions::default());
+        let serving = serve(listeners, api, guard, metrics.clone(), options, CancellationToken::new());
+        tasks.spawn(async {
+            serving.await;
+        });
+        Place::Unix(socket)
     });
 
     let tcp = Place::Tcp(SocketAddr::from(([127, 0, 0, 1], port)));
@@ -139,12 +161,15 @@ fn start(server: &Runtime, client: &Runtime, directory: &std::path::Path) -> Vec
     });
     tasks.detach_all();
     let contender = |name, place, requests| Contender { name, place, requests, rates: Vec::new() };
+    let [plain, required] = audited;
     let bare_place = Place::Tcp(SocketAddr::from(([127, 0, 0, 1], bare_port)));
     vec![
         contender("bare hyper, TCP", bare_place, requests(bare_port)),
         contender("sidekey, TCP with token", tcp, Arc::clone(&own)),
         contender("bare hyper, unix", Place::Unix(bare_socket), Arc::clone(&own)),
-        contender("sidekey, unix", unix, own),
+        contender("sidekey, unix", unix, Arc::clone(&own)),
+        contender("sidekey, unix, audited", plain, Arc::clone(&own)),
+        contender("sidekey, unix, required", required, own),
     ]
 }
 

@@ -2,6 +2,8 @@
 //!
 //! The modules, lowest first; imports point down only, and `tests/it/house.rs` holds that:
 //!
+//! - [`kernel`]: what only the kernel gives; the one place with unsafe code.
+//! - [`sandbox`]: what this process gives up because it does not need it.
 //! - [`secret`]: names, references, metadata, values. [`clock`]: what ages are counted on. [`metrics`]: what is counted.
 //!   [`tasks`]: what runs in the background and gets up again when it falls.
 //! - [`rights`]: globs over vaults and names, and what somebody may read and list by them.
@@ -11,7 +13,7 @@
 //! - [`flight`]: one running call per key. [`cache`]: values held, each with its age.
 //! - [`catalog`]: what exists, and searching it.
 //! - [`broker`]: the one door: get, resolve, versions, watch. Knows no HTTP.
-//! - [`access`]: who asks, and by which rights.
+//! - [`access`]: who asks, by which rights, and who has read what.
 //! - [`api`]: the broker over HTTP: guard, routes, listeners.
 //! - [`config`]: file, variables and flags to one checked configuration.
 //! - [`cli`]: one file per subcommand: parse, call, print.
@@ -38,8 +40,10 @@ pub mod flight;
 #[cfg(all(feature = "emulator", any(test, feature = "fuzzing")))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod kernel;
 pub mod metrics;
 pub mod rights;
+pub mod sandbox;
 pub mod secret;
 pub mod snapshot;
 pub mod sparing;

@@ -1,33 +1,47 @@
 //! The process: arguments, crypto provider, signals, runtime, and the exit code. Nothing else ends it.
+//!
+//! Before anything else it closes its memory to others and takes the secrets out of its environment; before any thread is
+//! started it gives up what the command does not need.
 
+use std::alloc::System;
 use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser as _;
-use sidekey::cli::{Cli, Context, Exit, Failure, refuse, run, tell};
+use sidekey::cli::{Cli, Context, Exit, Failure, Protection, confine, refuse, run, tell};
 use sidekey::config::Vars;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use zeroizing_alloc::ZeroAlloc;
+
+/// What is freed is wiped: buffers of libraries that carried a value or a token, too.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(tell_place_only));
+    let process = sidekey::sandbox::harden();
+    let vars = Vars::of_process();
+    let environment = sidekey::kernel::overwrite_environment(Vars::is_secret).err().map(|error| error.to_string());
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(refuse(&error) as u8),
     };
     rustls::crypto::ring::default_provider().install_default().expect("nobody installed another before us");
-    let context = Context {
-        vars: Vars::of_process(),
+    let mut context = Context {
+        vars,
         uid: rustix::process::getuid().as_raw(),
         program: std::env::current_exe().unwrap_or_else(|_| "sidekey".into()),
         shutdown: CancellationToken::new(),
         reload: Arc::default(),
+        protection: Protection { process, key_page: sidekey::secret::key_page(), environment, sandbox: None },
         global: cli.global,
     };
-    let outcome = runtime(cli.command.stays()).and_then(|runtime| {
+    let confined = confine(&cli.command, &context).map(|sandbox| context.protection.sandbox = sandbox);
+    let outcome = confined.and_then(|()| runtime(cli.command.stays())).and_then(|runtime| {
         let outcome = runtime.block_on(async {
             // On the heap: commands differ much in size.
             let command = Box::pin(run(&cli.command, &context));

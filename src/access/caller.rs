@@ -61,7 +61,7 @@ struct Inner {
 }
 
 impl Caller {
-    pub(super) fn new(
+    pub(in crate::access) fn new(
         name: impl Into<String>,
         known: Known,
         peer: Option<Peer>,

@@ -20,6 +20,7 @@
 //! configuration that granted them, or the token that they were had by; nobody let in because of what somebody writes into
 //! a token's file.
 
+pub mod audit;
 mod caller;
 mod client;
 mod rotation;

@@ -114,13 +114,13 @@ impl Token {
     /// As a client sends it in `Authorization`: `Bearer` and the token.
     #[must_use]
     pub fn bearer(&self) -> Zeroizing<Vec<u8>> {
-        Zeroizing::new([b"Bearer ", self.0.expose()].concat())
+        Zeroizing::new([b"Bearer ", &*self.0.expose()].concat())
     }
 
     /// What a server keeps of it.
     #[must_use]
     pub fn digest(&self) -> TokenDigest {
-        TokenDigest::of(self.0.expose())
+        TokenDigest::of(&self.0.expose())
     }
 }
 

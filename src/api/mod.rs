@@ -23,8 +23,9 @@ mod routes;
 mod server;
 mod state;
 mod token;
+mod trail;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -42,6 +43,7 @@ pub use server::{Drained, ServeOptions, serve};
 pub use state::State;
 
 use crate::access::Caller;
+use crate::access::audit::Audit;
 
 /// The API as [`serve`] serves it. A cheap handle: what one of them replaces, all serve.
 #[derive(Debug, Clone)]
@@ -78,6 +80,12 @@ impl Api {
 }
 
 impl Routes {
+    /// Where reads are recorded; other routes than ours record none.
+    fn audit(&self) -> &Audit {
+        static OFF: LazyLock<Audit> = LazyLock::new(Audit::default);
+        self.values.as_ref().map_or(&*OFF, State::audit)
+    }
+
     fn of(state: State) -> Self {
         Self { router: guarded(state.clone()), values: Some(state), over: CancellationToken::new() }
     }

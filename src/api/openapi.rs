@@ -210,6 +210,7 @@ const COMMON: &[Code] = &[
     Code::Forbidden,
     Code::MethodNotAllowed,
     Code::Internal,
+    Code::AuditFailed,
 ];
 
 const LOOKUP: &[Code] = &[

@@ -20,7 +20,8 @@ use crate::broker;
 use crate::sparing::Sparing;
 use crate::vaults::{VaultError, VaultErrorKind};
 
-/// Names the failure in the log; only on problems, as nothing else is logged.
+/// Names the failure in the log, and the request in the audit; on problems, on what is recorded, and where the caller has
+/// sent one.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("sidekey-request-id");
 
 /// The media type of RFC 9457.
@@ -110,6 +111,8 @@ codes! {
     Incomplete = "incomplete", SERVICE_UNAVAILABLE, "Not every vault could be asked";
     /// The vaults are still being discovered and listed.
     NotReady = "not-ready", SERVICE_UNAVAILABLE, "Not ready yet";
+    /// The audit is required, and the read cannot be recorded.
+    AuditFailed = "audit-failed", SERVICE_UNAVAILABLE, "The read cannot be recorded";
     /// Too many reads are under way.
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Too busy";
     /// The vault did not answer in time.
@@ -130,6 +133,8 @@ struct Inner {
     errors: BTreeMap<String, Fault>,
     retry_after: Option<Duration>,
     allow: Option<&'static str>,
+    /// The request's, if it has one already.
+    id: Option<HeaderValue>,
 }
 
 impl Problem {
@@ -149,6 +154,7 @@ impl Problem {
             errors: BTreeMap::new(),
             retry_after: retry_after(code),
             allow: None,
+            id: None,
         }))
     }
 
@@ -165,6 +171,13 @@ impl Problem {
     #[must_use]
     pub(super) fn allowing(mut self, methods: &'static str) -> Self {
         self.0.allow = Some(methods);
+        self
+    }
+
+    /// The same, to be told under that id.
+    #[must_use]
+    pub(super) fn under(mut self, id: Option<&HeaderValue>) -> Self {
+        self.0.id = id.cloned();
         self
     }
 
@@ -263,9 +276,9 @@ impl From<broker::Error> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Inner { status, code, fault, errors, retry_after, allow } = *self.0;
-        let id = request_id();
-        log(status, code, &fault, &id);
+        let Inner { status, code, fault, errors, retry_after, allow, id } = *self.0;
+        let id = id.unwrap_or_else(request_id);
+        log(status, code, &fault, id.to_str().unwrap_or_default());
         let document = ProblemDocument {
             kind: format!("urn:sidekey:problem:{}", code.as_str()),
             title: code.title().to_owned(),
@@ -277,7 +290,7 @@ impl IntoResponse for Problem {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-        headers.insert(REQUEST_ID, HeaderValue::from_str(&id).expect("hexadecimal digits"));
+        headers.insert(REQUEST_ID, id);
         if let Some(after) = retry_after {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -329,7 +342,7 @@ fn log(status: StatusCode, code: Code, fault: &Fault, id: &str) {
 }
 
 /// Unique over restarts and within one: eight random digits of this process, then a count.
-fn request_id() -> String {
+pub(super) fn request_id() -> HeaderValue {
     static PROCESS: LazyLock<u32> = LazyLock::new(|| {
         let mut bytes = [0; 4];
         // Without randomness the count alone remains, which still tells requests of this process apart.
@@ -337,7 +350,8 @@ fn request_id() -> String {
         u32::from_ne_bytes(bytes)
     });
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    format!("{:08x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed))
+    let id = format!("{:08x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed));
+    HeaderValue::from_maybe_shared(axum::body::Bytes::from(id)).expect("hexadecimal digits")
 }
 
 impl fmt::Display for Code {

@@ -32,9 +32,10 @@ use tower::Service as _;
 use super::guard::{Connection, Guard};
 use super::listener::{Listener, Stream};
 use super::patience::{Patient, Phase};
-use super::problem::{Code, Problem};
+use super::problem::{Code, Problem, REQUEST_ID};
 use super::routes::secrets::{self, Place};
-use super::{Api, routes};
+use super::trail::Trail;
+use super::{Api, Routes, routes};
 use crate::access::{Caller, Visitor};
 use crate::metrics::Metrics;
 use crate::tasks::keep;
@@ -255,22 +256,39 @@ impl Serving {
     }
 
     async fn answer(&self, request: Request<Incoming>, connection: &Connection, visitor: &Visitor) -> Response<Body> {
-        let (route, mut response) = match self.guard.check(&request, connection, visitor) {
+        // One and the same for all of this request, whatever is replaced meanwhile.
+        let api = self.api.0.load();
+        let audit = api.audit();
+        let (trail, route, mut response) = match self.guard.check(&request, connection, visitor) {
             Err(problem) => {
                 self.metrics.refused(problem.code().as_str());
-                ("refused", problem.into_response())
+                let trail = Trail::of_stranger(request.headers(), connection, audit);
+                let problem = trail.refuse_unrouted(audit, request.uri().path(), problem).await;
+                (trail, "refused", problem.into_response())
             }
-            // What a handler leaves half done when it panics is dropped with it.
-            Ok(caller) => match AssertUnwindSafe(self.handle(request, connection, caller)).catch_unwind().await {
-                Ok(answered) => answered,
-                // What the panic said may hold anything: it goes nowhere. Where it was, the panic hook tells.
-                Err(_) => ("panicked", Problem::new(Code::Internal, "a fault of sidekey's own").into_response()),
-            },
+            Ok(caller) => {
+                let trail = Trail::new(request.headers(), caller.clone(), audit);
+                let uri = request.uri().clone();
+                // What a handler leaves half done when it panics is dropped with it.
+                let handled = self.handle(request, &api, connection, caller, &trail);
+                match AssertUnwindSafe(handled).catch_unwind().await {
+                    Ok((route, response)) => (trail, route, response),
+                    // What the panic said may hold anything: it goes nowhere. Where it was, the panic hook tells.
+                    Err(_) => {
+                        let problem = Problem::new(Code::Internal, "a fault of sidekey's own");
+                        let problem = trail.refuse_unrouted(audit, uri.path(), problem).await;
+                        (trail, "panicked", problem.into_response())
+                    }
+                }
+            }
         };
         if response.status() == StatusCode::FORBIDDEN {
             self.metrics.refused(Code::Forbidden.as_str());
         }
         self.metrics.request(route, response.status().as_u16());
+        if let Some(id) = trail.id() {
+            response.headers_mut().insert(REQUEST_ID, id.clone());
+        }
         harden(response.headers_mut());
         response
     }
@@ -279,19 +297,19 @@ impl Serving {
     async fn handle(
         &self,
         request: Request<Incoming>,
+        api: &Routes,
         connection: &Connection,
         caller: Caller,
+        trail: &Trail,
     ) -> (&'static str, Response<Body>) {
         let place = if request.method() == Method::GET { Place::of(request.uri().path()) } else { None };
-        // One and the same for all of this request, whatever is replaced meanwhile.
-        let api = self.api.0.load();
         if let (Some(state), Some(place)) = (&api.values, place) {
-            let answered = secrets::get(state, &caller, &place, request.uri().query(), request.headers()).await;
+            let answered = secrets::get(state, trail, &caller, &place, request.uri().query(), request.headers()).await;
             return (place.pattern(), answered.unwrap_or_else(Problem::into_response));
         }
         let route = routes::pattern(request.uri().path());
         let over = caller.over().cloned();
-        match api.router.clone().call(bodied(request, connection, caller)).await {
+        match api.router.clone().call(bodied(request, connection, caller, trail)).await {
             Ok(response) if response.body().size_hint().exact().is_some() => (route, response),
             Ok(stream) => {
                 let (replaced, closing) = (api.over.clone(), self.closing.child_token());
@@ -303,10 +321,11 @@ impl Serving {
 }
 
 /// The request as routes take it. Most have no body, and then there is none to be boxed.
-fn bodied(request: Request<Incoming>, connection: &Connection, caller: Caller) -> Request<Body> {
+fn bodied(request: Request<Incoming>, connection: &Connection, caller: Caller, trail: &Trail) -> Request<Body> {
     let (mut head, body) = request.into_parts();
     head.extensions.insert(connection.clone());
     head.extensions.insert(caller);
+    head.extensions.insert(trail.clone());
     let body = if head.method == Method::POST { Body::new(body) } else { Body::empty() };
     Request::from_parts(head, body)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 
 use super::model::{self, Readiness};
+use crate::access::audit::Audit;
 use crate::access::{Caller, Rights};
 use crate::broker::{Broker, Within};
 use crate::catalog::{Query, Unanswered};
@@ -18,6 +19,7 @@ pub struct State(Arc<Inner>);
 struct Inner {
     broker: Broker,
     metrics: Metrics,
+    audit: Audit,
     openapi: Bytes,
 }
 
@@ -25,8 +27,14 @@ impl State {
     /// The routes answer from that broker, and tell these metrics.
     #[must_use]
     pub fn new(broker: Broker, metrics: Metrics) -> Self {
+        Self::audited(broker, metrics, Audit::default())
+    }
+
+    /// The same, and what is read is recorded there.
+    #[must_use]
+    pub fn audited(broker: Broker, metrics: Metrics, audit: Audit) -> Self {
         let openapi = serde_json::to_vec(&super::document()).expect("the document is plain data").into();
-        Self(Arc::new(Inner { broker, metrics, openapi }))
+        Self(Arc::new(Inner { broker, metrics, audit, openapi }))
     }
 
     /// Whether `/readyz` says so.
@@ -69,6 +77,11 @@ impl State {
     /// Whatever an answer about everything does without.
     pub(super) fn unanswered(&self, caller: &Caller) -> Vec<Unanswered> {
         unanswered(self.within(caller))
+    }
+
+    /// Where what is read is recorded.
+    pub(super) fn audit(&self) -> &Audit {
+        &self.0.audit
     }
 
     pub(super) fn openapi(&self) -> Bytes {

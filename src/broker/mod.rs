@@ -84,7 +84,7 @@ struct Inner {
     catalog: Catalog,
     upstream: Upstream,
     order: Vec<VaultName>,
-    prefetch: Arc<Prefetch>,
+    prefetch: Prefetch,
     metrics: Metrics,
 }
 
@@ -96,10 +96,16 @@ impl Broker {
         let limits = upstream::Limits { read_limit, reads_in_all };
         let hub = Hub::new(watchers, metrics.clone());
         let upstream = Upstream::new(catalog.clone(), Cache::new(cache), limits, hub);
-        let prefetch = Arc::new(Prefetch::new(prefetch));
-        let (listener, declared) = (upstream.clone(), Arc::clone(&prefetch));
-        catalog.observe(move |listing| renewal::take_in(&listener, &declared, listing));
-        Self(Arc::new(Inner { catalog, upstream, order, prefetch, metrics }))
+        let prefetch = Prefetch::new(prefetch);
+        let inner = Arc::new(Inner { catalog, upstream, order, prefetch, metrics });
+        // Held weakly: the catalog is held by what listens to it, and a broker that was replaced must go with its values.
+        let listener = Arc::downgrade(&inner);
+        inner.catalog.observe(move |listing| {
+            if let Some(inner) = listener.upgrade() {
+                renewal::take_in(&inner.upstream, &inner.prefetch, listing);
+            }
+        });
+        Self(inner)
     }
 
     /// Renews what is in use ahead of its expiry, until it is told to stop. To be run once.

@@ -30,7 +30,7 @@ pub enum ViewError {
 pub fn field(secret: &Secret, pointer: &Pointer) -> Result<SecretValue, ViewError> {
     let fail = |reason| ViewError::Field { pointer: pointer.as_str().to_owned(), reason };
     let root: serde_json::Value =
-        serde_json::from_slice(secret.value.expose()).map_err(|_| fail("the value is not JSON"))?;
+        serde_json::from_slice(&secret.value.expose()).map_err(|_| fail("the value is not JSON"))?;
     match root.pointer(pointer.as_str()).ok_or_else(|| fail("there is nothing at that place"))? {
         serde_json::Value::String(text) => Ok(SecretValue::new(text.as_str())),
         other => Ok(SecretValue::new(other.to_string())),

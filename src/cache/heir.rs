@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use moka::ops::compute::Op;
 
+use super::intake::Verdict;
 use super::{Cache, Held, Key, stamp};
 use crate::cache::Freshness;
 use crate::clock::Moment;
@@ -59,6 +60,12 @@ impl Cache {
                 own.learn_from(held);
                 return Op::Nop;
             }
+            if let Some(own) = own.as_ref().filter(|own| own.answer().is_ok())
+                && held.answer().is_err()
+                && self.doubt_with(own, held, now) == Verdict::Doubted
+            {
+                return Op::Nop;
+            }
             if own.is_none() && held.answer().is_err() && !self.remembers_more() {
                 return Op::Nop;
             }
@@ -99,6 +106,16 @@ impl Cache {
         if let Some(heir) = self.heir_of(key) {
             heir.cache.forget(key, at);
         }
+    }
+
+    /// A refusal that another cache believes, held against a value of our own that was read meanwhile: what that one was
+    /// told before this was read counts for nothing.
+    fn doubt_with(&self, own: &Held, refusal: &Held, now: Moment) -> Verdict {
+        if let Some(first) = refusal.trouble().denied.filter(|first| *first > own.asked()) {
+            let mut trouble = own.trouble();
+            trouble.denied = Some(trouble.denied.map_or(first, |known| known.min(first)));
+        }
+        self.doubt(own, refusal.asked(), now)
     }
 
     fn heir_of(&self, key: &Key) -> Option<Arc<Heir>> {

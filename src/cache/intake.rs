@@ -135,13 +135,15 @@ impl Cache {
             };
             // Where too many are remembered already, this one is asked for again: within the vault's budget.
             let forgotten = old.is_none() && !self.remembers_more();
+            // Since when it was in doubt: to be weighed by an heir that was given the value meanwhile.
+            refusal.trouble().denied = old.as_ref().and_then(|old| old.trouble().denied);
             if verdict == Verdict::Doubted || forgotten { Op::Nop } else { Op::Put(self.counted(refusal)) }
         });
         self.hand_on(key);
         verdict
     }
 
-    fn doubt(&self, held: &Held, asked: Moment, now: Moment) -> Verdict {
+    pub(super) fn doubt(&self, held: &Held, asked: Moment, now: Moment) -> Verdict {
         if self.freshness(held, now) == Freshness::Gone {
             return Verdict::Evicted;
         }

@@ -284,6 +284,7 @@ fn weight(key: &Key, held: &Arc<Held>) -> u32 {
 mod tests {
     use super::*;
     use crate::secret::{Metadata, SecretValue};
+    use crate::vaults::{VaultError, VaultErrorKind};
 
     fn key(name: &str) -> Key {
         Key { vault: "s:v".parse().unwrap(), name: name.parse().unwrap(), version: None }
@@ -348,6 +349,32 @@ mod tests {
         assert_eq!(old.used(), before.peek(&key("old")).unwrap().used());
         assert_eq!(after.freshness(&old, now), Freshness::Stale(Stale::Failing("vault-timeout")));
         assert_eq!(after.peek(&key("newer")).unwrap().answer().unwrap().value.len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_heir_weighs_a_refusal_by_what_was_told_after_its_own_value_was_read() {
+        let word = VaultError::new(VaultErrorKind::NotFound, "gone");
+        let confirm_after = CacheOptions::default().confirm_after;
+        // Told to the old one, once before and once after the heir was given the value; or twice after.
+        for (first_before, gone) in [(true, false), (false, true)] {
+            let (before, heir) = (Cache::new(CacheOptions::default()), Cache::new(CacheOptions::default()));
+            before.learn(&key("n"), &secret(1), Moment::now(), None);
+            before.bequeath(&heir, |_| true);
+            let start = Moment::now();
+            let told_first = start + Duration::from_secs(2);
+            let read = start + Duration::from_secs(if first_before { 3 } else { 1 });
+            tokio::time::advance(Duration::from_secs(5) + confirm_after).await;
+            // The heir's own answer comes last: it is not told of the first doubt as it is of another reading.
+            heir.learn(&key("n"), &secret(2), read, None);
+            assert_eq!(before.deny(&key("n"), told_first, &word, None), Verdict::Doubted);
+            let told_again = told_first + confirm_after;
+            assert_eq!(before.deny(&key("n"), told_again, &word, None), Verdict::Evicted);
+            let held = heir.peek(&key("n")).unwrap();
+            assert_eq!(held.answer().is_err(), gone, "first told before it was read: {first_before}");
+            let doubted = heir.freshness(&held, Moment::now()) != Freshness::Gone
+                && held.is_due(Moment::now() + confirm_after, 10.0);
+            assert!(gone || doubted, "the heir asks for itself");
+        }
     }
 
     #[test]

@@ -214,6 +214,21 @@ impl fmt::Display for BadQuery {
 
 impl std::error::Error for BadQuery {}
 
+impl Matching {
+    /// The word that asks for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Substring => "substring",
+            Self::Exact => "exact",
+            Self::Prefix => "prefix",
+            Self::Glob => "glob",
+            Self::Regex => "regex",
+            Self::Fuzzy => "fuzzy",
+        }
+    }
+}
+
 impl FromStr for Matching {
     type Err = BadQuery;
 

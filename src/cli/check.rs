@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::terminal::print;
 use super::{Context, Exit, Failure};
+use crate::access::audit::{AuditOptions, Place};
 use crate::access::{Client, Verb};
 use crate::config::Config;
 use crate::secret::Reference;
@@ -118,6 +119,7 @@ fn summary(config: &Config) -> String {
     if let Some(files) = &config.snapshot {
         lines.push(format!("snapshot  {}, sealed with the key in {}", files.file.display(), files.key_file.display()));
     }
+    lines.push(format!("audit     {}", audit(config.audit.as_ref())));
     let budget = &config.budget;
     lines.push(format!(
         "limits    per vault {} calls a second, {} at once after a quiet time, {} under way",
@@ -129,6 +131,24 @@ fn summary(config: &Config) -> String {
     }
     lines.push(format!("log       {}{}", config.log.level, if config.log.json { ", as JSON" } else { "" }));
     lines.join("\n") + "\n"
+}
+
+/// Whether reads are recorded, where, and whether they must be.
+pub(super) fn audit(options: Option<&AuditOptions>) -> String {
+    let Some(AuditOptions { place, required, hash_names }) = options else { return "off".to_owned() };
+    let mut text = match place {
+        Place::Stderr => "on stderr".to_owned(),
+        Place::File { path, max_size: 0, .. } => format!("in {}, not rotated", path.display()),
+        Place::File { path, max_size, keep } => {
+            let size = bytesize::ByteSize(*max_size).display().iec();
+            format!("in {}, rotated at {size}, {keep} kept", path.display())
+        }
+    };
+    text.push_str(if *required { "; a read that cannot be recorded is refused" } else { "; reads go on without it" });
+    if let Some(key_file) = hash_names {
+        text.push_str(&format!("; names hashed with the key in {}", key_file.display()));
+    }
+    text
 }
 
 fn source(settings: &AzureSettings) -> String {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::Failure;
 use super::args::Global;
+use super::{Failure, Protection};
 use crate::config::{Config, Faults, Flag, Inputs, Vars, runtime_dir};
 
 /// What surrounds a command.
@@ -23,6 +23,8 @@ pub struct Context {
     pub shutdown: CancellationToken,
     /// Told when the process is asked to read its configuration again; several times before that happens are once.
     pub reload: Arc<Notify>,
+    /// What keeps this process's memory and rights from others.
+    pub protection: Protection,
     /// Flags that every command takes.
     pub global: Global,
 }

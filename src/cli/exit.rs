@@ -95,6 +95,7 @@ pub(super) fn exit_of(code: Code) -> Exit {
         | Code::VaultUnavailable
         | Code::Incomplete
         | Code::NotReady
+        | Code::AuditFailed
         | Code::Overloaded
         | Code::VaultTimeout
         | Code::NotCached => Exit::Unavailable,

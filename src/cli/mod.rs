@@ -7,6 +7,7 @@
 pub mod args;
 mod check;
 mod client;
+mod confine;
 mod context;
 #[cfg(feature = "emulator")]
 mod demo;
@@ -20,6 +21,7 @@ mod healthcheck;
 mod list;
 mod open;
 mod phrase;
+mod protection;
 mod reload;
 mod search;
 mod secrets;
@@ -36,8 +38,10 @@ mod warnings;
 mod watch;
 
 pub use args::{Cli, Command};
+pub use confine::confine;
 pub use context::Context;
 pub use exit::{Exit, Failure};
+pub use protection::Protection;
 pub use terminal::tell;
 pub use usage::refuse;
 

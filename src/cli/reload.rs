@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Context;
-use super::sidecar::Sidecar;
+use super::sidecar::{Sidecar, book};
 use super::systemd::Systemd;
 use crate::access::AccessSettings;
 use crate::api::{Api, Guard};
@@ -67,9 +67,11 @@ impl<'a> Reload<'a> {
     async fn once(&mut self, sidecar: &mut Sidecar) -> Result<(), Vec<String>> {
         let faults = |faults: crate::config::Faults| faults.0.iter().map(ToString::to_string).collect::<Vec<_>>();
         let config = self.context.configuration(self.flags.clone()).map_err(faults)?;
+        self.check_sandbox(&config)?;
         let access = self.guard.access().reload(&self.access(&config)).map_err(|error| vec![error.to_string()])?;
         let same: BTreeSet<String> = self.same_principals(&config);
         let keeps = move |source: &str| same.contains(source);
+        let book = book(&config, &sidecar.metrics).map_err(|failure| vec![failure.message])?;
         let next = sidecar.successor(&config, keeps.clone()).map_err(|failure| vec![failure.message])?;
         let tried = match next.keeper(&config) {
             Ok(keeper) => match timeout(PATIENCE, next.ready()).await {
@@ -95,13 +97,14 @@ impl<'a> Reload<'a> {
         sidecar.hand_over(&next, keeps);
         // First who may what: a stream that is opened by the old rules ends with the old sidecar.
         self.guard.access().replace(&access);
+        sidecar.record_in(book).await;
         self.api.replace(next.state());
         let before = std::mem::replace(sidecar, next);
         self.tell_what_stays(&config);
         let (vaults, sources) = (sidecar.catalog.vaults().len(), config.sources.len());
         tracing::info!(sources, vaults, "the new configuration is in force");
-        let Config { listen, log, drain, .. } = self.config.clone();
-        self.config = Config { listen, log, drain, ..config };
+        let Config { listen, log, drain, sandbox, .. } = self.config.clone();
+        self.config = Config { listen, log, drain, sandbox, ..config };
         // It writes what it holds a last time: only one of both may write.
         before.stop().await;
         if let Some(keeper) = keeper {
@@ -112,6 +115,19 @@ impl<'a> Reload<'a> {
             tracing::warn!("reads from before the configuration changed do not end");
         }
         Ok(())
+    }
+
+    /// What was given up at the start cannot be had again.
+    fn check_sandbox(&self, config: &Config) -> Result<(), Vec<String>> {
+        let Some((needs, report)) = &self.context.protection.sandbox else { return Ok(()) };
+        if report.is_off() {
+            return Ok(());
+        }
+        let beyond = super::confine::needs(config, &self.context.vars, self.context.uid).beyond(needs);
+        if beyond.is_empty() {
+            return Ok(());
+        }
+        Err(vec![format!("it needs what this process gave up at its start, and so a restart: {}", beyond.join(", "))])
     }
 
     /// Who may do what by that configuration, on the addresses that stay bound. The token for TCP stays the same file's.
@@ -136,6 +152,7 @@ impl<'a> Reload<'a> {
             ("listen.tcp", old.listen.tcp == new.listen.tcp),
             ("listen.token_file", old.listen.token_file == new.listen.token_file),
             ("limits.drain_timeout", old.drain == new.drain),
+            ("sandbox", old.sandbox == new.sandbox),
             ("log", old.log == new.log),
         ] {
             if !same {

@@ -34,17 +34,24 @@ pub struct Serve {
     take_over: bool,
 }
 
+impl Serve {
+    /// What this command line sets over the configuration.
+    pub(super) fn flags(&self) -> Vec<Flag> {
+        let token_file = self.token_file.as_ref().map(|file| file.display().to_string());
+        let flags = [
+            ("listen.socket", "--socket", self.socket.clone()),
+            ("listen.tcp", "--tcp", self.tcp.clone()),
+            ("listen.token_file", "--token-file", token_file),
+        ];
+        flags.into_iter().filter_map(|(key, flag, value)| Some(Flag { key, flag, value: value? })).collect()
+    }
+}
+
 pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> {
-    let token_file = args.token_file.as_ref().map(|file| file.display().to_string());
-    let flags = [
-        ("listen.socket", "--socket", args.socket.clone()),
-        ("listen.tcp", "--tcp", args.tcp.clone()),
-        ("listen.token_file", "--token-file", token_file),
-    ];
-    let flags = flags.into_iter().filter_map(|(key, flag, value)| Some(Flag { key, flag, value: value? }));
-    let flags: Vec<_> = flags.collect();
+    let flags = args.flags();
     let config = context.config(flags.clone())?;
     trace::start(&config.log, context.global.verbose);
+    context.protection.tell();
     folder::prepare(&config, context)?;
     let open = if args.take_over { Open::beside(&config)? } else { Open::bind(&config)? };
     let mut sidecar = Sidecar::start(&config).await?;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use http_body_util::BodyExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -21,6 +21,7 @@ use super::client::{Answer, Request};
 use super::open::places;
 use super::terminal::stderr_is_terminal;
 use super::{Context, Exit, Failure};
+use crate::access::audit::{Audit, Book};
 use crate::api::State;
 use crate::broker::{Broker, Keeper};
 use crate::budget::{BudgetOptions, BudgetedSource, Budgets};
@@ -59,10 +60,15 @@ struct Inherited {
     began: Moment,
     /// What was spent, and which vaults are to be left alone.
     budgets: Option<Budgets>,
+    /// Where reads are recorded: one and the same for all that answer in this process.
+    audit: Audit,
 }
 
 /// Between two looks at whether what was declared is there.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// What was read is recorded by then, or cannot be.
+const LAST_LINES: Duration = Duration::from_secs(5);
 
 /// What a command needs to be known before it can be answered.
 #[derive(Debug, Clone, Copy)]
@@ -123,8 +129,16 @@ impl Sidecar {
 
     fn idle(config: &Config) -> Result<Self, Failure> {
         let seed = RandomState::new().build_hasher().finish();
-        let first = Inherited { metrics: Metrics::default(), seed, began: Moment::now(), budgets: None };
-        Self::heir(config, first)
+        let first = Inherited {
+            metrics: Metrics::default(),
+            seed,
+            began: Moment::now(),
+            budgets: None,
+            audit: Audit::default(),
+        };
+        let sidecar = Self::heir(config, first)?;
+        sidecar.inherited.audit.turn_to(book(config, &sidecar.metrics)?);
+        Ok(sidecar)
     }
 
     fn heir(config: &Config, mut inherited: Inherited) -> Result<Self, Failure> {
@@ -138,7 +152,7 @@ impl Sidecar {
         broker_options.cache.seed = seed;
         let catalog = Catalog::counted(sources(config, &budgets, &metrics)?, catalog_options, metrics.clone());
         let broker = Broker::new(catalog.clone(), broker_options, metrics.clone());
-        let state = State::new(broker.clone(), metrics.clone());
+        let state = State::audited(broker.clone(), metrics.clone(), inherited.audit.clone());
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let runs = AtomicBool::new(false);
@@ -207,6 +221,19 @@ impl Sidecar {
         self.tasks.spawn(async move { keep(task, &metrics, begin).await });
     }
 
+    /// From now on, reads are recorded as in that book, or not at all. What was recorded is written first.
+    pub(super) async fn record_in(&self, book: Option<Book>) {
+        self.inherited.audit.turn_to(book);
+        self.recorded().await;
+    }
+
+    /// Resolves when all that was read is recorded; a sink that takes nothing is not waited for long.
+    pub(super) async fn recorded(&self) {
+        if timeout(LAST_LINES, self.inherited.audit.flush()).await.is_err() {
+            tracing::error!("the last lines of the audit could not be written in time");
+        }
+    }
+
     /// What is served.
     pub(super) fn state(&self) -> State {
         self.state.clone()
@@ -217,6 +244,7 @@ impl Sidecar {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.recorded().await;
     }
 
     /// Resolves when no vault is being read.
@@ -239,7 +267,11 @@ impl Sidecar {
         }
         let sent = sent.body(axum::body::Body::empty()).map_err(|_| broken())?;
         match crate::api::router(self.state.clone()).oneshot(sent).await {
-            Ok(answer) => Ok(answer),
+            Ok(answer) => {
+                // The process may end with this answer.
+                self.recorded().await;
+                Ok(answer)
+            }
             Err(never) => match never {},
         }
     }
@@ -325,6 +357,12 @@ fn sources(config: &Config, budgets: &Budgets, metrics: &Metrics) -> Result<Vec<
 pub(super) fn azure(settings: &AzureSettings, metrics: &Metrics) -> Result<AzureSource, Failure> {
     AzureSource::counted(settings.clone(), metrics.clone())
         .map_err(|error| Failure::new(Exit::Config, format!("source {}: {error}", settings.name)))
+}
+
+/// Where reads are to be recorded, if the configuration wants that.
+pub(super) fn book(config: &Config, metrics: &Metrics) -> Result<Option<Book>, Failure> {
+    let book = config.audit.as_ref().map(|options| Book::open(options, metrics)).transpose();
+    book.map_err(|error| Failure::new(Exit::Config, format!("audit: {error}")))
 }
 
 /// The snapshot of the identities that this configuration signs in with.

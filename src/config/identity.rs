@@ -2,14 +2,12 @@
 //! from the `AZURE_…` variables. Two credentials are a fault: which of them is meant must not be guessed.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use url::Url;
 
 use super::fault::{Place, cause};
 use super::kinds::{text, yes_no};
 use super::reader::{Reader, Section};
-use crate::secret::SecretValue;
 use crate::vaults::azure::{Credential, Identity};
 
 const NOTHING_SET: &str = "no credential: set AZURE_TENANT_ID, AZURE_CLIENT_ID and one of AZURE_CLIENT_SECRET, \
@@ -22,7 +20,7 @@ pub(super) fn in_environment(vars: &super::Vars) -> bool {
         .iter()
         .chain(PLATFORM)
         .chain(&["SIDEKEY_SOURCE_MANAGED_IDENTITY", "SIDEKEY_SOURCE_AZURE_CLI"])
-        .any(|name| vars.get(name).is_some())
+        .any(|name| vars.is_set(name))
 }
 
 const VARIABLES: &[&str] = &["AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE"];
@@ -80,7 +78,7 @@ pub(super) fn identity<'r>(reader: &'r Reader<'r>, section: &Section<'r>, alone:
 }
 
 fn of_environment<'r>(reader: &'r Reader<'r>, section: &Section<'r>, tenant: Id, client: Id) -> Option<Identity> {
-    let set: Vec<_> = VARIABLES.iter().copied().filter(|name| reader.vars.get(name).is_some()).collect();
+    let set: Vec<_> = VARIABLES.iter().copied().filter(|name| reader.vars.is_set(name)).collect();
     let only = match set.as_slice() {
         [] if PLATFORM.iter().any(|name| reader.vars.get(name).is_some()) => {
             return Some(Identity::ManagedIdentity { client: client.value(), endpoint: imds(reader)? });
@@ -158,7 +156,7 @@ fn both(section: &Section<'_>, tenant: Id, client: Id) -> Option<(String, String
 }
 
 fn inline(reader: &Reader<'_>, variable: &str) -> Option<Credential> {
-    reader.vars.get(variable).map(|value| Credential::Inline(Arc::new(SecretValue::new(value))))
+    reader.vars.secret(variable).map(Credential::Inline)
 }
 
 fn file_of(reader: &Reader<'_>, variable: &str) -> Option<PathBuf> {

@@ -9,12 +9,14 @@
 //! Must never happen: a setting passed over in silence (a misspelled or not yet supported one may be a guard that
 //! somebody relies on); a value in a fault (it may be a credential that was put in the wrong place).
 
+mod audit;
 mod client;
 mod fault;
 mod identity;
 mod kinds;
 mod listen;
 mod reader;
+mod sandbox;
 mod snapshot;
 mod source;
 mod vars;
@@ -33,6 +35,7 @@ pub use snapshot::SnapshotFiles;
 pub use vars::Vars;
 
 use crate::access::AccessSettings;
+use crate::access::audit::AuditOptions;
 use crate::broker::BrokerOptions;
 use crate::budget::BudgetOptions;
 use crate::catalog::CatalogOptions;
@@ -77,10 +80,14 @@ pub struct Config {
     pub broker: BrokerOptions,
     /// Where what is held is kept for the next start; `None`: nowhere.
     pub snapshot: Option<SnapshotFiles>,
+    /// Where reads are recorded; `None`: nowhere.
+    pub audit: Option<AuditOptions>,
     /// How long what is under way may take to finish once the process was told to stop.
     pub drain: Duration,
     /// What may be asked of a vault, and of a subscription.
     pub budget: BudgetOptions,
+    /// Whether what is not needed is given up at the start.
+    pub sandbox: crate::sandbox::Mode,
     /// What is told on stderr.
     pub log: Log,
 }
@@ -164,11 +171,12 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
     let access = AccessSettings { clients, token_file };
     let cache = section("cache");
     let snapshot = snapshot::snapshot(reader, &cache);
+    let audit = audit::audit(reader, section("audit"));
     let Tuning { broker, mut catalog, budget, wire, drain } = tuning(cache, section("limits"), section("search"));
     let log = log(section("log"));
+    let sandbox = sandbox::sandbox(section("sandbox"));
     let (sources, discovery_interval) = source::sources(reader, &top.tables("source"), &wire);
     catalog.discovery_interval = discovery_interval.unwrap_or(catalog.discovery_interval);
-    top.finish(&[("audit", "the audit log is not supported by this version")]);
     (!sources.is_empty()).then(|| Config {
         file: path.map(Path::to_owned),
         listen,
@@ -178,7 +186,9 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         broker,
         budget,
         snapshot,
+        audit,
         drain,
+        sandbox,
         log,
     })
 }

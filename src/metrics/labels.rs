@@ -79,3 +79,8 @@ pub(super) struct TaskLabels {
 pub(super) struct ReloadLabels {
     pub(super) outcome: &'static str,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct AuditLabels {
+    pub(super) outcome: &'static str,
+}

@@ -20,8 +20,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
 use labels::{
-    HeldBackLabels, ListingLabels, ReadLabels, RefusedLabels, ReloadLabels, RequestLabels, RoundLabels, SignInLabels,
-    SnapshotLabels, TaskLabels, TokenLabels, UpstreamLabels, VaultLabels, WatchLabels,
+    AuditLabels, HeldBackLabels, ListingLabels, ReadLabels, RefusedLabels, ReloadLabels, RequestLabels, RoundLabels,
+    SignInLabels, SnapshotLabels, TaskLabels, TokenLabels, UpstreamLabels, VaultLabels, WatchLabels,
 };
 use levels::GAUGES;
 pub use levels::Level;
@@ -46,6 +46,7 @@ struct Inner {
     snapshots: Family<SnapshotLabels, Counter>,
     restarts: Family<TaskLabels, Counter>,
     reloads: Family<ReloadLabels, Counter>,
+    audited: Family<AuditLabels, Counter>,
     watched: Family<WatchLabels, Counter>,
     tokens: [Family<TokenLabels, Gauge<i64, Told>>; 2],
     /// In the order of `GAUGES`.
@@ -121,6 +122,11 @@ impl Default for Metrics {
                 "Background tasks that failed by a fault of sidekey's own and were begun again",
             ),
             reloads: family(all, "reloads", "Reloads of the configuration by what became of them"),
+            audited: family(
+                all,
+                "audit_lines",
+                "Lines of the audit: written, lost, or refused together with the read that they tell of",
+            ),
             watched: family(
                 all,
                 "watch_events",
@@ -232,6 +238,13 @@ impl Metrics {
     /// The configuration was read again: `ok`, or `refused` where the old one stays.
     pub fn reloaded(&self, outcome: &'static str) {
         self.0.reloads.get_or_create(&ReloadLabels { outcome }).inc();
+    }
+
+    /// So many lines of the audit were `written`, are `lost`, or were `refused` together with their reads.
+    pub fn audited(&self, outcome: &'static str, lines: u64) {
+        if lines > 0 {
+            self.0.audited.get_or_create(&AuditLabels { outcome }).inc_by(lines);
+        }
     }
 
     /// Something was told to watchers, of that kind; `resync` to one that had missed something.

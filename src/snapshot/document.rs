@@ -263,12 +263,13 @@ impl Row for KnownVault {
 
 impl Row for KnownValue {
     fn write<W: Write>(&self, encoder: &mut Encoder<W>) -> Result<(), EncodeError<W::Error>> {
+        let value = self.secret.value.expose();
         let row = ValueRow {
             vault: Some(self.vault.as_str()),
             name: Some(self.name.as_str()),
             version: self.version.as_ref().map(AsRef::as_ref),
             metadata: Some(MetadataRow::of(&self.secret.metadata)),
-            value: Some(self.secret.value.expose()),
+            value: Some(&value),
             confirmed: Some(self.confirmed.into()),
             settled: self.settled,
         };

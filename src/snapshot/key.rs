@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hkdf::{HKDF_SHA256, Prk, Salt};
+use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
@@ -17,7 +18,7 @@ const BYTES: usize = 32;
 /// 32 bytes in base64, with room to see that there is more.
 const TEXT: usize = 64;
 
-/// What snapshots are sealed with: 32 random bytes from a file, wiped when dropped.
+/// What snapshots are sealed with, or names are hashed with: 32 random bytes from a file, wiped when dropped.
 pub struct Key(Box<Zeroizing<[u8; BYTES]>>);
 
 /// Why there is no key. Never quotes the file.
@@ -53,7 +54,7 @@ pub enum KeyError {
     },
     /// It holds no key.
     #[error(
-        "key file {path} {reason}; put it back, or delete it: a new one is made at start, and the snapshot is started anew"
+        "key file {path} {reason}; put it back, or delete it: a new one is made at start, and a snapshot is started anew"
     )]
     Content {
         /// The file.
@@ -74,7 +75,7 @@ impl Key {
         match Self::load(path) {
             Err(KeyError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
                 create(path).map_err(|error| KeyError::Io { path: path.to_owned(), action: "making it", error })?;
-                tracing::info!(key_file = %path.display(), "made a key for the snapshot; what another has sealed stays closed");
+                tracing::info!(key_file = %path.display(), "made a key; what another has sealed stays closed");
                 Self::load(path)
             }
             loaded => loaded,
@@ -123,6 +124,12 @@ impl Key {
         let mut key = Box::new(Zeroizing::new([0; BYTES]));
         key.copy_from_slice(&bytes[..BYTES]);
         Ok(Self(key))
+    }
+
+    /// The same key as one that text is authenticated with (HMAC-SHA256), as it stands in the file.
+    #[must_use]
+    pub fn authenticator(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, &**self.0)
     }
 
     /// From which the keys for one salt are made.

@@ -2,10 +2,13 @@
 #![allow(unreachable_pub, reason = "there is no outside to reach")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod access;
 mod api;
+mod audit;
 mod azure;
 mod broker;
 mod budget;
+mod canaries;
 mod catalog;
 mod cli;
 mod config;
@@ -14,6 +17,7 @@ mod faults;
 mod golden;
 mod house;
 mod matrix;
+mod sandbox;
 mod seven;
 mod simulated;
 mod simulation;

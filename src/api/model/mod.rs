@@ -19,4 +19,5 @@ pub use problem::{Fault, ProblemDocument};
 pub use resolve::{ResolveAnswer, ResolveRequest, ResolvedFrom};
 pub use secret::{Attributes, SecretDocument, SecretSummary, VersionsAnswer};
 pub use value::Value;
+pub(super) use value::Withheld;
 pub use watch::WatchEvent;

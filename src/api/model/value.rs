@@ -4,11 +4,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use crate::secret::{Secret, SecretValue};
+use crate::access::audit::Recorded;
+use crate::secret::{Exposed, Secret, SecretValue};
 
 /// A secret's value on its way over the wire. Serialises as text, deserialises into wiped memory, prints as
-/// `[redacted]`. On the server's side it is the cached value itself, not a copy.
+/// `[redacted]`. On the server's side it is the cached value itself, not a copy, and opened only once it
+/// is written.
 pub struct Value(Held);
+
+/// A value that may not leave yet: nobody has shown that its reading was recorded.
+pub(in crate::api) struct Withheld(Value);
 
 enum Held {
     Shared(Arc<Secret>),
@@ -18,7 +23,7 @@ enum Held {
 impl Value {
     /// The value's bytes, for whoever hands them on.
     #[must_use]
-    pub fn expose(&self) -> &[u8] {
+    pub fn expose(&self) -> Exposed {
         match &self.0 {
             Held::Shared(secret) => secret.value.expose(),
             Held::Own(value) => value.expose(),
@@ -27,13 +32,16 @@ impl Value {
 
     /// Bytes in the value.
     pub(in crate::api) fn len(&self) -> usize {
-        self.as_ref().len()
+        match &self.0 {
+            Held::Shared(secret) => secret.value.len(),
+            Held::Own(value) => value.len(),
+        }
     }
 
     /// Whether it can stand in JSON: only UTF-8 text can.
     #[must_use]
-    pub fn is_text(&self) -> bool {
-        std::str::from_utf8(self.as_ref()).is_ok()
+    pub(in crate::api) fn is_text(&self) -> bool {
+        std::str::from_utf8(&Self::expose(self)).is_ok()
     }
 
     /// Takes the value out, for whoever keeps it.
@@ -41,26 +49,32 @@ impl Value {
     pub fn into_secret(self) -> SecretValue {
         match self.0 {
             Held::Own(value) => value,
-            held @ Held::Shared(_) => SecretValue::new(Self(held).as_ref()),
+            held @ Held::Shared(_) => SecretValue::new(Self::expose(&Self(held))),
         }
     }
 }
 
-impl From<Arc<Secret>> for Value {
+impl Withheld {
+    /// Whether it can stand in JSON: only UTF-8 text can.
+    pub(in crate::api) fn is_text(&self) -> bool {
+        self.0.is_text()
+    }
+
+    /// It was recorded that it leaves.
+    pub(in crate::api) fn release(self, _: Recorded) -> Value {
+        self.0
+    }
+}
+
+impl From<Arc<Secret>> for Withheld {
     fn from(secret: Arc<Secret>) -> Self {
-        Self(Held::Shared(secret))
+        Self(Value(Held::Shared(secret)))
     }
 }
 
-impl From<SecretValue> for Value {
+impl From<SecretValue> for Withheld {
     fn from(value: SecretValue) -> Self {
-        Self(Held::Own(value))
-    }
-}
-
-impl AsRef<[u8]> for Value {
-    fn as_ref(&self) -> &[u8] {
-        Self::expose(self)
+        Self(Value(Held::Own(value)))
     }
 }
 
@@ -72,8 +86,8 @@ impl fmt::Debug for Value {
 
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text =
-            std::str::from_utf8(self.as_ref()).map_err(|_| serde::ser::Error::custom("the value is not text"))?;
+        let value = Self::expose(self);
+        let text = std::str::from_utf8(&value).map_err(|_| serde::ser::Error::custom("the value is not text"))?;
         serializer.serialize_str(text)
     }
 }
@@ -95,7 +109,7 @@ mod tests {
         assert_eq!(value.expose(), b"hun\nter2");
         assert_eq!(format!("{value:?}"), "[redacted]");
         assert_eq!(serde_json::to_string(&value).unwrap(), "\"hun\\nter2\"");
-        let bytes = Value::from(SecretValue::new(vec![0xff]));
+        let bytes = Value(Held::Own(SecretValue::new(vec![0xff])));
         assert!(!bytes.is_text() && serde_json::to_string(&bytes).is_err());
     }
 }

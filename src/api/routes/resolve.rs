@@ -7,16 +7,19 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract;
 use axum::http::{HeaderValue, Request, header};
 use axum::response::Response;
+use futures::future::try_join_all;
 use hyper::body::Body as _;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::access::Caller;
+use crate::access::audit::{Line, Operation};
 use crate::api::State;
-use crate::api::model::{ResolveAnswer, ResolveRequest, ResolvedFrom, Value};
+use crate::api::model::{ResolveAnswer, ResolveRequest, ResolvedFrom, Withheld};
 use crate::api::openapi;
 use crate::api::problem::{Code, Problem};
-use crate::broker::Resolved;
+use crate::api::trail::{self, Trail};
+use crate::broker::{Ask, Resolved};
 use crate::secret::{Reference, SecretValue};
 
 /// A body may hold so many bytes.
@@ -33,13 +36,16 @@ const BODY: Duration = Duration::from_secs(10);
 )]
 pub(super) async fn resolve(
     extract::State(state): extract::State<State>,
+    trail: Trail,
     caller: Caller,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
-    let ResolveRequest { refs } = read(request).await?;
-    if refs.len() > MOST {
-        return Err(Problem::new(Code::BadQuery, format!("refs has {} references; {MOST} is the most", refs.len())));
-    }
+    let audit = state.audit();
+    let refs = match read(request).await {
+        Ok(refs) if !refs.is_empty() => refs,
+        // There is nothing of which each line could be.
+        other => trail.settle(audit, trail.line(Operation::Resolve), other).await?,
+    };
     let of = refs.len();
     let (mut references, mut failures) = (BTreeMap::new(), BTreeMap::new());
     for (key, text) in refs {
@@ -51,25 +57,51 @@ pub(super) async fn resolve(
             }
         }
     }
+    let asked: BTreeMap<_, _> = references.iter().map(|(key, reference)| (key.clone(), Ask::from(reference))).collect();
+    let mut found = BTreeMap::new();
     // Even if some are malformed already: a caller mends all faults at once, or one at a time for ever.
-    let mut answer = ResolveAnswer { values: BTreeMap::new(), resolved: BTreeMap::new() };
     match state.within(&caller).resolve(&references).await {
         Err(errors) => failures.extend(errors.into_iter().map(|(key, error)| (key, Problem::from(error)))),
         Ok(resolved) => {
             for (key, one) in resolved {
-                let value = Value::from(SecretValue::new(one.value().expose()));
+                let value = Withheld::from(SecretValue::new(one.value().expose()));
                 if !value.is_text() {
                     let detail = "the value is no text, which JSON cannot carry; get it by itself";
                     failures.insert(key, Problem::new(Code::NotAcceptable, detail));
                     continue;
                 }
-                answer.resolved.insert(key.clone(), origin(&one));
-                answer.values.insert(key, value);
+                found.insert(key, (one, value));
             }
         }
     }
-    if !failures.is_empty() {
-        return Err(Problem::unresolved(failures, of));
+    // All of them at once, so that they are written together. One that failed keeps the others from being given.
+    let whole = failures.is_empty();
+    let lines = asked.iter().filter(|(key, _)| !failures.contains_key(*key)).map(|(key, ask)| {
+        let line = trail.line_of(Operation::Resolve, ask);
+        match found.get(key) {
+            Some((one, _)) if whole => {
+                Line { vault: Some(&one.reading.vault), served: Some(trail::served(&one.reading)), ..line }
+            }
+            Some(_) | None => Line { outcome: "withheld", ..line },
+        }
+    });
+    let failed = failures.iter().map(|(key, problem)| {
+        let outcome = problem.code().as_str();
+        match asked.get(key) {
+            Some(ask) => Line { outcome, ..trail.line_of(Operation::Resolve, ask) },
+            None => Line { outcome, ..trail.line(Operation::Resolve) },
+        }
+    });
+    let lines: Vec<_> = lines.chain(failed).collect();
+    let recorded = try_join_all(lines.iter().map(|line| trail.record(audit, line))).await?;
+    drop(lines);
+    if !whole {
+        return Err(Problem::unresolved(failures, of).under(trail.id()));
+    }
+    let mut answer = ResolveAnswer { values: BTreeMap::new(), resolved: BTreeMap::new() };
+    for ((key, (one, value)), recorded) in found.into_iter().zip(recorded) {
+        answer.resolved.insert(key.clone(), origin(&one));
+        answer.values.insert(key, value.release(recorded));
     }
     let bytes: usize = answer.values.values().map(|value| 2 * value.len() + 512).sum();
     let mut body = Zeroizing::new(Vec::with_capacity(bytes + 64));
@@ -91,7 +123,7 @@ fn origin(one: &Resolved) -> ResolvedFrom {
 }
 
 /// The body, if it says that it is JSON: what a page's form can send says something else.
-async fn read(request: Request<Body>) -> Result<ResolveRequest, Problem> {
+async fn read(request: Request<Body>) -> Result<BTreeMap<String, String>, Problem> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if !kind.eq_ignore_ascii_case("application/json") {
@@ -108,12 +140,16 @@ async fn read(request: Request<Body>) -> Result<ResolveRequest, Problem> {
         Problem::new(Code::TooSlow, format!("the body did not arrive within {} seconds", BODY.as_secs()))
     })?;
     let body = arrived.map_err(|_| too_large())?;
-    serde_json::from_slice(&body).map_err(|error| {
+    let ResolveRequest { refs } = serde_json::from_slice(&body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         let detail = format!(
             "the body is wrong at line {line}, column {column}: expected {{\"refs\": {{\"KEY\": \"secret://VAULT/NAME\"}}}}, \
              each key once"
         );
         Problem::new(Code::BadQuery, detail)
-    })
+    })?;
+    if refs.len() > MOST {
+        return Err(Problem::new(Code::BadQuery, format!("refs has {} references; {MOST} is the most", refs.len())));
+    }
+    Ok(refs)
 }

@@ -11,13 +11,15 @@ use ring::digest::{SHA256, digest};
 use zeroize::Zeroizing;
 
 use crate::access::Caller;
+use crate::access::audit::{Line, Operation, Recorded};
 use crate::api::State;
 use crate::api::freshness::{cache_status, is_held_by_caller, steer};
-use crate::api::model::{Attributes, SecretDocument, Value};
+use crate::api::model::{Attributes, SecretDocument, Value, Withheld};
 use crate::api::negotiate::{Form, form};
 use crate::api::openapi;
 use crate::api::path::{bad_parameter, parameters, part};
 use crate::api::problem::{Code, Problem};
+use crate::api::trail::{self, Trail};
 use crate::broker::{Ask, Reading, view};
 use crate::catalog::Unanswered;
 use crate::secret::{Pointer, Reference, Version};
@@ -38,11 +40,12 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 )]
 pub(super) async fn anywhere(
     state: extract::State<State>,
+    trail: Trail,
     caller: Caller,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    routed(&state, &caller, &uri, &headers).await
+    routed(&state, &trail, &caller, &uri, &headers).await
 }
 
 /// The current version of a secret in a vault.
@@ -55,11 +58,12 @@ pub(super) async fn anywhere(
 )]
 pub(super) async fn current(
     state: extract::State<State>,
+    trail: Trail,
     caller: Caller,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    routed(&state, &caller, &uri, &headers).await
+    routed(&state, &trail, &caller, &uri, &headers).await
 }
 
 /// One version of a secret in a vault.
@@ -78,23 +82,30 @@ pub(super) async fn current(
 )]
 pub(super) async fn version(
     state: extract::State<State>,
+    trail: Trail,
     caller: Caller,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    routed(&state, &caller, &uri, &headers).await
+    routed(&state, &trail, &caller, &uri, &headers).await
 }
 
-async fn routed(state: &State, caller: &Caller, uri: &Uri, headers: &HeaderMap) -> Result<Response, Problem> {
+async fn routed(
+    state: &State,
+    trail: &Trail,
+    caller: &Caller,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
     let place = Place::of(uri.path()).expect("the router's patterns are those of Place");
-    get(state, caller, &place, uri.query(), headers).await
+    get(state, trail, caller, &place, uri.query(), headers).await
 }
 
 /// Where a path of these routes leads, still as it was written.
 pub(in crate::api) struct Place<'p> {
-    vault: Option<&'p str>,
-    name: &'p str,
-    version: Option<&'p str>,
+    pub(in crate::api) vault: Option<&'p str>,
+    pub(in crate::api) name: &'p str,
+    pub(in crate::api) version: Option<&'p str>,
 }
 
 impl<'p> Place<'p> {
@@ -132,21 +143,41 @@ impl<'p> Place<'p> {
     }
 }
 
-/// The value at that place: parse, ask, answer. Called by the routes above, and past the router for what is asked most.
+/// The value at that place: parse, ask, record, answer. Called by the routes above, and past the router for what is asked
+/// most.
 pub(in crate::api) async fn get(
     state: &State,
+    trail: &Trail,
     caller: &Caller,
     place: &Place<'_>,
     query: Option<&str>,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
+    let audit = state.audit();
+    let (ask, view) = match parse(place, query, headers) {
+        Ok(parsed) => parsed,
+        Err(problem) => return Err(trail.refuse(audit, trail.line(Operation::Read), problem).await),
+    };
+    let line = trail.line_of(Operation::Read, &ask);
+    match find(state, caller, &ask, &view, headers).await {
+        Err(problem) => Err(trail.refuse(audit, line, problem).await),
+        Ok(found) => {
+            let outcome = if found.is_held_by_caller { "not-modified" } else { trail::OK };
+            let (vault, served) = (Some(&found.reading.vault), Some(trail::served(&found.reading)));
+            let recorded = trail.record(audit, &Line { vault, outcome, served, ..line }).await?;
+            Ok(found.answer(&view, recorded))
+        }
+    }
+}
+
+fn parse(place: &Place<'_>, query: Option<&str>, headers: &HeaderMap) -> Result<(Ask, View), Problem> {
     let vault = place.vault.map(part).transpose()?;
     let name = part(place.name)?;
     let (view, mut version) = View::parse(query, place.vault.is_none())?;
     if let Some(told) = place.version {
         version = Some(part(told)?);
     }
-    answer(state, caller, &Ask { vault, name, version, steer: steer(headers) }, &view, headers).await
+    Ok((Ask { vault, name, version, steer: steer(headers) }, view))
 }
 
 /// Which part of a value is asked for.
@@ -189,22 +220,26 @@ impl View {
         Ok((view, version))
     }
 
-    fn of(&self, reading: &Reading) -> Result<Value, Problem> {
+    fn of(&self, reading: &Reading) -> Result<Withheld, Problem> {
         Ok(match self {
-            Self::Whole => Value::from(Arc::clone(&reading.secret)),
+            Self::Whole => Withheld::from(Arc::clone(&reading.secret)),
             Self::Field(pointer) => view::field(&reading.secret, pointer).map_err(crate::broker::Error::from)?.into(),
             Self::Pem => view::pem(&reading.secret).map_err(crate::broker::Error::from)?.into(),
         })
     }
 }
 
-async fn answer(
-    state: &State,
-    caller: &Caller,
-    ask: &Ask,
-    view: &View,
-    headers: &HeaderMap,
-) -> Result<Response, Problem> {
+/// All that an answer is made of.
+struct Found {
+    reading: Reading,
+    value: Withheld,
+    /// Where they are told too.
+    attributes: Option<Attributes>,
+    etag: Option<String>,
+    is_held_by_caller: bool,
+}
+
+async fn find(state: &State, caller: &Caller, ask: &Ask, view: &View, headers: &HeaderMap) -> Result<Found, Problem> {
     let form = form(headers)?;
     let reading = state.within(caller).get(ask).await?;
     let value = view.of(&reading)?;
@@ -217,36 +252,44 @@ async fn answer(
         }
     };
     let etag = etag(&reading, view, attributes.as_ref());
-    let mut response = match &etag {
-        Some(etag) if is_held_by_caller(headers, etag) => {
-            let mut response = with_room(Body::empty());
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            response
+    let is_held_by_caller = etag.as_ref().is_some_and(|etag| is_held_by_caller(headers, etag));
+    Ok(Found { reading, value, attributes, etag, is_held_by_caller })
+}
+
+impl Found {
+    fn answer(self, view: &View, recorded: Recorded) -> Response {
+        let Self { reading, value, attributes, etag, is_held_by_caller } = self;
+        let mut response = match attributes {
+            _ if is_held_by_caller => {
+                let mut response = with_room(Body::empty());
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                response
+            }
+            None => raw(&value.release(recorded)),
+            Some(attributes) => json(&reading, view, value.release(recorded), attributes),
+        };
+        let out = response.headers_mut();
+        if let Some(etag) = etag {
+            out.insert(
+                header::ETAG,
+                HeaderValue::from_maybe_shared(Bytes::from(etag)).expect("hexadecimal digits and words"),
+            );
         }
-        Some(_) | None => match attributes {
-            None => raw(value),
-            Some(attributes) => json(&reading, view, value, attributes),
-        },
-    };
-    let out = response.headers_mut();
-    if let Some(etag) = etag {
-        out.insert(
-            header::ETAG,
-            HeaderValue::from_maybe_shared(Bytes::from(etag)).expect("hexadecimal digits and words"),
-        );
+        out.insert(header::AGE, HeaderValue::from(reading.age.as_secs()));
+        out.insert(CACHE_STATUS, cache_status(&reading));
+        out.insert(VAULT, HeaderValue::from_str(reading.vault.as_str()).expect("a vault's name is ASCII"));
+        if !reading.incomplete.is_empty() {
+            out.insert(INCOMPLETE, incomplete(&reading.incomplete));
+        }
+        response
     }
-    out.insert(header::AGE, HeaderValue::from(reading.age.as_secs()));
-    out.insert(CACHE_STATUS, cache_status(&reading));
-    out.insert(VAULT, HeaderValue::from_str(reading.vault.as_str()).expect("a vault's name is ASCII"));
-    if !reading.incomplete.is_empty() {
-        out.insert(INCOMPLETE, incomplete(&reading.incomplete));
-    }
-    Ok(response)
 }
 
 /// The value and not one byte more. Text is UTF-8; what is not is told as bytes rather than as broken text.
-fn raw(value: Value) -> Response {
-    let kind = if value.is_text() { "text/plain; charset=utf-8" } else { "application/octet-stream" };
+fn raw(value: &Value) -> Response {
+    let value = value.expose();
+    let is_text = std::str::from_utf8(&value).is_ok();
+    let kind = if is_text { "text/plain; charset=utf-8" } else { "application/octet-stream" };
     let mut response = with_room(Body::from(Bytes::from_owner(value)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response

@@ -14,11 +14,13 @@ use futures::{Stream, StreamExt as _, stream};
 use tokio::time::timeout;
 
 use crate::access::Caller;
+use crate::access::audit::{Line, Operation, Searched};
 use crate::api::State;
 use crate::api::model::WatchEvent;
 use crate::api::openapi;
 use crate::api::path::{bad_parameter, pairs};
 use crate::api::problem::{Code, Problem};
+use crate::api::trail::Trail;
 use crate::broker::{self, BadEventId, EventId, Filter, Told, Watch, Within};
 use crate::catalog::Pattern;
 
@@ -44,20 +46,44 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 ))]
 pub(super) async fn watch(
     extract::State(state): extract::State<State>,
+    trail: Trail,
     caller: Caller,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let within = state.within(&caller);
-    let filter = filter(&within, uri.query())?;
-    let watch = within.watch(filter, last_event_id(&headers)).map_err(|error| match error {
-        broker::Error::Overloaded => Problem::new(Code::Overloaded, "too many streams of events are open"),
-        other => other.into(),
-    })?;
+    let filter = filter(uri.query());
+    let asked = filter.as_ref().map(asked_for).unwrap_or_default();
+    let watch = filter.and_then(|filter| watched(&state.within(&caller), filter, &headers));
+    let searched = Searched { text: &asked, matching: None, hits: None };
+    let line = Line { searched: Some(searched), ..trail.line(Operation::Watch) };
+    let watch = trail.settle(state.audit(), line, watch).await?;
     Ok(Sse::new(events(watch)).into_response())
 }
 
-fn filter(within: &Within<'_>, query: Option<&str>) -> Result<Filter, Problem> {
+/// What is watched, as one text.
+fn asked_for(filter: &Filter) -> String {
+    filter.patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn watched(within: &Within<'_>, filter: Filter, headers: &HeaderMap) -> Result<Watch, Problem> {
+    for pattern in &filter.patterns {
+        if !within.may_watch(pattern) {
+            return Err(broker::Error::Forbidden.into());
+        }
+        // A stream that is silent because of a typing error would be silent for ever.
+        if let Some(vault) = pattern.vault()
+            && within.is_unknown(&vault)
+        {
+            return Err(broker::Error::UnknownVault { vault }.into());
+        }
+    }
+    within.watch(filter, last_event_id(headers)).map_err(|error| match error {
+        broker::Error::Overloaded => Problem::new(Code::Overloaded, "too many streams of events are open"),
+        other => other.into(),
+    })
+}
+
+fn filter(query: Option<&str>) -> Result<Filter, Problem> {
     let mut patterns = Vec::new();
     for (name, value) in pairs(query)? {
         if name != "ref" {
@@ -68,15 +94,6 @@ fn filter(within: &Within<'_>, query: Option<&str>) -> Result<Filter, Problem> {
         }
         let pattern =
             Pattern::parse_lenient(&value).map_err(|error| bad_parameter("ref", &format!("is no pattern: {error}")))?;
-        if !within.may_watch(&pattern) {
-            return Err(broker::Error::Forbidden.into());
-        }
-        // A stream that is silent because of a typing error would be silent for ever.
-        if let Some(vault) = pattern.vault()
-            && within.is_unknown(&vault)
-        {
-            return Err(broker::Error::UnknownVault { vault }.into());
-        }
         patterns.push(pattern);
     }
     Ok(Filter { patterns })

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::check::identity;
+use super::check::{audit, identity};
 use super::sidecar::azure;
 use super::table::{Cell, Tone, render};
 use super::terminal::{colour_allowed, harmless, print};
@@ -31,6 +31,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(_: &Doctor, context: &Context) -> Result<(), Failure> {
     let config = context.config(Vec::new())?;
+    say("this process, and the sidecar as it would be started here:")?;
+    for (part, good, how) in context.protection.lines() {
+        say(&format!("  {part}: {}{how}", if good { "" } else { "NOT GOOD: " }))?;
+    }
+    // Not opened: whoever runs this may be another user than the sidecar's, and would make a file that it cannot write.
+    say(&format!("audit: {}", audit(config.audit.as_ref())))?;
     let mut worst = Exit::Ok;
     for settings in &config.sources {
         let found = source(settings, colour_allowed(&context.vars, context.global.no_color)).await?;

@@ -31,7 +31,7 @@ pub(super) fn get(call: &Call<'_>, name: &SecretName, version: Option<&Version>)
             "SecretDisabled",
         )));
     }
-    let value = String::from_utf8_lossy(secret.value.expose()).into_owned();
+    let value = String::from_utf8_lossy(&secret.value.expose()).into_owned();
     let wants_pem = call.request.query("outcontenttype") == Some(certificate::PEM_TYPE);
     if wants_pem && let Some(pem) = certificate::pem_of_pfx(&value) {
         let mut metadata = secret.metadata.clone();

@@ -8,6 +8,7 @@
 //! an error; a call without an end.
 
 mod address;
+mod bearer;
 mod credential;
 mod discovery;
 mod errors;

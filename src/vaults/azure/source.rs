@@ -113,7 +113,7 @@ impl AzureSource {
             }
         };
         let token = self.tokens.get(&scope).await?;
-        let claims = Claims::of(token.token.secret());
+        let claims = Claims::of(&token.open());
         let (identity, tenant, client) = configured_identity(&self.settings.identity);
         Ok(SignedIn {
             identity,
@@ -218,7 +218,7 @@ impl AzureSource {
     /// domain cannot be compared with a vault's.
     async fn tenant(&self) -> Option<String> {
         if let Ok(token) = self.tokens.get(&scope(&self.settings.cloud.resource_manager)).await
-            && let Some(tenant) = Claims::of(token.token.secret()).tid
+            && let Some(tenant) = Claims::of(&token.open()).tid
         {
             return Some(tenant);
         }

@@ -1,5 +1,6 @@
 //! The HTTP API: through the router where a route is meant, over real sockets where the way in is.
 
+mod audit;
 mod catalog;
 mod guard;
 mod health;
@@ -23,6 +24,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use tower::ServiceExt;
 
+use sidekey::access::audit::Audit;
 use sidekey::api::{State, router};
 use sidekey::broker::{Broker, BrokerOptions};
 use sidekey::cache::CacheOptions;
@@ -133,11 +135,22 @@ impl House {
     }
 
     fn over(&self, catalog: Catalog) -> Router {
+        router(self.state(catalog, Audit::default()))
+    }
+
+    /// What the routes answer from, with everything discovered and listed.
+    async fn audited(&self, audit: Audit) -> State {
+        let catalog = self.catalog();
+        catalog.refresh(None).await;
+        self.state(catalog, audit)
+    }
+
+    fn state(&self, catalog: Catalog, audit: Audit) -> State {
         // Without jitter, so that a test can tell what is left of a life.
         let cache = CacheOptions { jitter_percent: 0, ..CacheOptions::default() };
         let options = BrokerOptions { cache, ..BrokerOptions::default() };
         let broker = Broker::new(catalog, options, self.metrics.clone());
-        router(State::new(broker, self.metrics.clone()))
+        State::audited(broker, self.metrics.clone(), audit)
     }
 }
 

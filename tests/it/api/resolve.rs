@@ -23,7 +23,8 @@ async fn all_values_come_at_once_each_with_its_origin() {
     let answer = post(&router, "/v1/resolve", request.to_string()).await;
     assert_eq!(answer.status, StatusCode::OK);
     let answer: ResolveAnswer = serde_json::from_slice(&answer.body).unwrap();
-    let values: Vec<_> = answer.values.iter().map(|(key, value)| (key.as_str(), value.expose())).collect();
+    let opened: Vec<_> = answer.values.iter().map(|(key, value)| (key.as_str(), value.expose())).collect();
+    let values: Vec<_> = opened.iter().map(|(key, value)| (*key, &**value)).collect();
     let redis = "line\nline\u{1F511}\"".as_bytes();
     assert_eq!(
         values,

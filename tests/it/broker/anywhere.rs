@@ -56,7 +56,7 @@ async fn a_version_finds_the_one_vault_that_has_it() {
     let version = shop.set("redis", "s");
     let house = House::of(&[&pay, &shop]).await;
     let reading = house.broker.get(&ask(&format!("redis@{version}"))).await.unwrap();
-    assert_eq!((reading.vault.as_str(), reading.secret.value.expose()), ("shop", &b"s"[..]));
+    assert_eq!((reading.vault.as_str(), &*reading.secret.value.expose()), ("shop", &b"s"[..]));
     let nowhere = house.broker.get(&ask(&format!("redis@{}", "0".repeat(32)))).await;
     assert!(matches!(nowhere, Err(Error::VersionNotFound { .. })), "{nowhere:?}");
 }

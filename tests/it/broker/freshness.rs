@@ -209,7 +209,7 @@ async fn a_listing_that_shows_a_change_renews_what_is_in_use_and_one_that_shows_
     vault.set("new", "here");
     live(70).await;
     let held = house.broker.get(&steered("pay/db", HELD)).await.unwrap();
-    assert_eq!((held.secret.value.expose(), held.stale), (&b"two"[..], None));
+    assert_eq!((&*held.secret.value.expose(), held.stale), (&b"two"[..], None));
     assert!(house.broker.get(&ask("pay/new")).await.is_ok());
 }
 

@@ -10,6 +10,7 @@ use sidekey::broker::{Broker, Keeper, Reading};
 use sidekey::catalog::{Catalog, CatalogOptions};
 use sidekey::clock::Moment;
 use sidekey::metrics::Metrics;
+use sidekey::secret::Exposed;
 use sidekey::snapshot::{Key, Snapshot};
 use sidekey::vaults::memory::MemorySource;
 use tempfile::TempDir;
@@ -88,7 +89,7 @@ async fn live(seconds: u64) {
     sleep(Duration::from_secs(seconds)).await;
 }
 
-fn text(reading: &Reading) -> &[u8] {
+fn text(reading: &Reading) -> Exposed {
     reading.secret.value.expose()
 }
 
@@ -169,7 +170,7 @@ async fn a_start_while_all_is_well_confirms_by_listing_and_reads_again_only_what
     assert_eq!(vault.gets(), gets + 2);
     for (name, value) in [("same", "of old"), ("other", "as new"), ("late", "as new")] {
         let reading = second.value(&format!("pay/{name}")).await.unwrap();
-        assert_eq!((text(&reading), reading.stale), (value.as_bytes(), None), "{name}");
+        assert_eq!((&*text(&reading), reading.stale), (value.as_bytes(), None), "{name}");
         assert!(reading.age <= Duration::from_secs(31), "{name}: {:?}", reading.age);
     }
 }

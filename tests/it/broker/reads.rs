@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -40,6 +41,21 @@ async fn ten_thousand_readers_of_a_cold_name_make_one_call_and_so_do_those_of_a_
         assert!(answers.iter().all(|answer| answer.is_ok() == found));
         assert_eq!(vault.gets(), 1, "{name}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_was_stopped_goes_with_its_vaults_and_its_values() {
+    let vault = Scripted::new("s", "pay");
+    vault.set("db", "one");
+    let house = House::of(&[&vault]).await;
+    house.listed_again().await;
+    let reading = house.broker.get(&ask("pay/db")).await.unwrap();
+    let (value, held) = (Arc::downgrade(&reading.secret), Arc::downgrade(&vault));
+    drop((reading, vault));
+    assert!(value.upgrade().is_some() && held.upgrade().is_some());
+    house.stopped().await;
+    assert!(value.upgrade().is_none(), "the value is still held");
+    assert!(held.upgrade().is_none(), "the vault is still held");
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,6 +14,7 @@ use sidekey::vaults::memory::{Attributes, MemorySource, MemoryVault};
 use sidekey::vaults::{Denial, Outage, Vault, VaultError, VaultErrorKind, VaultInfo};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Debug)]
@@ -137,6 +138,7 @@ impl Vault for Scripted {
 pub struct House {
     pub broker: Broker,
     stop: CancellationToken,
+    tasks: JoinSet<()>,
 }
 
 impl House {
@@ -157,13 +159,12 @@ impl House {
         let sources = sources.into_iter().map(|(name, held)| Arc::new(MemorySource::new(name, held)) as _).collect();
         let catalog = Catalog::new(sources, CatalogOptions::default());
         let stop = CancellationToken::new();
-        #[allow(clippy::disallowed_methods, reason = "ended by the token when the house is dropped")]
-        tokio::spawn(catalog.clone().run(stop.clone()));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(catalog.clone().run(stop.clone()));
         catalog.first_round().await;
         let broker = Broker::new(catalog, options, Metrics::default());
-        #[allow(clippy::disallowed_methods, reason = "ended by the token when the house is dropped")]
-        tokio::spawn(broker.clone().run(stop.clone()));
-        Self { broker, stop }
+        tasks.spawn(broker.clone().run(stop.clone()));
+        Self { broker, stop, tasks }
     }
 }
 
@@ -172,11 +173,13 @@ impl House {
     pub async fn listed_again(&self) {
         self.broker.catalog().refresh(None).await;
     }
-}
 
-impl Drop for House {
-    fn drop(&mut self) {
-        self.stop.cancel();
+    /// Ends what runs for it, and lets it go.
+    pub async fn stopped(self) {
+        let Self { broker, stop, mut tasks } = self;
+        stop.cancel();
+        while tasks.join_next().await.is_some() {}
+        drop(broker);
     }
 }
 

@@ -38,10 +38,10 @@ fn a_certificate_kept_as_pfx_comes_out_as_pem_with_the_same_key() {
     let pfx = STANDARD.encode(store.writer("").write().unwrap());
 
     let pem = view::pem(&secret(&pfx)).ok().unwrap();
-    assert_eq!(PrivateKeyDer::from_pem_slice(pem.expose()).unwrap().secret_der(), key_der);
-    assert_eq!(CertificateDer::from_pem_slice(pem.expose()).unwrap().as_ref(), certificate_der);
-    let again = view::pem(&secret(std::str::from_utf8(pem.expose()).unwrap())).ok().unwrap();
-    assert_eq!(again.expose(), pem.expose(), "PEM is given as it is");
+    assert_eq!(PrivateKeyDer::from_pem_slice(&pem.expose()).unwrap().secret_der(), key_der);
+    assert_eq!(CertificateDer::from_pem_slice(&pem.expose()).unwrap().as_ref(), certificate_der);
+    let again = view::pem(&secret(std::str::from_utf8(&pem.expose()).unwrap())).ok().unwrap();
+    assert_eq!(*again.expose(), *pem.expose(), "PEM is given as it is");
 
     for no_certificate in ["hunter2", "aHVudGVyMg=="] {
         let error = view::pem(&secret(no_certificate)).err().unwrap();

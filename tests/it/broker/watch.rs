@@ -103,7 +103,7 @@ async fn what_is_held_is_told_when_readers_get_it_and_not_before() {
     vault.gate.add_permits(100);
     let Told::Event(_, event) = watch.next().await else { panic!("nothing was missed") };
     let reading = house.broker.get(&steered("pay/db", HELD)).await.unwrap();
-    assert_eq!((reading.secret.value.expose(), event.kind), (&b"two"[..], Kind::Changed));
+    assert_eq!((&*reading.secret.value.expose(), event.kind), (&b"two"[..], Kind::Changed));
     assert_eq!(event.version, reading.secret.metadata.version);
     live(200).await;
     assert_eq!(short(&mut watch), [""; 0], "once");

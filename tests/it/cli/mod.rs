@@ -1,5 +1,7 @@
 //! The built binary, as a person or a script meets it.
 mod answers;
+mod audit;
+mod clients;
 mod demo;
 mod direct;
 pub mod process;

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use sidekey::emulator::{Change, Emulator, Estate};
 
@@ -81,8 +82,16 @@ impl Staying {
         panic!("it ended before {mark:?}: {text}");
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn stderr(&mut self) -> std::process::ChildStderr {
         self.child.stderr.take().unwrap()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Asks it to stop and gives its exit code.
@@ -232,6 +241,16 @@ impl Told {
             }
         });
         Self(told)
+    }
+
+    /// What is told until nothing was for half a second.
+    pub fn until_quiet(&self) -> String {
+        let mut text = String::new();
+        while let Ok(line) = self.0.recv_timeout(Duration::from_millis(500)) {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text
     }
 
     /// Everything from where the last wait ended up to a line with that in it.

@@ -119,7 +119,7 @@ fn every_fault_of_a_configuration_is_told_and_nothing_is_started() {
             ":6:1: cache.max_entires: no such key; did you mean 'max_entries'?",
             ":8:17: source.client_secret: ",
             ":9:9: source.cloud: ",
-            ":10:1: audit: ",
+            ":11:12: audit.required: ",
             "SIDEKEY_LOG_LEVEL: log.level: ",
             "source: no credential",
             "SIDEKEY_FROBNICATE: no such setting\n",

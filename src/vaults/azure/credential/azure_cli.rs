@@ -34,7 +34,7 @@ impl Issuer for AzureCli {
         };
         let credential = AzureCliCredential::new(Some(options)).map_err(|error| refused(&error))?;
         let token = credential.get_token(&[scope], None).await.map_err(|error| told_by_cli(&error))?;
-        Ok(Issued::new(token, 0))
+        Ok(Issued::new(&token, 0))
     }
 }
 
@@ -89,7 +89,7 @@ mod tests {
     async fn the_clis_token_is_taken_and_its_failures_say_what_to_do() {
         let token =
             issue(0, r#"{"accessToken":"tok","expires_on":4000000000,"tokenType":"Bearer"}"#, "").await.unwrap();
-        assert_eq!(token.token.token.secret(), "tok");
+        assert!(token.token.is("tok"));
 
         let error = issue(1, "", "ERROR: AADSTS700082: The refresh token has expired\r\n").await.unwrap_err();
         assert_eq!(error.kind(), &VaultErrorKind::Unauthenticated { code: Some("AADSTS700082".into()) });

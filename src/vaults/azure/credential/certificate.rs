@@ -51,7 +51,9 @@ struct Pair {
 impl Pair {
     /// Of a file, and the password to it if the proof has a second part.
     fn of(proof: &Proof) -> Result<Self, &'static str> {
-        Self::parse(proof.bytes(0), (proof.len() > 1).then(|| proof.line(1)))
+        let file = proof.bytes(0).ok_or("is missing")?;
+        let password = (proof.len() > 1).then(|| proof.line(1));
+        Self::parse(&file, password.as_ref().map(|password| password.as_str()))
     }
 
     /// PEM if it looks like it, else PFX.

@@ -16,8 +16,8 @@ pub(super) struct ClientSecret(pub(super) Entra);
 impl Exchange for ClientSecret {
     async fn exchange(&self, proof: &Proof, scope: &str) -> Result<AccessToken, VaultError> {
         let Self(entra) = self;
-        // The SDK's own type; its bytes are not wiped when dropped.
-        let secret = Secret::new(proof.line(0).to_owned());
+        // The SDK's own type does not wipe its bytes; the process's allocator does.
+        let secret = Secret::new(proof.line(0).to_string());
         let options = ClientSecretCredentialOptions { client_options: entra.options() };
         let credential = ClientSecretCredential::new(&entra.tenant, entra.client.clone(), secret, Some(options))
             .map_err(|error| refused(&error))?;

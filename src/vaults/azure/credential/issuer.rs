@@ -13,6 +13,7 @@ use super::proof::{Form, Part};
 use super::rotation::Rotating;
 use super::{azure_cli, certificate, client_secret, federated, managed_identity};
 use crate::vaults::VaultError;
+use crate::vaults::azure::bearer::Bearer;
 use crate::vaults::azure::settings::{Credential, Identity};
 use crate::vaults::azure::transport::{Peer, Transport, Wire};
 use crate::vaults::azure::{SetupError, errors};
@@ -45,7 +46,7 @@ pub(in crate::vaults::azure) trait Issuer: fmt::Debug + Send + Sync {
 /// A token as it came.
 #[derive(Debug, Clone)]
 pub(in crate::vaults::azure) struct Issued {
-    pub(super) token: AccessToken,
+    pub(super) token: Bearer,
     /// How long it was good when it came.
     pub(super) life: Duration,
     /// Of what it was made, where that changes.
@@ -62,10 +63,10 @@ impl Issued {
     /// To be called as soon as the token is there: the SDK has made a wall clock's time of the `expires_in` that came with
     /// it, and only at that moment does the difference give it back whatever the wall clock shows. From then on the life
     /// is counted on a clock that does not jump.
-    pub(super) fn new(token: AccessToken, edition: u64) -> Self {
+    pub(super) fn new(token: &AccessToken, edition: u64) -> Self {
         let life = Duration::try_from(token.expires_on - OffsetDateTime::now_utc()).unwrap_or_default();
         let life = if life.is_zero() { LIFE_UNKNOWN } else { life.min(LONGEST_LIFE) };
-        Self { token, life, edition }
+        Self { token: Bearer::of(token), life, edition }
     }
 }
 

@@ -49,6 +49,6 @@ impl Issuer for ManagedIdentity {
         };
         let credential = ManagedIdentityCredential::new(Some(options)).map_err(|error| refused(&error))?;
         let token = credential.get_token(&[scope], None).await.map_err(|error| refused(&error))?;
-        Ok(Issued::new(token, 0))
+        Ok(Issued::new(&token, 0))
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::secret::SecretValue;
+use crate::secret::{Exposed, SecretValue};
 use crate::vaults::azure::settings::Credential;
 use crate::vaults::{VaultError, VaultErrorKind};
 
@@ -122,7 +122,7 @@ impl Proof {
 
     /// Whether these are its bytes too.
     pub(super) fn holds(&self, parts: &[Arc<SecretValue>]) -> bool {
-        self.parts.len() == parts.len() && self.parts.iter().zip(parts).all(|(own, other)| bytes(own) == bytes(other))
+        self.parts.len() == parts.len() && self.parts.iter().zip(parts).all(|(own, other)| *bytes(own) == *bytes(other))
     }
 
     /// Whether both hold the same.
@@ -131,13 +131,13 @@ impl Proof {
     }
 
     /// A part of [`Form::Line`]; the empty text if there is no such part.
-    pub(super) fn line(&self, at: usize) -> &str {
+    pub(super) fn line(&self, at: usize) -> Zeroizing<String> {
         self.parts.get(at).and_then(|value| text(value)).unwrap_or_default()
     }
 
     /// A part as it stands.
-    pub(super) fn bytes(&self, at: usize) -> &[u8] {
-        self.parts.get(at).map(|value| bytes(value)).unwrap_or_default()
+    pub(super) fn bytes(&self, at: usize) -> Option<Exposed> {
+        self.parts.get(at).map(|value| bytes(value))
     }
 
     /// Whether it has so many parts.
@@ -152,11 +152,12 @@ impl std::fmt::Debug for Proof {
     }
 }
 
-fn text(value: &SecretValue) -> Option<&str> {
-    std::str::from_utf8(bytes(value)).ok()
+fn text(value: &SecretValue) -> Option<Zeroizing<String>> {
+    let bytes = bytes(value);
+    std::str::from_utf8(&bytes).ok().map(|text| Zeroizing::new(text.to_owned()))
 }
 
 /// To Entra, in whatever form, and to be compared with what was read before.
-fn bytes(value: &SecretValue) -> &[u8] {
+fn bytes(value: &SecretValue) -> Exposed {
     value.expose()
 }

@@ -6,6 +6,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use time::OffsetDateTime;
+
 use super::super::proof::{Form, Part, Proof};
 use super::super::rotation::{Exchange, Rotating};
 use super::*;
@@ -43,12 +45,12 @@ impl Exchange for Entra {
     }
 
     async fn exchange(&self, proof: &Proof, _scope: &str) -> Result<AccessToken, VaultError> {
-        lock(&self.0.tried).push(proof.line(0).to_owned());
+        lock(&self.0.tried).push(proof.line(0).to_string());
         if self.0.down.load(Ordering::Relaxed) {
             return Err(VaultError::new(VaultErrorKind::Unavailable(Outage::Server(503)), "scripted"));
         }
-        if lock(&self.0.accepts).contains(proof.line(0)) {
-            let token = format!("token of {}", proof.line(0));
+        if lock(&self.0.accepts).contains(proof.line(0).as_str()) {
+            let token = format!("token of {}", *proof.line(0));
             return Ok(AccessToken::new(token, OffsetDateTime::now_utc() + LIFE));
         }
         let code = Some("AADSTS7000215".into());
@@ -83,14 +85,14 @@ impl Lab {
     }
 
     async fn get(&self, scope: &str) -> String {
-        self.tokens.get(scope).await.expect("a token").token.secret().to_owned()
+        self.tokens.get(scope).await.expect("a token").open().to_string()
     }
 
     /// A token, and nobody waited for it.
     async fn get_now(&self) -> String {
         let token = self.tokens.get(VAULT).now_or_never().expect("a token is held").expect("a token");
         self.settle().await;
-        token.token.secret().to_owned()
+        token.open().to_string()
     }
 
     /// Until nothing runs in the background.

@@ -104,7 +104,7 @@ impl Rotating {
 
     async fn sign_in(&self, proof: &Arc<Proof>, scope: &str) -> Result<Issued, VaultError> {
         self.0.begin(proof);
-        let outcome = self.0.exchange.exchange(proof, scope).await.map(|token| Issued::new(token, proof.edition));
+        let outcome = self.0.exchange.exchange(proof, scope).await.map(|token| Issued::new(&token, proof.edition));
         self.0.end(proof, outcome.as_ref().err());
         outcome
     }

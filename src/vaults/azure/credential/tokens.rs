@@ -9,7 +9,6 @@ use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions}
 use azure_core::error::ErrorKind;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared as SharedFuture};
-use time::OffsetDateTime;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -17,6 +16,7 @@ use url::Url;
 use super::issuer::{Issued, Issuer};
 use crate::clock::Moment;
 use crate::metrics::{Metrics, TokenTimes};
+use crate::vaults::azure::bearer::Bearer;
 use crate::vaults::azure::{errors, pace};
 use crate::vaults::{Outage, VaultError, VaultErrorKind};
 
@@ -109,7 +109,7 @@ struct State {
 }
 
 struct Held {
-    token: AccessToken,
+    token: Bearer,
     /// What it was made of.
     edition: u64,
     came_at: Moment,
@@ -125,7 +125,7 @@ struct Failure {
     in_a_row: u32,
 }
 
-type Flight = SharedFuture<BoxFuture<'static, Result<AccessToken, VaultError>>>;
+type Flight = SharedFuture<BoxFuture<'static, Result<Bearer, VaultError>>>;
 
 impl Tokens {
     /// Tokens made by an issuer, each sign-in within a time limit.
@@ -143,7 +143,7 @@ impl Tokens {
     }
 
     /// A token that is good now. Waits for a sign-in only if none is held.
-    pub(in crate::vaults::azure) async fn get(&self, scope: &str) -> Result<AccessToken, VaultError> {
+    pub(in crate::vaults::azure) async fn get(&self, scope: &str) -> Result<Bearer, VaultError> {
         let shared = &self.shared;
         let Some(scope) = shared.allowed.canonical(scope) else {
             return Err(errors::malformed("a service asked for a token of a resource that is not this cloud's"));
@@ -187,7 +187,7 @@ impl Tokens {
         for state in lock(&self.shared.held).values() {
             let mut state = lock(state);
             let recently = state.forced.is_some_and(|forced| now < forced + FORCED_RENEWAL_GAP);
-            let Some(held) = state.token.as_mut().filter(|held| held.token.token.secret() == bearer) else { continue };
+            let Some(held) = state.token.as_mut().filter(|held| held.token.is(bearer)) else { continue };
             if recently {
                 tracing::debug!(code, "a token is refused again shortly after its renewal; it is not the token");
             } else if !held.refused {
@@ -370,8 +370,9 @@ impl TokenCredential for Tokens {
         // The SDK's pipelines keep a token until five minutes before its end, by the wall clock: each would go on with its
         // own after it was renewed here, and after the clock was set back. One that has always expired they ask for anew
         // each time, which costs no more than a lock, and use all the same.
-        let passing = |token: AccessToken| AccessToken::new(token.token, OffsetDateTime::UNIX_EPOCH);
-        outcome.map(passing).map_err(|error| azure_core::Error::new(ErrorKind::Credential, error.while_signing_in()))
+        outcome
+            .map(|token| token.ticket())
+            .map_err(|error| azure_core::Error::new(ErrorKind::Credential, error.while_signing_in()))
     }
 }
 

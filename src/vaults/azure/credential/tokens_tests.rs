@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 
+use time::OffsetDateTime;
 use tokio::sync::Notify;
 
 use super::*;
@@ -38,7 +39,7 @@ impl Issuer for Scripted {
         let answer = lock(&self.answers).pop_front().unwrap_or(Ok(3600));
         let life = answer.map_err(|kind| VaultError::new(kind, "scripted"))?;
         let expires = OffsetDateTime::now_utc() + Duration::from_secs(life);
-        Ok(Issued::new(AccessToken::new(format!("token-{number}"), expires), 0))
+        Ok(Issued::new(&AccessToken::new(format!("token-{number}"), expires), 0))
     }
 }
 
@@ -58,7 +59,7 @@ pub(super) fn tokens_of(issuer: Arc<dyn Issuer>) -> Arc<Tokens> {
 }
 
 async fn secret(tokens: &Tokens, scope: &str) -> String {
-    tokens.get(scope).await.expect("a token").token.secret().to_owned()
+    tokens.get(scope).await.expect("a token").open().to_string()
 }
 
 /// Lets spawned sign-ins run to their end.
@@ -76,7 +77,7 @@ fn outage() -> VaultErrorKind {
 async fn many_callers_share_one_sign_in_and_later_ones_need_none() {
     let (issuer, tokens) = tokens([]);
     let all = futures::future::join_all((0..100).map(|_| tokens.get(VAULT))).await;
-    assert!(all.iter().all(|token| token.as_ref().unwrap().token.secret() == "token-1"));
+    assert!(all.iter().all(|token| token.as_ref().unwrap().is("token-1")));
     secret(&tokens, VAULT).await;
     assert_eq!(issuer.calls(), 1);
 }
@@ -225,7 +226,7 @@ async fn only_this_clouds_resources_get_a_token_and_slashes_do_not_make_a_second
 
 #[test]
 fn a_clock_that_is_wrong_makes_no_token_useless_and_none_eternal() {
-    let life = |offset: time::Duration| Issued::new(AccessToken::new("t", OffsetDateTime::now_utc() + offset), 0).life;
+    let life = |offset: time::Duration| Issued::new(&AccessToken::new("t", OffsetDateTime::now_utc() + offset), 0).life;
     let hour = life(time::Duration::HOUR).as_secs();
     assert!((3599..=3600).contains(&hour), "{hour}");
     assert_eq!(life(time::Duration::days(-3650)), Duration::from_secs(60), "it is tried, and not asked for in a loop");

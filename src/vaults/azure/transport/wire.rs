@@ -14,10 +14,12 @@ use url::Url;
 use super::retries::Retries;
 use super::{Transport, retry_after};
 use crate::clock::Moment;
+use crate::vaults::azure::bearer;
 use crate::vaults::azure::errors::{self, akv_code};
 use crate::vaults::azure::pace;
 use crate::vaults::{Outage, VaultError, VaultErrorKind};
 
+pub(super) const BEARER: &str = "Bearer ";
 /// The first wait before another attempt; it doubles.
 const FIRST_WAIT: std::time::Duration = std::time::Duration::from_millis(100);
 /// The longest wait of our own choosing, and the longest that a failing vault may ask for and be waited for: whoever
@@ -204,8 +206,8 @@ impl Wire {
         let (Some(watch), Some(header)) = (&self.watch, request.headers().get_optional_str(&AUTHORIZATION)) else {
             return;
         };
-        match (answer.status, header.strip_prefix("Bearer ")) {
-            (401, Some(bearer)) => watch.refused(bearer, akv_code(answer).as_deref()),
+        match (answer.status, header.strip_prefix(BEARER).and_then(bearer::redeem)) {
+            (401, Some(bearer)) => watch.refused(&bearer, akv_code(answer).as_deref()),
             _ => watch.accepted(),
         }
     }

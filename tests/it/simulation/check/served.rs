@@ -37,11 +37,7 @@ pub(super) fn what_is_held_is_served_at_once(case: &Case<'_>) -> Result<(), Brok
             // A resolve is over when its slowest reference is.
             let resolve = matches!(case.plan.deeds[reading.deed].1, Deed::Resolve(_));
             let at_once = resolve || reading.done == reading.asked;
-            // Two brokers that ask side by side, of whom a vault that lies tells one twice that nothing is there, and the
-            // other the value between: the one's word is handed on.
-            let lied_to = hand.broker > 0 && case.plan.ever(Kind::FalseMiss, case.plan.views[key.view].vault);
-            let lied_to = lied_to && case.plan.faults.iter().any(|fault| fault.kind == Kind::Reload);
-            if reading.asked < until && !(given && at_once) && !lied_to {
+            if reading.asked < until && !(given && at_once) {
                 let what = format!("held until {until}, yet {reading:?}");
                 return Err(broken("4 what is held is served at once", reading.done, *key, what));
             }
