@@ -23,7 +23,7 @@
 //! How one read flows: a listener hands a connection to the API, whose guard refuses what a local caller would not
 //! send; the path is parsed into names; the broker finds the vault in the catalog and answers from the cache, or joins
 //! or starts the one flight that asks the vault; what came back is stored, and answered with its version, its age and
-//! where it came from. Nothing above the broker knows Azure, and nothing below the API knows HTTP.
+//! where it came from, once the audit has recorded who gets it. Nothing above the broker knows Azure, and nothing below the API knows HTTP.
 
 pub mod access;
 pub mod api;

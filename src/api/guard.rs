@@ -2,8 +2,9 @@
 //!
 //! Loopback TCP is reachable by more than the apps meant: by a browser's page (CSRF, DNS rebinding), by an app that
 //! fetches what its users name (SSRF), through a proxy that forwards too much. None of these can send what a local
-//! caller sends: our own `Host`, no forwarding header, no browser's header, and the token. On the unix socket its mode
-//! and its directory are the gate, so neither token nor `Host` is asked for there.
+//! caller sends: our own `Host`, no forwarding header, no browser's header, and the token. On the unix socket the kernel
+//! says who is at the other end, so that no `Host` is asked for there. Who the caller is, is told by [`crate::access`], and
+//! goes with the request to the routes.
 //!
 //! hyper checks none of this: it takes requests without `Host`, with two, and with another authority in the request
 //! line. Must never happen: an answer that depends on what exists, before the caller has passed.
@@ -106,27 +107,28 @@ impl Guard {
     }
 }
 
-/// Who asks. Those who probe need not be known; but what is sent as a token and is none is never passed over.
+/// Who asks. Those who probe need not be known, whatever they send; of others, what is sent as a token and is none is
+/// never passed over.
 fn identify(headers: &HeaderMap, uri: &Uri, visitor: &Visitor) -> Result<Caller, Problem> {
-    let refused = |detail| Err(Problem::new(Code::Unauthenticated, detail));
-    let probes = is_probe(uri);
-    if probes && !visitor.heeds_tokens() {
+    if is_probe(uri) {
         return Ok(visitor.caller(None).unwrap_or_else(|_| Caller::nobody()));
     }
-    let mut all = headers.get_all(AUTHORIZATION).iter();
-    let offered = match (all.next(), all.next()) {
-        (None, _) => None,
-        (Some(_), Some(_)) if visitor.heeds_tokens() && !probes => {
-            return refused("Authorization stands more than once");
+    let refused = |detail| Err(Problem::new(Code::Unauthenticated, detail));
+    let token = if visitor.heeds_tokens() {
+        let mut all = headers.get_all(AUTHORIZATION).iter();
+        match (all.next(), all.next()) {
+            (None, _) => None,
+            (Some(_), Some(_)) => return refused("Authorization stands more than once"),
+            (Some(only), None) => match bearer(only.as_bytes()) {
+                None => return refused("Authorization must be: Bearer TOKEN"),
+                token => token,
+            },
         }
-        (Some(only), _) => match bearer(only.as_bytes()) {
-            None if visitor.heeds_tokens() && !probes => return refused("Authorization must be: Bearer TOKEN"),
-            offered => offered,
-        },
+    } else {
+        None
     };
-    match visitor.caller(offered) {
+    match visitor.caller(token) {
         Ok(caller) => Ok(caller),
-        Err(_) if probes => Ok(Caller::nobody()),
         Err(Stranger::Unknown) => refused("this needs the header Authorization: Bearer TOKEN"),
         Err(Stranger::WrongToken) => refused("the token is not the one in the token file"),
     }

@@ -65,8 +65,8 @@ pub(super) fn take_in(upstream: &Upstream, prefetch: &Prefetch, listing: &Listin
     }
     if let Some(entry) = &entry {
         // After the cache: what is told is what readers get.
-        let echo = upstream.catalog().is_spoken_for(entry.id());
-        upstream.hub().take_in(upstream.cache(), entry, echo, listing);
+        let echo = upstream.catalog().spoken_for_by(entry.id());
+        upstream.hub().take_in(upstream.cache(), entry, echo.as_ref(), listing);
     }
     if listing.failure.is_some() {
         return;

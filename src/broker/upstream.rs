@@ -162,8 +162,8 @@ impl Upstream {
                 match self.cache.learn(&key, &Arc::new(secret), asked, sight.as_ref()) {
                     Kept::New(held) => {
                         // Not before it is held: whoever reads upon the news gets it.
-                        let echo = self.catalog.is_spoken_for(&key.vault);
-                        self.hub.read(&self.cache, &entry, echo, &key, before.as_deref(), &held);
+                        let echo = self.catalog.spoken_for_by(&key.vault);
+                        self.hub.read(&self.cache, &entry, echo.as_ref(), &key, before.as_deref(), &held);
                         Ok(held)
                     }
                     Kept::Old(held) => Ok(held),
@@ -176,7 +176,8 @@ impl Upstream {
                     let verdict = self.cache.deny(&key, asked, &error, sight.as_ref());
                     if verdict == Verdict::Evicted {
                         info!(vault = %entry.address, secret = %key.name, reason = error.reason(), "a value is no longer served");
-                        self.hub.ended(&entry, self.catalog.is_spoken_for(&key.vault), &key, &error);
+                        let echo = self.catalog.spoken_for_by(&key.vault);
+                        self.hub.ended(&entry, echo.as_ref(), &key, &error);
                     }
                 } else if let Some(after) = error.worth_trying_after() {
                     self.cache.held_back(&key, outage_word(error.kind()), after);

@@ -294,6 +294,14 @@ impl Directory {
         silent
     }
 
+    /// Who speaks for that entry, if another one does.
+    pub(super) fn speaker_of(&self, index: usize, options: &CatalogOptions) -> Option<&Entry> {
+        let shared = self.shared.iter().find(|shared| shared.contains(&index))?;
+        let silent = self.spoken_for(|_| true, options);
+        let speaker = shared.iter().find(|other| !silent.contains(other))?;
+        (*speaker != index).then(|| &self.live[*speaker])
+    }
+
     /// That entry and the others that are the same vault and that `counts`, in the order in which they are worth reading
     /// from: itself, then by the order of sources, and last those whose identity was refused by the last read.
     pub(super) fn ways_to(&self, index: usize, counts: impl Fn(&Entry) -> bool) -> (Entry, Vec<Entry>) {

@@ -40,7 +40,7 @@ pub use query::{BadQuery, Matching, Query, Sort, SortKey, TagFilter};
 pub use search::{Hit, Page, SecretsPage};
 pub use status::{
     DiscoveryFault, Doubtful, Entry, Holder, Holders, KnownContent, Lookup, Progress, Reach, ReadState, SkippedVault,
-    Unanswered, VaultStatus,
+    Speaker, Unanswered, VaultStatus,
 };
 
 use crate::clock::Moment;
@@ -202,12 +202,12 @@ impl Catalog {
         directory.index(vault).and_then(|index| status_of(&directory, &Rights::all(), index))
     }
 
-    /// Whether searches tell of that vault through another source that has found it too.
+    /// Through which other source's view searches tell of that vault, if another source has found it too and they do.
     #[must_use]
-    pub fn is_spoken_for(&self, vault: &VaultName) -> bool {
+    pub fn spoken_for_by(&self, vault: &VaultName) -> Option<Speaker> {
         let directory = self.shared.directory.load();
-        let index = directory.index(vault);
-        index.is_some_and(|index| directory.spoken_for(|_| true, &self.shared.options).contains(&index))
+        let speaker = directory.speaker_of(directory.index(vault)?, &self.shared.options)?;
+        Some(Speaker { address: speaker.address.clone(), id: speaker.id().clone() })
     }
 
     /// What the last listing told of a secret. `None` says nothing about a vault that could not be listed.

@@ -88,6 +88,15 @@ pub struct DiscoveryFault {
     pub error: VaultError,
 }
 
+/// The view of a vault that speaks for those of other sources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Speaker {
+    /// How it is addressed.
+    pub address: VaultName,
+    /// `source:vault`.
+    pub id: VaultName,
+}
+
 /// Whether values of a vault can be read, as far as gets have shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ReadState {

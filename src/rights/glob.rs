@@ -51,7 +51,8 @@ impl Glob {
         let text = text.to_ascii_lowercase();
         let glob = globset::GlobBuilder::new(&text).backslash_escape(true).build();
         // A range that is none is quoted, whatever its ends are.
-        let glob = glob.map_err(|error| BadGlob(format!("is no glob: {}", tame(&error.kind().to_string()))))?;
+        let told = |error: globset::Error| BadGlob(format!("is no glob: {}", tame(&error.kind().to_string())));
+        let glob = glob.map_err(told)?;
         let whole = if text.contains(['?', '[', ']', '{', '}', '\\']) {
             Whole::Regex(compile(glob.regex())?)
         } else if let Some((start, rest)) = text.split_once('*') {
@@ -128,6 +129,11 @@ impl Glob {
     }
 }
 
+/// Control characters would reach a terminal.
+fn tame(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 fn compile(pattern: &str) -> Result<Regex, BadGlob> {
     RegexBuilder::new(pattern)
         .unicode(false)
@@ -137,11 +143,6 @@ fn compile(pattern: &str) -> Result<Regex, BadGlob> {
         .dfa_size_limit(WHILE_MATCHING)
         .build()
         .map_err(|_| BadGlob("is too large a pattern; repeat less".to_owned()))
-}
-
-/// Control characters would reach a terminal.
-fn tame(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 #[cfg(test)]

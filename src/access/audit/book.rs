@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use super::line::write_gap;
-use super::{AuditError, AuditOptions, FileSink, Line, Names, Place, Sink, Stderr};
+use super::{AuditError, AuditOptions, Cut, FileSink, Line, Names, Place, Sink, Stderr};
 use crate::metrics::Metrics;
 
 /// Where lines go: a queue, and a thread that writes it out. When it is dropped, the thread writes what is there and ends.
@@ -337,8 +337,6 @@ impl<S: Sink> Writer<S> {
         }
     }
 }
-
-use super::Cut;
 
 fn lines_in(bytes: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', bytes).count() as u64

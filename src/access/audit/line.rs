@@ -4,7 +4,7 @@ use std::time::Duration;
 use time::{OffsetDateTime, UtcOffset};
 
 use super::Names;
-use super::names::write_text;
+use super::names::{write_text, write_word};
 use crate::access::{Caller, Peer};
 use crate::secret::{SecretName, VaultName, Version};
 
@@ -112,11 +112,11 @@ impl Line<'_> {
             let _ = write!(out, ",\"uid\":{},\"gid\":{}", peer.uid, peer.gid);
         }
         key(out, "operation");
-        write_text(out, self.operation.as_str());
+        write_word(out, self.operation.as_str());
         match self.vault {
             Some(vault) => {
                 key(out, "vault");
-                names.write(out, vault.as_str());
+                names.write_vault(out, vault);
             }
             // Whichever has it.
             None if self.name.is_some() => out.extend_from_slice(b",\"vault\":\"*\""),
@@ -124,11 +124,11 @@ impl Line<'_> {
         }
         if let Some(name) = self.name {
             key(out, "name");
-            names.write_secret(out, self.vault.map_or("*", VaultName::as_str), name.as_str());
+            names.write_secret(out, self.vault.map_or("*", VaultName::as_str), name);
         }
         if let Some(version) = self.version {
             key(out, "asked_version");
-            write_text(out, version.as_str());
+            write_word(out, version.as_str());
         }
         if let Some(Searched { text, matching, hits }) = self.searched {
             if !text.is_empty() {
@@ -137,7 +137,7 @@ impl Line<'_> {
             }
             if let Some(matching) = matching {
                 key(out, "match");
-                write_text(out, matching);
+                write_word(out, matching);
             }
             if let Some(hits) = hits {
                 key(out, "hits");
@@ -145,20 +145,20 @@ impl Line<'_> {
             }
         }
         key(out, "outcome");
-        write_text(out, self.outcome);
+        write_word(out, self.outcome);
         if let Some(Served { version, freshness, age }) = self.served {
             if let Some(version) = version {
                 key(out, "version");
-                write_text(out, version.as_str());
+                write_word(out, version.as_str());
             }
             key(out, "freshness");
             match freshness {
-                Freshness::Fresh => write_text(out, "fresh"),
-                Freshness::Read => write_text(out, "read"),
+                Freshness::Fresh => write_word(out, "fresh"),
+                Freshness::Read => write_word(out, "read"),
                 Freshness::Stale(why) => {
-                    write_text(out, "stale");
+                    write_word(out, "stale");
                     key(out, "stale");
-                    write_text(out, why);
+                    write_word(out, why);
                 }
             }
             key(out, "age");

@@ -3,6 +3,7 @@ use std::path::Path;
 
 use ring::hmac;
 
+use crate::secret::{SecretName, VaultName};
 use crate::snapshot::{Key, KeyError};
 
 /// How names of vaults and secrets, and what was searched for, are told.
@@ -25,7 +26,15 @@ impl Names {
         self.0.is_some()
     }
 
-    /// A vault's name, or a search's text.
+    /// A vault's name.
+    pub(super) fn write_vault(&self, out: &mut Vec<u8>, vault: &VaultName) {
+        match &self.0 {
+            None => write_word(out, vault.as_str()),
+            Some(key) => write_hash(out, &[vault.as_str().as_bytes()], key),
+        }
+    }
+
+    /// A search's text.
     pub(super) fn write(&self, out: &mut Vec<u8>, text: &str) {
         match &self.0 {
             None => write_text(out, text),
@@ -34,10 +43,10 @@ impl Names {
     }
 
     /// A secret's name. Hashed it is that of `VAULT/NAME`, so that the same name in two vaults does not look the same.
-    pub(super) fn write_secret(&self, out: &mut Vec<u8>, vault: &str, name: &str) {
+    pub(super) fn write_secret(&self, out: &mut Vec<u8>, vault: &str, name: &SecretName) {
         match &self.0 {
-            None => write_text(out, name),
-            Some(key) => write_hash(out, &[vault.as_bytes(), b"/", name.as_bytes()], key),
+            None => write_word(out, name.as_str()),
+            Some(key) => write_hash(out, &[vault.as_bytes(), b"/", name.as_str().as_bytes()], key),
         }
     }
 }
@@ -51,6 +60,14 @@ impl fmt::Debug for Names {
 /// As JSON has it, whatever is in it.
 pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("text is JSON, and memory takes it");
+}
+
+/// A name, a version or a word of ours: none of them holds what JSON would have to escape.
+pub(super) fn write_word(out: &mut Vec<u8>, word: &str) {
+    debug_assert!(word.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\'), "{word:?}");
+    out.push(b'"');
+    out.extend_from_slice(word.as_bytes());
+    out.push(b'"');
 }
 
 fn write_hash(out: &mut Vec<u8>, parts: &[&[u8]], key: &hmac::Key) {

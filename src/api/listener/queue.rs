@@ -1,13 +1,13 @@
 //! Taking connections from a listener's queue: one after the other, and, at the end, all that are left in it.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use tokio::net::{TcpStream, UnixStream};
 
 use super::{Kind, Listener};
 use crate::api::guard::{Connection, Peer};
+use crate::kernel::peer_groups;
 
 /// One connection.
 pub(in crate::api) enum Stream {
@@ -71,12 +71,8 @@ fn rest(mut accept: impl FnMut() -> io::Result<(Stream, Connection)>) -> Vec<(St
 }
 
 fn of_unix(stream: UnixStream) -> (Stream, Connection) {
+    // Not knowing them lets nobody in.
     let groups: Arc<[u32]> = peer_groups(&stream).unwrap_or_default().into();
     let peer = stream.peer_cred().ok().map(|peer| Peer { uid: peer.uid(), gid: peer.gid(), groups });
     (Stream::Unix(stream), Connection::Unix(peer))
-}
-
-/// The peer's supplementary groups. The kernel is not asked for them yet: a client is known by its first group alone.
-fn peer_groups(_: &impl AsFd) -> io::Result<Vec<u32>> {
-    Ok(Vec::new())
 }

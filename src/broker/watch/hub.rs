@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use super::ring::{Last, Ring};
 use super::{Event, EventId, Filter, Kind, Scope, Told, Watch};
 use crate::cache::{Cache, Freshness, Held, Key};
-use crate::catalog::{Change, Entry, Listing};
+use crate::catalog::{Change, Entry, Listing, Speaker};
 use crate::clock::Moment;
 use crate::metrics::Metrics;
 use crate::rights::Rights;
@@ -52,7 +52,7 @@ struct State {
 struct Awaited {
     kind: Kind,
     address: VaultName,
-    echo: bool,
+    echo: Option<Speaker>,
     stamp: Option<u64>,
     /// A watcher wants it: it is not left to readers to renew the value.
     wanted: bool,
@@ -63,7 +63,7 @@ struct Awaited {
 struct Whose<'a> {
     address: &'a VaultName,
     id: &'a VaultName,
-    echo: bool,
+    echo: Option<&'a Speaker>,
 }
 
 impl Hub {
@@ -141,7 +141,7 @@ impl Hub {
     }
 
     /// Takes in a listing, after the cache has. `echo`: another source's view of the same vault tells of it.
-    pub(in crate::broker) fn take_in(&self, cache: &Cache, entry: &Entry, echo: bool, listing: &Listing) {
+    pub(in crate::broker) fn take_in(&self, cache: &Cache, entry: &Entry, echo: Option<&Speaker>, listing: &Listing) {
         let whose = Whose { address: &entry.address, id: entry.id(), echo };
         let mut state = self.lock();
         let reason = listing.failure.as_ref().map(VaultError::reason);
@@ -158,7 +158,7 @@ impl Hub {
         &self,
         cache: &Cache,
         entry: &Entry,
-        echo: bool,
+        echo: Option<&Speaker>,
         key: &Key,
         before: Option<&Held>,
         held: &Held,
@@ -197,7 +197,7 @@ impl Hub {
     }
 
     /// Takes in that a value was let go of, on the vault's own word.
-    pub(in crate::broker) fn ended(&self, entry: &Entry, echo: bool, key: &Key, word: &VaultError) {
+    pub(in crate::broker) fn ended(&self, entry: &Entry, echo: Option<&Speaker>, key: &Key, word: &VaultError) {
         if key.version.is_some() {
             return;
         }
@@ -224,7 +224,7 @@ impl Hub {
         }
         for key in over {
             let Some(Awaited { kind, address, echo, stamp, .. }) = state.awaited.remove(&key) else { continue };
-            let whose = Whose { address: &address, id: &key.vault, echo };
+            let whose = Whose { address: &address, id: &key.vault, echo: echo.as_ref() };
             if ends(kind) {
                 self.end(&mut state, whose, kind, &key.name, word(kind));
             } else {
@@ -268,7 +268,8 @@ impl Hub {
         if behind {
             let wanted = state.wants(whose, &key.name);
             let Whose { address, echo, .. } = whose;
-            state.awaited.insert(key, Awaited { kind, address: address.clone(), echo, stamp: mark, wanted });
+            let (address, echo) = (address.clone(), echo.cloned());
+            state.awaited.insert(key, Awaited { kind, address, echo, stamp: mark, wanted });
         } else if ends(kind) {
             self.end(state, whose, kind, &key.name, word(kind));
         } else {
@@ -322,7 +323,7 @@ impl Hub {
             reason,
             at: OffsetDateTime::now_utc(),
             id: whose.id.clone(),
-            echo: whose.echo,
+            echo: whose.echo.cloned(),
         };
         self.0.metrics.watch(kind.as_str());
         state.ring.push(event, stamp);

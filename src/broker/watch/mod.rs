@@ -17,7 +17,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use crate::catalog::Pattern;
+use crate::catalog::{Pattern, Speaker};
 use crate::rights::{Rights, Verb};
 use crate::secret::{Reference, SecretName, VaultName, Version};
 pub(super) use hub::Hub;
@@ -55,7 +55,7 @@ pub struct Event {
     /// `source:vault`.
     id: VaultName,
     /// The vault is one that another source has found too, and tells of.
-    echo: bool,
+    echo: Option<Speaker>,
 }
 
 /// Names an event, and the place behind it. Another run of the process has other ones.
@@ -126,34 +126,32 @@ struct Scope {
 impl Scope {
     /// Under which of the vault's addresses the watcher is told of that event; `None`: not at all.
     fn shows<'e>(&self, event: &'e Event) -> Option<&'e VaultName> {
-        let Self { filter: Filter { patterns }, rights } = self;
-        let (address, id) = (&event.vault, &event.id);
+        let Filter { patterns } = &self.filter;
         if patterns.is_empty() {
-            return if event.echo { None } else { self.found(event) };
+            return self.shows_by(None, event);
         }
-        patterns.iter().find_map(|pattern| {
-            let means = match &event.name {
-                Some(name) => pattern.means(address, id, name),
-                None => pattern.covers(address, id),
-            };
-            // One change is told once, whoever else sees it; but who names the other source's view is told of that.
-            if !means || event.echo && pattern.vault().is_none() {
-                return None;
-            }
-            // A name is watched by who may read it: what a stream tells of it, a read would.
-            match pattern.name() {
-                Some(name) => rights.shows(&[Verb::Read], address, id, &name),
-                None => self.found(event),
-            }
-        })
+        let means = |pattern: &&Pattern| match &event.name {
+            Some(name) => pattern.means(&event.vault, &event.id, name),
+            None => pattern.covers(&event.vault, &event.id),
+        };
+        patterns.iter().filter(means).find_map(|pattern| self.shows_by(Some(pattern), event))
     }
 
-    /// What is told of because a glob means it must be there to be found.
-    fn found<'e>(&self, event: &'e Event) -> Option<&'e VaultName> {
-        match &event.name {
-            Some(name) => self.rights.shows(&Verb::ALL, &event.vault, &event.id, name),
-            None => self.rights.shows_vault(&Verb::ALL, &event.vault, &event.id),
-        }
+    /// The same because of a pattern that means it, or of none, which means everything.
+    fn shows_by<'e>(&self, pattern: Option<&Pattern>, event: &'e Event) -> Option<&'e VaultName> {
+        // A name is watched by who may read it: what a stream tells of it, a read would. What a glob means must be there
+        // to be found.
+        let named = pattern.and_then(Pattern::name);
+        let verbs: &[Verb] = if named.is_some() { &[Verb::Read] } else { &Verb::ALL };
+        let name = named.as_ref().or(event.name.as_ref());
+        let shown = |address: &'e VaultName, id: &'e VaultName| match name {
+            Some(name) => self.rights.shows(verbs, address, id, name),
+            None => self.rights.shows_vault(verbs, address, id),
+        };
+        // One change is told once, whoever else sees it; but who names the other source's view is told of that.
+        let by_another = event.echo.as_ref().and_then(|speaker| shown(&speaker.address, &speaker.id));
+        let names_it = pattern.and_then(Pattern::vault).is_some();
+        if by_another.is_some() && !names_it { None } else { shown(&event.vault, &event.id) }
     }
 
     /// Whether the watcher is to be told of that secret, so that its value is read again for it.

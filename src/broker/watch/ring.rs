@@ -98,7 +98,7 @@ mod tests {
             reason: None,
             at: time::OffsetDateTime::UNIX_EPOCH,
             id: "s:v".parse().unwrap(),
-            echo: false,
+            echo: None,
         }
     }
 

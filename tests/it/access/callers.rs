@@ -47,7 +47,14 @@ async fn a_peer_is_known_by_its_user_and_its_group_and_nobody_else_is() {
 
     let site = Site::start(&estate, [Client { gid: Some(own_gid()), ..app.clone() }]).await;
     assert_eq!(site.unix(SECRET, None).await.status, 200);
-    let both = Client { gid: Some(own_gid() + 1), ..of_uid(own_uid(), app) };
+    // By one of its other groups as well, if the test's user has one.
+    let groups: Vec<u32> = rustix::process::getgroups().unwrap().iter().map(|group| group.as_raw()).collect();
+    if let Some(other) = groups.iter().find(|group| **group != own_gid()) {
+        let site = Site::start(&estate, [Client { gid: Some(*other), ..app.clone() }]).await;
+        assert_eq!(site.unix(SECRET, None).await.status, 200);
+    }
+    let not_in = (1..).find(|gid| *gid != own_gid() && !groups.contains(gid));
+    let both = Client { gid: not_in, ..of_uid(own_uid(), app) };
     let site = Site::start(&estate, [both]).await;
     assert_eq!(site.unix(SECRET, None).await.status, 401, "both must hold");
 }

@@ -7,7 +7,7 @@ use sidekey::broker::BrokerOptions;
 use sidekey::catalog::Query;
 use sidekey::rights::Rights;
 
-use super::{Answer, Estate, Site, ask, caller, client, own_uid, resolve};
+use super::{Answer, Estate, SHORT, Site, ask, caller, client, own_uid, resolve};
 
 const VAULTS: &[(&str, &[&str])] = &[
     ("a:pay", &["db", "db-x", "api"]),
@@ -230,4 +230,40 @@ async fn pages_of_what_is_found_are_full_and_end_where_it_ends() {
     }
     let everything = estate.catalog.search_within(&Rights::all(), &Query::default()).unwrap();
     assert_eq!(everything.total, 180);
+}
+
+#[tokio::test]
+async fn what_could_not_be_asked_is_told_to_who_could_find_something_there() {
+    let estate = Estate::of(&[("a:pay", &["db"]), (SHORT, &[])]).await;
+    let router = estate.router();
+    let missing = async |patterns: &[&str]| {
+        let app = caller(patterns, patterns);
+        let answers = [ask(&router, &app, "/v1/search").await, ask(&router, &app, "/v1/vaults").await];
+        let found = answers[0].json();
+        assert_eq!(found["unanswered"], answers[1].json()["unanswered"]);
+        assert_eq!(found["unanswered"], ask(&router, &app, "/readyz?verbose").await.json()["unanswered"]);
+        let told = found["unanswered"].as_array().unwrap().clone();
+        let told = told.iter().map(|one| one["vault"].as_str().or(one["source"].as_str()).unwrap().to_owned());
+        let shown = answers[1].json()["vaults"].as_array().unwrap().len();
+        (told.collect::<Vec<_>>(), shown, ask(&router, &app, "/v1/secrets/none").await.status)
+    };
+    let told = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(missing(&["*/*"]).await, (told(&["short", "hidden"]), 2, 503));
+    assert_eq!(missing(&["a:*/*"]).await, (told(&[]), 1, 404));
+    assert_eq!(missing(&["short:*/*"]).await, (told(&["short", "short:hidden"]), 1, 503));
+    assert_eq!(missing(&["pay/*"]).await, (told(&["short"]), 1, 503), "it may be one that nobody has seen");
+    // Of another name, nothing is missing.
+    let app = caller(&["short:*/x", "pay/*"], &[]);
+    let incomplete = ask(&router, &app, "/v1/secrets/none").await;
+    assert_eq!(incomplete.status, 503);
+    assert!(!incomplete.text().contains("hidden"), "{}", incomplete.text());
+    // One that is never asked is told of by the address that was asked for.
+    assert_eq!(ask(&router, &caller(&["hidden/*"], &[]), "/v1/vaults/hidden/secrets/x").await.status, 502);
+    assert!(
+        !ask(&router, &caller(&["short:*/*"], &[]), "/v1/vaults/short:hidden/secrets/x")
+            .await
+            .text()
+            .contains("vault hidden")
+    );
+    assert_eq!(ask(&router, &caller(&["pay/*"], &[]), "/v1/vaults/hidden/secrets/x").await.status, 403);
 }

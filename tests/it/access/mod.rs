@@ -63,6 +63,34 @@ impl Vault for Shelf {
     }
 }
 
+/// In an estate it stands for a whole source.
+const SHORT: &str = "short:hidden";
+
+/// A source that sees a vault which it never asks, `hidden`, and not all that there is.
+#[derive(Debug)]
+struct Short(sidekey::secret::SourceName);
+
+#[async_trait]
+impl Source for Short {
+    fn name(&self) -> &sidekey::secret::SourceName {
+        &self.0
+    }
+
+    async fn discover(&self) -> sidekey::vaults::Discovery {
+        let info = VaultInfo::new(self.0.clone(), "hidden".parse().unwrap());
+        let reason = sidekey::vaults::SkipReason::ForeignTenant { tenant: "other".to_owned() };
+        sidekey::vaults::Discovery {
+            vaults: Vec::new(),
+            skipped: vec![sidekey::vaults::Skipped { info, reason }],
+            faults: vec![VaultError::new(VaultErrorKind::TimedOut, "as the test wants it")],
+        }
+    }
+
+    fn recall(&self, _: &VaultInfo) -> Option<Arc<dyn Vault>> {
+        None
+    }
+}
+
 /// Vaults of several sources, discovered and listed, and a broker over them.
 struct Estate {
     shelves: Vec<Arc<Shelf>>,
@@ -96,7 +124,11 @@ impl Estate {
         let source =
             |(name, vaults): (String, _)| Arc::new(MemorySource::new(name.parse().unwrap(), vaults)) as Arc<dyn Source>;
         let metrics = Metrics::default();
-        let sources = by_source.into_iter().map(source).collect();
+        let mut sources: Vec<_> = by_source.into_iter().map(source).collect();
+        if vaults.iter().any(|(id, _)| *id == SHORT) {
+            sources.retain(|source| source.name().as_str() != "short");
+            sources.push(Arc::new(Short("short".parse().unwrap())));
+        }
         let catalog = Catalog::counted(sources, CatalogOptions::default(), metrics.clone());
         let broker = Broker::new(catalog.clone(), options, metrics.clone());
         catalog.refresh(None).await;

@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
 use serde_json::{Value, json};
 use sidekey::access::audit::{Audit, Book, Names};
+use sidekey::access::{Access, AccessSettings, Client, Peer};
 use sidekey::api::{Api, ServeOptions, router};
 use sidekey::metrics::Metrics;
 use sidekey::vaults::{Outage, VaultErrorKind};
@@ -104,7 +107,7 @@ fn cases() -> Vec<(&'static str, u16, Value)> {
         ("/v1/search?q=b(&match=regex", 400, of("search", json!({"query": "b(", "match": "regex"}))),
         ("/v1/search?match=nohow", 400, of("search", json!({}))),
         ("/v1/watch?ref=pay/*&ref=web/b*", 200, of("watch", json!({"query": "pay/*,web/b*", "outcome": "ok"}))),
-        ("/v1/watch?ref=nowhere/*", 404, of("watch", json!({}))),
+        ("/v1/watch?ref=nowhere/*", 404, of("watch", json!({"query": "nowhere/*"}))),
     ]
 }
 
@@ -116,7 +119,7 @@ async fn every_route_leaves_one_line_whatever_becomes_of_it() {
         let (route, _) = path.split_once('?').unwrap_or((path, ""));
         if let "/v1/watch" = route {
             // It has no end.
-            let request = axum::http::Request::get(path).body(axum::body::Body::empty()).unwrap();
+            let request = Request::get(path).body(Body::empty()).unwrap();
             let response = tower::ServiceExt::oneshot(router.clone(), request).await.unwrap();
             assert_eq!(response.status().as_u16(), status);
             if status != 200 {
@@ -135,6 +138,54 @@ async fn every_route_leaves_one_line_whatever_becomes_of_it() {
     }
     let operations = ["read", "versions", "vaults", "list", "search", "watch"];
     assert_eq!(seen, operations.map(str::to_owned).into_iter().collect());
+}
+
+#[tokio::test]
+async fn what_a_caller_may_not_do_is_recorded_under_its_name_and_before_anything_is_looked_up() {
+    let (router, paper) = audited().await;
+    let client = Client {
+        name: "orders".to_owned(),
+        uid: Some(4711),
+        read: vec!["pay/db".parse().unwrap()],
+        list: vec!["pay/d*".parse().unwrap()],
+        ..Client::default()
+    };
+    let access = Access::load(&AccessSettings { clients: vec![client], token_file: None }).unwrap();
+    let caller = access.of_peer(&Peer { uid: 4711, gid: 12, groups: [].into() }).unwrap();
+    let ask = async |method: &str, path: &str, body: &str| {
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let request = request.extension(caller.clone()).body(Body::from(body.to_owned())).unwrap();
+        let answer = super::send(&router, request).await;
+        let lines = paper.taken();
+        for line in &lines {
+            let who = [&line["caller"], &line["by"], &line["uid"], &line["gid"]];
+            assert_eq!(who, [&json!("orders"), &json!("peer"), &json!(4711), &json!(12)]);
+        }
+        (answer.status.as_u16(), lines.into_iter().map(bare).collect::<Vec<_>>())
+    };
+    let forbidden = |operation: &str, mut more: Value| {
+        more["operation"] = operation.into();
+        more["outcome"] = "forbidden".into();
+        (403, vec![more])
+    };
+    for (path, expected) in [
+        ("/v1/vaults/pay/secrets/both", forbidden("read", json!({"vault": "pay", "name": "both"}))),
+        ("/v1/vaults/pay/secrets/absent", forbidden("read", json!({"vault": "pay", "name": "absent"}))),
+        ("/v1/secrets/both", forbidden("read", json!({"vault": "*", "name": "both"}))),
+        ("/v1/vaults/web/secrets", forbidden("list", json!({"vault": "web"}))),
+        ("/v1/vaults/pay/secrets/both/versions", forbidden("versions", json!({"vault": "pay", "name": "both"}))),
+        ("/v1/search?vault=web&q=b", forbidden("search", json!({"query": "b", "match": "substring"}))),
+        ("/v1/watch?ref=web/both", forbidden("watch", json!({"query": "web/both"}))),
+    ] {
+        assert_eq!(ask("GET", path, "").await, expected, "{path}");
+    }
+    assert_eq!(ask("GET", "/v1/vaults/pay/secrets/db", "").await.1[0]["outcome"], "ok");
+    let refs = "{\"refs\":{\"A\":\"secret://pay/db\",\"B\":\"secret://web/both\"}}";
+    let (status, lines) = ask("POST", "/v1/resolve", refs).await;
+    let outcomes: Vec<_> = lines.iter().map(|line| line["outcome"].as_str().unwrap()).collect();
+    assert_eq!((status, outcomes), (403, vec!["withheld", "forbidden"]));
+    // As many rows as it is told of, and no more.
+    assert_eq!(ask("GET", "/v1/vaults/pay/secrets", "").await.1[0]["hits"], 1);
 }
 
 #[tokio::test]
@@ -245,7 +296,7 @@ async fn where_it_is_required_nothing_is_answered_before_its_line_is_written() {
 
 #[allow(clippy::disallowed_methods, reason = "it ends with the test")]
 async fn head_of(router: &Router, path: &str) -> u16 {
-    let request = axum::http::Request::get(path).body(axum::body::Body::empty()).unwrap();
+    let request = Request::get(path).body(Body::empty()).unwrap();
     tower::ServiceExt::oneshot(router.clone(), request).await.unwrap().status().as_u16()
 }
 

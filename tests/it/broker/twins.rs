@@ -104,3 +104,33 @@ async fn the_search_order_may_name_it_by_either_address_and_other_vaults_still_c
     let house = House::with(&[&one, &shop, &two], BrokerOptions { order, ..BrokerOptions::default() }).await;
     assert_eq!(read(&house, "redis").await.unwrap(), answer("two:pay", "through two"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_may_read_the_later_sources_view_alone_reads_finds_and_is_told_by_that() {
+    use futures::FutureExt as _;
+    use sidekey::broker::{Filter, Told};
+    use sidekey::rights::Rights;
+    let [one, two] = twins();
+    let house = House::of(&[&one, &two]).await;
+    let granted = |patterns: &[&str]| {
+        let patterns: Vec<_> = patterns.iter().map(|pattern| pattern.parse().unwrap()).collect();
+        Rights::granted(&patterns, &patterns)
+    };
+    let (theirs, both) = (granted(&["two:*/*"]), granted(&["*/*"]));
+    let reading = house.broker.within(&theirs).get(&ask("redis")).await.unwrap();
+    assert_eq!((reading.vault.as_str(), &*reading.secret.value.expose()), ("two:pay", &b"through two"[..]));
+    assert_eq!(one.gets(), 0, "the other identity is not theirs to use");
+    let found = house.broker.within(&theirs).search(&Query::default()).unwrap();
+    assert_eq!((found.total, found.hits[0].vault.as_str(), found.complete), (1, "two:pay", true));
+    let watch = |rights| house.broker.within(rights).watch(Filter::default(), None).unwrap();
+    let (mut of_theirs, mut of_both) = (watch(&theirs), watch(&both));
+    for vault in [&one, &two] {
+        vault.set("new", "value");
+    }
+    house.broker.catalog().refresh(None).await;
+    for (watch, address) in [(&mut of_theirs, "two:pay"), (&mut of_both, "pay")] {
+        let Some(Told::Event(_, event)) = watch.next().now_or_never() else { panic!("{address}: nothing was told") };
+        assert_eq!((event.vault.as_str(), event.name.as_ref().unwrap().as_str()), (address, "new"));
+        assert!(watch.next().now_or_never().is_none(), "{address}: told twice");
+    }
+}

@@ -1,4 +1,5 @@
 //! A configuration is right as a whole, or every fault in it is told by key and place.
+mod audit;
 mod clients;
 mod sources;
 
