@@ -77,7 +77,9 @@ impl House {
         fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
         // Where it was built may be closed to other users.
         let program = folder.join("sidekey");
-        fs::copy(SIDEKEY, &program).unwrap();
+        // By another process: what this one has open for writing, a child that another test starts at that moment has too, and
+        // then it cannot be run.
+        assert!(Command::new("/bin/cp").args([Path::new(SIDEKEY), &program]).status().unwrap().success());
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         Some(Self { azure, program, open: listen.is_empty() })
     }
