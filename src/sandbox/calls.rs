@@ -221,6 +221,7 @@ const OLDER: &[c_long] = &[
     libc::SYS_mkdir,
     libc::SYS_chmod,
     libc::SYS_chown,
+    libc::SYS_lchown,
     libc::SYS_getdents,
     libc::SYS_pipe,
     libc::SYS_dup2,

@@ -15,6 +15,7 @@ use azure_core::http::{Body, Request};
 use futures::TryStreamExt as _;
 use url::Url;
 
+use super::bearer;
 use super::transport::{Answer, Carrier, Peer, Transport};
 use super::{
     Audience, AzureSettings, AzureSource, Cloud, ConfiguredVault, Credential, DiscoveryRoute, GraphShortfall, Identity,
@@ -220,9 +221,10 @@ impl Carrier for Stranger {
     }
 }
 
-/// Tokens here are the scope that they are for. Entra's own, a stranger's, are anything.
+/// Tokens here are the scope that they are for.
 fn of(bearer: &str, resource: &str) -> bool {
-    bearer.strip_prefix("Bearer scope:").is_none_or(|scope| scope == format!("https://{resource}/.default"))
+    let token = bearer.strip_prefix("Bearer ").and_then(bearer::redeem);
+    token.is_some_and(|token| *token == *format!("scope:https://{resource}/.default"))
 }
 
 fn token(request: &Request) -> Answer {
