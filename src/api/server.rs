@@ -225,9 +225,15 @@ impl Serving {
     async fn accept(self, listener: &Listener) {
         let mut pause = FIRST_PAUSE;
         loop {
+            let next = async {
+                if listener.is_in_turn() {
+                    self.capacity.room.settled().await;
+                }
+                listener.accept().await
+            };
             let accepted = tokio::select! {
                 () = self.closing.cancelled() => return,
-                accepted = listener.accept() => accepted,
+                accepted = next => accepted,
             };
             let (stream, connection, party) = match accepted {
                 Ok(accepted) => accepted,
@@ -344,7 +350,8 @@ impl Serving {
             Some(Leave::Soon) if poll!(served.as_mut()).is_ready() || phase.doing() != Doing::Something => {
                 return self.metrics.connection_ended("displaced");
             }
-            Some(Leave::Soon) | None => {}
+            Some(Leave::Soon) => seat.lingers(),
+            None => {}
         }
         // Who has just connected, or has an idle connection, may be sending a request in this moment; to be closed upon
         // then is a failed read.
