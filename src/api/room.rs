@@ -1,6 +1,6 @@
 //! Who is connected, and who goes when there is no more room.
 //!
-//! Nobody waits to be let in, and nobody can hold what others need. While there are places, everybody gets one, so that a
+//! Nobody waits for a place, and nobody can hold what others need. While there are places, everybody gets one, so that a
 //! lone app may have nearly all. When there are none, whoever comes displaces somebody:
 //!
 //! 1. the oldest connection that has brought nothing yet that was let in, though it was listened to for a second;
