@@ -113,7 +113,8 @@ impl Serving {
             Some(Leave::Soon) if poll!(served.as_mut()).is_ready() || phase.doing() != Doing::Something => {
                 return self.metrics.connection_ended("displaced");
             }
-            Some(Leave::Soon) | None => {}
+            Some(Leave::Soon) => seat.lingers(),
+            None => {}
         }
         // Who has just connected, or has an idle connection, may be sending a request in this moment; to be closed upon
         // then is a failed read.

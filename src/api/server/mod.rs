@@ -1,9 +1,10 @@
 //! Accepting connections, serving them, and letting go of them.
 //!
 //! Accepting is here; `capacity` says how many there may be, `connection` serves one of them, and `answer` one request of
-//! its. Accepting never waits for anybody: where there are no places left, [`Room`] tells who goes. A machine that runs out of file descriptors slows accepting down and never ends it, and who
-//! idles goes. Shutting down accepts nothing new, ends what idles, finishes what is under way, and tells what
-//! did not finish in time.
+//! its. Accepting waits for no place and for nobody's doing: where there are no places left, [`Room`] tells who goes, and
+//! over TCP a turn is waited for until those have heard of it. A machine that runs out of file descriptors slows accepting
+//! down and never ends it, and who idles goes. Shutting down accepts nothing new, ends what idles, finishes what is under
+//! way, and tells what did not finish in time.
 
 mod answer;
 mod capacity;
@@ -161,9 +162,15 @@ impl Serving {
     async fn accept(self, listener: &Listener) {
         let mut pause = FIRST_PAUSE;
         loop {
+            let next = async {
+                if listener.is_in_turn() {
+                    self.capacity.room.settled().await;
+                }
+                listener.accept().await
+            };
             let accepted = tokio::select! {
                 () = self.closing.cancelled() => return,
-                accepted = listener.accept() => accepted,
+                accepted = next => accepted,
             };
             let (stream, connection, party) = match accepted {
                 Ok(accepted) => accepted,
