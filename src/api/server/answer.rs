@@ -45,8 +45,9 @@ impl Serving {
         let (trail, route, mut response) = match self.let_in(&request, guest, visitor) {
             Err(Refusal { problem, is_last }) => {
                 self.metrics.refused(problem.code().as_str());
-                let trail = Trail::of_stranger(request.headers(), &guest.connection, audit);
-                let problem = trail.refuse_unrouted(audit, request.uri().path(), problem).await;
+                let trail = Trail::of_stranger(request.headers(), &guest.connection, guest.party, audit);
+                let tells = || self.strangers.tells(guest.party);
+                let problem = trail.refuse_unrouted(audit, request.uri().path(), problem, tells).await;
                 let mut response = problem.into_response();
                 if is_last {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -63,7 +64,7 @@ impl Serving {
                     // What the panic said may hold anything: it goes nowhere. Where it was, the panic hook tells.
                     Err(_) => {
                         let problem = Problem::new(Code::Internal, "a fault of sidekey's own");
-                        let problem = trail.refuse_unrouted(audit, uri.path(), problem).await;
+                        let problem = trail.refuse_unrouted(audit, uri.path(), problem, || true).await;
                         (trail, "panicked", problem.into_response())
                     }
                 }
