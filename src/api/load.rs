@@ -192,6 +192,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_a_request_costs_is_told_by_its_path() {
+        let of = |path: &str| Cost::of(&Request::get(path).body(()).unwrap());
+        for path in ["/livez", "/readyz", "/v1/frob", "/"] {
+            assert_eq!(of(path), Cost::Little, "{path}");
+        }
+        for path in [
+            "/v1/secrets/a",
+            "/v1/vaults/a/secrets/b",
+            "/v1/vaults/a/secrets/b/versions",
+            "/v1/vaults/a/secrets/b/versions/0b31729e2750416caba40429a1f3bea4",
+            "/v1/resolve",
+            "/v1/watch?ref=a/b",
+        ] {
+            assert_eq!(of(path), Cost::Waiting, "{path}");
+        }
+        for path in
+            ["/v1/search?q=a", "/v1/vaults", "/v1/vaults/a/secrets", "/readyz?verbose", "/metrics", "/openapi.json"]
+        {
+            assert_eq!(of(path), Cost::Computing, "{path}");
+        }
+    }
+
+    #[test]
     fn a_party_gets_as_many_as_are_left_and_whoever_comes_finds_some() {
         let share = Share::new(16);
         let mut held = Vec::new();

@@ -127,7 +127,7 @@ impl Serving {
             Ok(Ok(response)) if response.body().size_hint().exact().is_some() => (route, response),
             Ok(Ok(stream)) => {
                 let (replaced, closing) = (api.over.clone(), self.closing.child_token());
-                (route, stream.map(|body| until(body, [Some(replaced), Some(closing), over])))
+                (route, stream.map(|body| until(body, [Some(replaced), Some(closing), over, guest.over.clone()])))
             }
             Ok(Err(never)) => match never {},
         }
@@ -145,8 +145,8 @@ fn bodied(request: Request<Incoming>, connection: &Connection, caller: Caller, t
 }
 
 /// A stream that ends in order, and so leaves its reader to ask again, when any of these is cancelled: what it tells of is
-/// replaced, the process is to stop, its reader's token is no longer good.
-fn until(body: Body, ends: [Option<CancellationToken>; 3]) -> Body {
+/// replaced, the process is to stop, its reader's token or certificate is no longer good.
+fn until(body: Body, ends: [Option<CancellationToken>; 4]) -> Body {
     let ends = ends.into_iter().flatten().map(|end| Box::pin(end.cancelled_owned()));
     Body::from_stream(body.into_data_stream().take_until(futures::future::select_all(ends)))
 }

@@ -245,7 +245,7 @@ impl Serving {
             Connection::Metrics => enter(probes).map(|seat| (seat, false)),
             _ => enter(room).map(|seat| (seat, false)).or_else(|| enter(spare).map(|seat| (seat, true))),
         }?;
-        Some(Guest { connection, party, phase, closing, seat, is_spare })
+        Some(Guest { connection, party, phase, closing, seat, is_spare, over: None })
     }
 }
 

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, ExtendedKeyUsagePurpose,
+    IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SanType, date_time_ymd,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -47,6 +50,46 @@ impl Authority {
         let mut params = CertificateParams::default();
         (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2001, 12, 31));
         self.sign(params, names)
+    }
+
+    /// One whose time has not come.
+    pub fn issue_early(&self, names: &[&str]) -> (String, String) {
+        let mut params = CertificateParams::default();
+        params.not_before = date_time_ymd(4000, 1, 1);
+        self.sign(params, names)
+    }
+
+    /// One that is for servers alone.
+    pub fn issue_for_servers(&self, names: &[&str]) -> (String, String) {
+        let mut params = CertificateParams::default();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.sign(params, names)
+    }
+
+    /// One of that number, by which it can be revoked.
+    pub fn issue_numbered(&self, number: u64, names: &[&str]) -> (String, String) {
+        let mut params = CertificateParams::default();
+        params.serial_number = Some(number.into());
+        self.sign(params, names)
+    }
+
+    /// A list of those that it has revoked, as PEM, that holds until the end of that year.
+    pub fn revokes(&self, numbers: &[u64], year: i32) -> String {
+        let revoked = |number: &u64| RevokedCertParams {
+            serial_number: (*number).into(),
+            revocation_time: date_time_ymd(2002, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2001, 1, 1),
+            next_update: date_time_ymd(year, 12, 31),
+            crl_number: 1_u64.into(),
+            issuing_distribution_point: None,
+            revoked_certs: numbers.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.0).unwrap().pem().unwrap()
     }
 
     fn sign(&self, mut params: CertificateParams, names: &[&str]) -> (String, String) {
@@ -108,6 +151,7 @@ impl Stage {
             cert: at("cert.pem", &cert),
             key: at("key.pem", &key),
             client_ca: Some(at("clients.pem", &clients.pem())),
+            client_crl: None,
             certificate_required,
         };
         let tls = Tls::load(files).unwrap();
