@@ -100,11 +100,13 @@ impl Open {
         for socket in passed.sockets {
             match socket {
                 PassedSocket::Unix(_) => has_unix = true,
-                PassedSocket::Tcp(_) if !is_anybody_known_over_tcp(config) => return Err(nobody_known()),
                 PassedSocket::Tcp(_) => has_tcp = true,
                 PassedSocket::Metrics(_) => has_metrics = true,
             }
             open.listeners.push(socket.listen(open.tls.as_ref()).map_err(|error| unavailable(&error))?);
+        }
+        if has_tcp && !is_anybody_known_over_tcp(config) {
+            return Err(nobody_known());
         }
         if passed.strange > 0 {
             tracing::warn!(
