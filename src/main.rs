@@ -78,7 +78,8 @@ fn runtime(stays: bool) -> Result<Runtime, Failure> {
     let mut builder = if stays { Builder::new_multi_thread() } else { Builder::new_current_thread() };
     let cannot =
         |error: std::io::Error| Failure::new(Exit::Unavailable, format!("the runtime cannot start: {}", error.kind()));
-    builder.enable_all().build().map_err(cannot)
+    // A worker that goes to sleep takes nothing along of what it has copied.
+    builder.on_thread_park(sidekey::kernel::scrub_registers).enable_all().build().map_err(cannot)
 }
 
 /// SIGTERM, SIGINT, SIGHUP and SIGXFSZ.
