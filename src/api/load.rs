@@ -185,6 +185,7 @@ impl Drop for Ticket {
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+    use std::time::Duration;
 
     use futures::FutureExt as _;
     use tokio_util::sync::CancellationToken;
@@ -231,6 +232,19 @@ mod tests {
         assert_eq!(counts, [8, 4, 2, 1]);
         held.clear();
         assert!(share.taken().by.is_empty() && share.taken().all == 0);
+        let least = Share::new(1);
+        let _held = least.take(Party::User(1)).unwrap();
+        assert!(!least.is_open(Party::User(1)) && least.is_open(Party::User(2)), "there is always one for another");
+    }
+
+    #[tokio::test]
+    async fn what_computes_holds_no_thread_of_those_that_look_at_connections() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let load = Load::new(2);
+        let computing = load.compute(Party::User(1), async move { told.recv_timeout(Duration::from_secs(10)) });
+        // There is one thread here beside that which computes.
+        let (heard, sent) = tokio::join!(computing, async move { tell.send(7) });
+        assert_eq!((heard.unwrap(), sent), (Ok(7), Ok(())));
     }
 
     #[tokio::test]

@@ -168,6 +168,8 @@ async fn a_turn_is_waited_for_until_those_who_are_to_go_have_heard_of_it_whateve
     assert_eq!((told.len(), staying.len()), (slack(2) / 2, 2));
     let mut settled = Box::pin(room.settled());
     assert!(futures::poll!(settled.as_mut()).is_pending());
+    staying[1].seat.lingers();
+    assert!(futures::poll!(settled.as_mut()).is_pending(), "who is not to go has nothing to hear");
     told[0].phase.begin();
     told[0].seat.lingers();
     told[0].seat.lingers();

@@ -3,6 +3,9 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use super::process::{Azure, SIDEKEY, Staying, Told};
 
@@ -39,5 +42,30 @@ fn with_few_files_who_is_silent_goes_and_who_asks_is_answered() {
     ask(&mut good);
     assert_eq!(azure.ask("get pay-prod db-password").text(), "Autumn-2026-staple");
     drop(silent);
+    assert_eq!(serving.stop(), Some(0));
+}
+
+#[test]
+fn when_no_more_files_may_be_opened_than_are_who_idles_goes_for_who_comes() {
+    let azure = Azure::demo();
+    let (mut serving, _) = azure.serve("");
+    let ask = |stream: &mut UnixStream| {
+        stream.write_all(b"GET /livez HTTP/1.1\r\n\r\n")?;
+        stream.read_exact(&mut [0; 12])
+    };
+    let mut idle: Vec<_> = (0..20).map(|_| UnixStream::connect(azure.socket()).unwrap()).collect();
+    for stream in &mut idle {
+        ask(stream).unwrap();
+    }
+    let open = std::fs::read_dir(format!("/proc/{}/fd", serving.id())).unwrap().count() as u64;
+    let limit = Rlimit { current: Some(open), ..getrlimit(Resource::Nofile) };
+    prlimit(Pid::from_raw(serving.id().cast_signed()), Resource::Nofile, limit).unwrap();
+    for _ in 0..5 {
+        let mut comes = UnixStream::connect(azure.socket()).unwrap();
+        // Those who idle would do so for more than a minute.
+        comes.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        ask(&mut comes).unwrap();
+        idle.push(comes);
+    }
     assert_eq!(serving.stop(), Some(0));
 }

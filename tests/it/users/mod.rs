@@ -128,6 +128,14 @@ impl House {
         assert!(run.out.is_empty() && !run.err.contains(VALUE), "{whom:?}: {run:?}");
     }
 
+    /// Refused before it is heard, as nobody who comes from there could be known by anything that it sends.
+    #[track_caller]
+    fn turns_away(&self, whom: &[String]) {
+        let run = self.ask(whom);
+        assert!(run.code == 69 && run.err.contains("none is for user "), "{whom:?}: {run:?}");
+        self.denies(whom);
+    }
+
     /// Refused by the kernel: the sidecar never hears of it.
     #[track_caller]
     fn is_closed_to(&self, whom: &[String]) {
