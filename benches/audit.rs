@@ -107,6 +107,7 @@ fn line<'a>(caller: &'a Caller, vault: &'a VaultName, name: &'a SecretName, vers
         request: "5f0c1a2b-1f",
         caller: Some(caller),
         peer: None,
+        from: None,
         operation: Operation::Read,
         vault: Some(vault),
         name: Some(name),

@@ -78,14 +78,18 @@ fn runtime(stays: bool) -> Result<Runtime, Failure> {
     let mut builder = if stays { Builder::new_multi_thread() } else { Builder::new_current_thread() };
     let cannot =
         |error: std::io::Error| Failure::new(Exit::Unavailable, format!("the runtime cannot start: {}", error.kind()));
-    builder.enable_all().build().map_err(cannot)
+    // A worker that goes to sleep takes nothing along of what it has copied.
+    builder.on_thread_park(sidekey::kernel::scrub_registers).enable_all().build().map_err(cannot)
 }
 
-/// SIGTERM, SIGINT and SIGHUP.
+/// SIGTERM, SIGINT, SIGHUP and SIGXFSZ.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    /// A file that may not grow is an error of its write, as a full disk is, and not the end of the process. Taken and not
+    /// ignored: what is ignored would be so in a program that we start.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -95,7 +99,13 @@ impl Signals {
                 .map_err(|error| Failure::new(Exit::Unavailable, format!("signals cannot be taken: {}", error.kind())))
         };
         let terminate = take(SignalKind::terminate())?;
-        Ok(Self { terminate, interrupt: take(SignalKind::interrupt())?, hang_up: take(SignalKind::hangup())? })
+        let file_size = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+        Ok(Self {
+            terminate,
+            interrupt: take(SignalKind::interrupt())?,
+            hang_up: take(SignalKind::hangup())?,
+            _file_size: take(file_size)?,
+        })
     }
 
     /// The first asks for an orderly end. The second is the end, with the code that a shell gives to it. SIGHUP is not

@@ -185,11 +185,35 @@ impl Drop for Ticket {
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+    use std::time::Duration;
 
     use futures::FutureExt as _;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+
+    #[test]
+    fn what_a_request_costs_is_told_by_its_path() {
+        let of = |path: &str| Cost::of(&Request::get(path).body(()).unwrap());
+        for path in ["/livez", "/readyz", "/v1/frob", "/"] {
+            assert_eq!(of(path), Cost::Little, "{path}");
+        }
+        for path in [
+            "/v1/secrets/a",
+            "/v1/vaults/a/secrets/b",
+            "/v1/vaults/a/secrets/b/versions",
+            "/v1/vaults/a/secrets/b/versions/0b31729e2750416caba40429a1f3bea4",
+            "/v1/resolve",
+            "/v1/watch?ref=a/b",
+        ] {
+            assert_eq!(of(path), Cost::Waiting, "{path}");
+        }
+        for path in
+            ["/v1/search?q=a", "/v1/vaults", "/v1/vaults/a/secrets", "/readyz?verbose", "/metrics", "/openapi.json"]
+        {
+            assert_eq!(of(path), Cost::Computing, "{path}");
+        }
+    }
 
     #[test]
     fn a_party_gets_as_many_as_are_left_and_whoever_comes_finds_some() {
@@ -208,6 +232,19 @@ mod tests {
         assert_eq!(counts, [8, 4, 2, 1]);
         held.clear();
         assert!(share.taken().by.is_empty() && share.taken().all == 0);
+        let least = Share::new(1);
+        let _held = least.take(Party::User(1)).unwrap();
+        assert!(!least.is_open(Party::User(1)) && least.is_open(Party::User(2)), "there is always one for another");
+    }
+
+    #[tokio::test]
+    async fn what_computes_holds_no_thread_of_those_that_look_at_connections() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let load = Load::new(2);
+        let computing = load.compute(Party::User(1), async move { told.recv_timeout(Duration::from_secs(10)) });
+        // There is one thread here beside that which computes.
+        let (heard, sent) = tokio::join!(computing, async move { tell.send(7) });
+        assert_eq!((heard.unwrap(), sent), (Ok(7), Ok(())));
     }
 
     #[tokio::test]

@@ -24,6 +24,7 @@ mod room;
 mod routes;
 mod server;
 mod state;
+mod strangers;
 mod token;
 mod trail;
 

@@ -239,3 +239,36 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         self.stream.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    /// What a reader gets who takes a byte each so many seconds.
+    async fn taken(pause: u64) -> (io::Result<()>, usize) {
+        let (mut reader, ours) = duplex(1);
+        let mut patient = Patient::new(ours, Phase::new(Instant::now()), Duration::from_secs(75));
+        let write = async move { patient.write_all(b"slow and steady").await };
+        let read = async move {
+            let mut all = 0;
+            loop {
+                sleep(Duration::from_secs(pause)).await;
+                match reader.read(&mut [0]).await {
+                    Ok(1) => all += 1,
+                    _ => return all,
+                }
+            }
+        };
+        tokio::join!(write, read)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_is_waited_for_from_one_byte_taken_to_the_next() {
+        let (written, bytes) = taken(STALL.as_secs() - 1).await;
+        assert!(written.is_ok() && bytes == 15, "{written:?} {bytes}");
+        let (written, bytes) = taken(STALL.as_secs() + 1).await;
+        assert!(written.is_err() && bytes < 3, "{written:?} {bytes}");
+    }
+}

@@ -5,6 +5,7 @@
 //! no route at all, or with a method that is not served, reads nothing and leaves no line.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -12,6 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::path::part;
 use super::problem::{Code, Problem, request_id};
+use super::room::Party;
 use super::routes::secrets::Place;
 use super::{Connection, State, routes};
 use crate::access::audit::{Audit, Freshness, Line, Operation, Recorded, Served};
@@ -28,6 +30,8 @@ const LONGEST_ID: usize = 128;
 pub(super) struct Trail {
     caller: Option<Caller>,
     peer: Option<Peer>,
+    /// Of somebody who was not let in.
+    from: Option<IpAddr>,
     /// The caller's, or ours; `None` where neither the caller nor an audit wants one.
     id: Option<HeaderValue>,
 }
@@ -35,16 +39,16 @@ pub(super) struct Trail {
 impl Trail {
     /// Of a caller who was let in.
     pub(super) fn new(headers: &HeaderMap, caller: Caller, audit: &Audit) -> Self {
-        Self { caller: Some(caller), peer: None, id: id(headers, audit) }
+        Self { caller: Some(caller), peer: None, from: None, id: id(headers, audit) }
     }
 
     /// Of somebody who was not.
-    pub(super) fn of_stranger(headers: &HeaderMap, connection: &Connection, audit: &Audit) -> Self {
+    pub(super) fn of_stranger(headers: &HeaderMap, connection: &Connection, party: Party, audit: &Audit) -> Self {
         let peer = match connection {
             Connection::Unix(peer) => peer.clone(),
             Connection::Tcp { .. } | Connection::Tls { .. } | Connection::Metrics => None,
         };
-        Self { caller: None, peer, id: id(headers, audit) }
+        Self { caller: None, peer, from: party.told().1, id: id(headers, audit) }
     }
 
     /// The request's id, for the answer.
@@ -59,6 +63,7 @@ impl Trail {
             request: id.unwrap_or_default(),
             caller: self.caller.as_ref(),
             peer: self.peer.as_ref(),
+            from: self.from,
             operation,
             vault: None,
             name: None,
@@ -111,9 +116,17 @@ impl Trail {
         }
     }
 
-    /// The same for a request that no route has seen: it was refused before, or a route failed by a fault of our own.
-    pub(super) async fn refuse_unrouted(&self, audit: &Audit, path: &str, problem: Problem) -> Problem {
-        let Some(operation) = operation(routes::pattern(path)) else { return problem.under(self.id.as_ref()) };
+    /// The same for a request that no route has seen: it was refused before, or a route failed by a fault of our own. It
+    /// leaves a line if `tells`, which is asked only where one is due.
+    pub(super) async fn refuse_unrouted(
+        &self,
+        audit: &Audit,
+        path: &str,
+        problem: Problem,
+        tells: impl FnOnce() -> bool,
+    ) -> Problem {
+        let operation = operation(routes::pattern(path)).filter(|_| audit.is_on() && tells());
+        let Some(operation) = operation else { return problem.under(self.id.as_ref()) };
         // Only what is a name is told: anything else may be what somebody has put in the wrong place.
         let place = Place::of(path);
         let vault = place.as_ref().and_then(|place| part(place.vault?).ok());

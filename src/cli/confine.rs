@@ -8,6 +8,7 @@ use url::Url;
 
 use super::{Command, Context, Exit, Failure};
 use crate::access::audit::Place;
+use crate::api::TlsFiles;
 use crate::config::{Config, Vars};
 use crate::sandbox::{self, Needs, Report};
 use crate::vaults::azure::{AzureSettings, ConfiguredVault, Credential, Identity};
@@ -102,6 +103,11 @@ pub(super) fn needs(config: &Config, vars: &Vars, uid: u32) -> Needs {
         needs.write.extend(folder(&socket.path));
     }
     needs.bind.extend([config.listen.tcp, config.listen.metrics].into_iter().flatten().map(|address| address.port()));
+    if let Some(TlsFiles { cert, key, client_ca, client_crl, .. }) = &config.listen.tls {
+        for file in [cert, key].into_iter().chain(client_ca).chain(client_crl) {
+            with_folder(&mut needs.read, file);
+        }
+    }
     let clients = config.access.clients.iter().filter_map(|client| client.token_file.as_ref());
     let hashing = config.audit.as_ref().and_then(|audit| audit.hash_names.as_ref());
     // Made at the start where there is none.

@@ -105,6 +105,9 @@ impl Open {
             }
             open.listeners.push(socket.listen(open.tls.as_ref()).map_err(|error| unavailable(&error))?);
         }
+        if has_tcp && !is_anybody_known_over_tcp(config) {
+            return Err(nobody_known());
+        }
         if passed.strange > 0 {
             tracing::warn!(
                 sockets = passed.strange,
@@ -227,6 +230,18 @@ async fn free(port: Later, tls: Option<&Tls>) -> Result<Vec<Listener>, ListenErr
 /// Who may do what. Nothing is bound before that is known.
 fn access(config: &Config) -> Result<Access, Failure> {
     Access::load(&config.access).map_err(|error| Failure::new(Exit::Config, error.to_string()))
+}
+
+/// Whether a caller over TCP has a way to be let in.
+fn is_anybody_known_over_tcp(config: &Config) -> bool {
+    let with_certificates = config.listen.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    with_certificates || config.access.token_file.is_some() || !config.access.clients.is_empty()
+}
+
+fn nobody_known() -> Failure {
+    let what = "a TCP socket was passed by systemd, and nobody would be known on it; set listen.tcp to its address, so that \
+                callers bring the token of listen.token_file, or name them as [[client]]s";
+    Failure::new(Exit::Config, what)
 }
 
 fn unavailable(error: &ListenError) -> Failure {

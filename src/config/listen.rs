@@ -83,8 +83,9 @@ fn tls<'r>(reader: &'r Reader<'r>, listen: &Section<'r>, no_token: bool) -> (boo
     let table = listen.tables("tls").into_iter().next();
     let is_there = table.is_some();
     let section = Section::new(reader, "listen.tls", Some("SIDEKEY_LISTEN_TLS_"), table);
-    let [cert, key, client_ca] = ["cert", "key", "client_ca"].map(|name| section.readable_file(name));
-    let asked = is_there || ["cert", "key", "client_ca"].iter().any(|key| section.is_set(key));
+    let keys = ["cert", "key", "client_ca", "client_crl"];
+    let [cert, key, client_ca, client_crl] = keys.map(|name| section.readable_file(name));
+    let asked = is_there || keys.iter().any(|key| section.is_set(key));
     for key in ["cert", "key"] {
         if asked && !section.is_set(key) {
             section.fault_of_absent(key, "is missing: TLS needs a cert and a key");
@@ -93,12 +94,16 @@ fn tls<'r>(reader: &'r Reader<'r>, listen: &Section<'r>, no_token: bool) -> (boo
     if asked && !listen.is_set("tcp") {
         section.fault_of_absent("", "needs listen.tcp, the address that is to speak TLS");
     }
+    if let Some(At { place, .. }) = client_crl.as_ref().filter(|_| !section.is_set("client_ca")) {
+        section.fault_at(place.clone(), "client_crl", "needs client_ca, whose certificates it is about");
+    }
     section.finish(&[]);
     let certificate_required = client_ca.is_some() && no_token;
     let files = cert.zip(key).map(|(cert, key)| TlsFiles {
         cert: cert.value,
         key: key.value,
         client_ca: client_ca.map(|at| at.value),
+        client_crl: client_crl.map(|at| at.value),
         certificate_required,
     });
     (asked, files)

@@ -13,4 +13,4 @@ mod wipe;
 pub use environment::overwrite_environment;
 pub use page::{Locked, PageKind};
 pub use peer::peer_groups;
-pub use wipe::{scrub_stack, wipe};
+pub use wipe::{scrub_registers, scrub_stack, wipe};

@@ -13,13 +13,15 @@ use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use super::disk::flags;
+use crate::kernel::scrub_stack;
+use crate::secret::SecretValue;
 
 const BYTES: usize = 32;
 /// 32 bytes in base64, with room to see that there is more.
 const TEXT: usize = 64;
 
-/// What snapshots are sealed with, or names are hashed with: 32 random bytes from a file, wiped when dropped.
-pub struct Key(Box<Zeroizing<[u8; BYTES]>>);
+/// What snapshots are sealed with, or names are hashed with: 32 random bytes from a file, opened for the moment of use.
+pub struct Key(SecretValue);
 
 /// Why there is no key. Never quotes the file.
 #[derive(Debug, thiserror::Error)]
@@ -121,21 +123,35 @@ impl Key {
         if length != BYTES {
             return Err("holds another number of bytes than 32");
         }
-        let mut key = Box::new(Zeroizing::new([0; BYTES]));
-        key.copy_from_slice(&bytes[..BYTES]);
-        Ok(Self(key))
+        Ok(Self(SecretValue::new(&bytes[..BYTES])))
     }
 
     /// The same key as one that text is authenticated with (HMAC-SHA256), as it stands in the file.
     #[must_use]
     pub fn authenticator(&self) -> hmac::Key {
-        hmac::Key::new(hmac::HMAC_SHA256, &**self.0)
+        let key = authenticator(&self.0.expose());
+        scrub_stack();
+        key
     }
 
     /// From which the keys for one salt are made.
     pub(super) fn salted(&self, salt: &[u8]) -> Prk {
-        Salt::new(HKDF_SHA256, salt).extract(&**self.0)
+        let salted = extract(&self.0.expose(), salt);
+        scrub_stack();
+        salted
     }
+}
+
+/// In a frame of its own, which `scrub_stack` then covers: the key stays on the stack.
+#[inline(never)]
+fn authenticator(key: &[u8]) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, key)
+}
+
+/// The same.
+#[inline(never)]
+fn extract(key: &[u8], salt: &[u8]) -> Prk {
+    Salt::new(HKDF_SHA256, salt).extract(key)
 }
 
 impl fmt::Debug for Key {

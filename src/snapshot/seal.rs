@@ -16,6 +16,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
 use super::{Contents, Key, document};
+use crate::kernel::scrub_stack;
 
 const MAGIC: &[u8; 16] = b"sidekey-snapshot";
 const FORMAT: u16 = 1;
@@ -56,6 +57,14 @@ pub(super) enum Refused {
 
 /// A whole file. The buffer holds the contents in clear until they are sealed in it, and is never outgrown.
 pub(super) fn seal(key: &Key, identity: &Identity, contents: &Contents) -> Result<Zeroizing<Vec<u8>>, NoRandom> {
+    let bytes = sealed(key, identity, contents);
+    scrub_stack();
+    bytes
+}
+
+/// In a frame of its own, which `scrub_stack` then covers: the file's keys stay on the stack.
+#[inline(never)]
+fn sealed(key: &Key, identity: &Identity, contents: &Contents) -> Result<Zeroizing<Vec<u8>>, NoRandom> {
     let mut salt = [0; SALT];
     SystemRandom::new().fill(&mut salt).map_err(|_| NoRandom)?;
     let salted = key.salted(&salt);
@@ -78,6 +87,14 @@ pub(super) fn seal(key: &Key, identity: &Identity, contents: &Contents) -> Resul
 
 /// The contents of a whole file, which is opened in place.
 pub(super) fn open(key: &Key, identity: &Identity, bytes: &mut [u8]) -> Result<Contents, Refused> {
+    let contents = opened(key, identity, bytes);
+    scrub_stack();
+    contents
+}
+
+/// The same.
+#[inline(never)]
+fn opened(key: &Key, identity: &Identity, bytes: &mut [u8]) -> Result<Contents, Refused> {
     let Some((header, sealed)) = bytes.split_at_mut_checked(HEADER) else {
         return Err(Refused::Damaged("is too short to be a snapshot"));
     };

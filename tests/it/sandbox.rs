@@ -10,7 +10,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use sidekey::sandbox::{Mode, Needs, confine};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use sidekey::sandbox::{Force, Mode, Needs, confine};
 
 use crate::cli::process::{Azure, sidekey};
 
@@ -116,6 +117,104 @@ fn tries_all_of_it() {
     is_denied(opened.map(drop).map_err(Into::into), "a handle on another process");
     is_denied(rustix::process::chroot(folder).map_err(Into::into), "another root");
     println!("all of it tried");
+}
+
+/// As on a kernel that does not have these calls.
+fn without_calls(calls: &[i64]) {
+    let machine = std::env::consts::ARCH.try_into().unwrap();
+    let missing = SeccompAction::Errno(libc::ENOSYS as u32);
+    let rules = calls.iter().map(|call| (*call, Vec::new())).collect();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, missing, machine).unwrap();
+    seccompiler::apply_filter_all_threads(&BpfProgram::try_from(filter).unwrap()).unwrap();
+}
+
+const LANDLOCK: [i64; 3] =
+    [libc::SYS_landlock_create_ruleset, libc::SYS_landlock_add_rule, libc::SYS_landlock_restrict_self];
+
+#[test]
+fn without_landlock_system_calls_are_refused_all_the_same() {
+    let text = process("tries_calls_alone", &[("TRY", "1")]);
+    assert!(text.contains("calls tried"), "{text}");
+}
+
+#[test]
+#[ignore = "a process of the test above"]
+fn tries_calls_alone() {
+    if told("TRY").is_none() {
+        return;
+    }
+    without_calls(&LANDLOCK);
+    let report = confine(&Needs::default(), Mode::Auto).unwrap();
+    assert!(matches!(report.files, Force::None(_)), "{report:?}");
+    assert!(matches!(report.calls, Force::Whole(_)) && !report.is_off() && !report.is_whole(), "{report:?}");
+    // What only Landlock keeps from it is there, so that what follows is the work of seccomp alone.
+    assert!(fs::read("/etc/passwd").is_ok() && TcpListener::bind("127.0.0.1:0").is_ok());
+    let is_refused = |outcome: std::io::Result<()>, what: &str| {
+        let error = outcome.err().unwrap_or_else(|| panic!("{what} works"));
+        assert_eq!(error.raw_os_error(), Some(libc::EPERM), "{what}: {error}");
+    };
+    is_refused(Command::new("/bin/true").spawn().map(drop), "starting a program");
+    is_refused(Err(Command::new("/bin/true").exec()), "becoming another program");
+    // SAFETY: the call has no pointer, and asks only that our parent may trace us.
+    let traced = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
+    is_refused(if traced == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }, "ptrace");
+    let parent = rustix::process::getppid().unwrap();
+    is_refused(rustix::process::test_kill_process(parent).map_err(Into::into), "a signal to another process");
+    let opened = rustix::process::pidfd_open(parent, rustix::process::PidfdFlags::empty());
+    is_refused(opened.map(drop).map_err(Into::into), "a handle on another process");
+    is_refused(rustix::process::chroot("/").map_err(Into::into), "another root");
+    for family in [rustix::net::AddressFamily::PACKET, rustix::net::AddressFamily::VSOCK] {
+        let made = rustix::net::socket(family, rustix::net::SocketType::DGRAM, None);
+        is_refused(made.map(drop).map_err(Into::into), "another kind of socket");
+    }
+    let others = rustix::process::prlimit(Some(parent), rustix::process::Resource::Nofile, limit());
+    is_refused(others.map(drop).map_err(Into::into), "another process's limits");
+    // A server's own work goes on.
+    std::thread::spawn(|| UdpSocket::bind("127.0.0.1:0").unwrap()).join().unwrap();
+    assert!(confine(&Needs::default(), Mode::Required).is_err(), "not all of it can be had");
+    println!("calls tried");
+}
+
+fn limit() -> rustix::process::Rlimit {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile)
+}
+
+#[test]
+fn without_seccomp_files_and_ports_are_refused_all_the_same() {
+    let text = process("tries_files_alone", &[("TRY", "1")]);
+    assert!(text.contains("files tried"), "{text}");
+}
+
+#[test]
+#[ignore = "a process of the test above"]
+fn tries_files_alone() {
+    if told("TRY").is_none() {
+        return;
+    }
+    without_calls(&[libc::SYS_seccomp]);
+    let folder = tempfile::tempdir().unwrap();
+    let report = confine(&Needs { write: [folder.path().into()].into(), ..Needs::default() }, Mode::Auto).unwrap();
+    assert!(matches!(report.calls, Force::None(_)), "{report:?}");
+    assert!(matches!(report.files, Force::Whole(_)) && !report.is_off() && !report.is_whole(), "{report:?}");
+    // What only seccomp keeps from it is there.
+    let parent = rustix::process::getppid().unwrap();
+    rustix::process::pidfd_open(parent, rustix::process::PidfdFlags::empty()).unwrap();
+    let is_denied = |outcome: std::io::Result<()>, what: &str| {
+        let error = outcome.err().unwrap_or_else(|| panic!("{what} works"));
+        assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied, "{what}: {error}");
+    };
+    fs::write(folder.path().join("new"), "x").unwrap();
+    for path in ["/etc/shadow", "/etc/passwd", "/proc/1/environ"] {
+        is_denied(fs::File::open(path).map(drop), path);
+    }
+    is_denied(fs::write("/tmp/sidekey-not-ours", "x"), "writing elsewhere");
+    is_denied(TcpStream::connect(("127.0.0.1", 80)).map(drop), "connecting to port 80");
+    is_denied(TcpListener::bind("127.0.0.1:0").map(drop), "listening");
+    is_denied(Command::new("/bin/true").spawn().map(drop), "starting a program");
+    let signal = rustix::process::kill_process(parent, rustix::process::Signal::CONT);
+    is_denied(signal.map_err(Into::into), "a signal to another process");
+    assert!(confine(&Needs::default(), Mode::Required).is_err(), "not all of it can be had");
+    println!("files tried");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use super::line::write_gap;
-use super::{AuditError, AuditOptions, Cut, FileSink, Line, Names, Place, Sink, Stderr};
+use super::{AuditError, AuditOptions, Cut, FileSink, LeftOut, Line, Names, Place, Sink, Stderr};
 use crate::metrics::Metrics;
 
 /// Where lines go: a queue, and a thread that writes it out. When it is dropped, the thread writes what is there and ends.
@@ -113,6 +113,13 @@ impl Book {
             line.write(text, OffsetDateTime::now_utc(), &self.names);
             self.push(text)
         })
+    }
+
+    /// Nobody waits for it.
+    pub(super) fn leave_out(&self, left_out: &LeftOut) {
+        let mut text = Vec::new();
+        left_out.write(&mut text, OffsetDateTime::now_utc());
+        drop(self.push(&text));
     }
 
     fn push(&self, line: &[u8]) -> Queued {

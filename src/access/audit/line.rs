@@ -1,4 +1,5 @@
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use time::{OffsetDateTime, UtcOffset};
@@ -17,6 +18,8 @@ pub struct Line<'a> {
     pub caller: Option<&'a Caller>,
     /// Whom the kernel names at the other end of the unix socket, where nobody was let in.
     pub peer: Option<&'a Peer>,
+    /// From where somebody came over TCP who was not let in; of IPv6 the network of 64 bits.
+    pub from: Option<IpAddr>,
     /// What was asked for.
     pub operation: Operation,
     /// The vault that was asked for, or the one that was found.
@@ -111,6 +114,7 @@ impl Line<'_> {
         if let Some(peer) = self.caller.and_then(Caller::peer).or(self.peer) {
             let _ = write!(out, ",\"uid\":{},\"gid\":{}", peer.uid, peer.gid);
         }
+        write_from(out, self.from);
         key(out, "operation");
         write_word(out, self.operation.as_str());
         match self.vault {
@@ -165,6 +169,41 @@ impl Line<'_> {
             write_number(out, age.as_secs());
         }
         out.extend_from_slice(b"}\n");
+    }
+}
+
+/// Refusals of those who were not let in that have no line of their own, as there were too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeftOut {
+    /// When the first of them was.
+    pub since: OffsetDateTime,
+    /// How many.
+    pub lines: u64,
+    /// Of which user on the socket.
+    pub uid: Option<u32>,
+    /// From which address on TCP; of IPv6 the network of 64 bits. `None`, as the user: of several.
+    pub from: Option<IpAddr>,
+}
+
+impl LeftOut {
+    /// As one object of JSON, with a line feed behind it.
+    pub(super) fn write(&self, out: &mut Vec<u8>, now: OffsetDateTime) {
+        out.extend_from_slice(b"{\"time\":\"");
+        write_time(out, now);
+        out.extend_from_slice(b"\",\"left_out\":{\"since\":\"");
+        write_time(out, self.since);
+        let _ = write!(out, "\",\"lines\":{}", self.lines);
+        if let Some(uid) = self.uid {
+            let _ = write!(out, ",\"uid\":{uid}");
+        }
+        write_from(out, self.from);
+        out.extend_from_slice(b"}}\n");
+    }
+}
+
+fn write_from(out: &mut Vec<u8>, from: Option<IpAddr>) {
+    if let Some(from) = from {
+        let _ = write!(out, ",\"from\":\"{from}\"");
     }
 }
 
@@ -253,6 +292,7 @@ mod tests {
             request: "r-1",
             caller: None,
             peer: None,
+            from: None,
             operation: Operation::Read,
             vault: None,
             name: None,
@@ -316,6 +356,24 @@ mod tests {
         let searched = Searched { text: &long, matching: Some("substring"), hits: Some(0) };
         let told = told(&Line { searched: Some(searched), ..plain() }, &Names::default());
         assert_eq!(told["query"], "ä".repeat(LONGEST_TEXT / 2));
+    }
+
+    #[test]
+    fn what_has_no_line_of_its_own_is_told_by_one_for_all() {
+        let (since, now) = (datetime!(2026-11-21 8:00 UTC), datetime!(2026-11-21 8:01 UTC));
+        for (uid, from, who) in [
+            (Some(7), None, json!({"uid": 7})),
+            (None, Some("2001:db8::".parse().unwrap()), json!({"from": "2001:db8::"})),
+            (None, None, json!({})),
+        ] {
+            let mut out = Vec::new();
+            LeftOut { since, lines: 190, uid, from }.write(&mut out, now);
+            let mut left_out = json!({"since": "2026-11-21T08:00:00.000Z", "lines": 190});
+            left_out.as_object_mut().unwrap().extend(who.as_object().unwrap().clone());
+            let told: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            assert_eq!(told, json!({"time": "2026-11-21T08:01:00.000Z", "left_out": left_out}));
+            assert_eq!(out.last(), Some(&b'\n'));
+        }
     }
 
     #[test]

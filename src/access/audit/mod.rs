@@ -30,7 +30,7 @@ use tokio::time::timeout;
 pub use book::Book;
 pub use error::AuditError;
 pub use file::FileSink;
-pub use line::{Freshness, Line, Operation, Searched, Served};
+pub use line::{Freshness, LeftOut, Line, Operation, Searched, Served};
 pub use names::Names;
 pub use sink::{Cut, Sink, Stderr};
 
@@ -122,6 +122,13 @@ impl Audit {
                 metrics.audited("refused", 1);
                 Err(Unrecorded)
             }
+        }
+    }
+
+    /// Tells how many refusals of strangers have no line of their own.
+    pub fn leave_out(&self, left_out: &LeftOut) {
+        if let Some(book) = &*self.0.book.load() {
+            book.leave_out(left_out);
         }
     }
 

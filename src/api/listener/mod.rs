@@ -17,6 +17,7 @@ use std::path::PathBuf;
 pub use passed::{Passed, PassedSocket};
 pub(super) use queue::Stream;
 pub use tcp::{bind_metrics, bind_tcp, bind_tls};
+pub(super) use tls::Shaken;
 pub use tls::{CertificateNames, ServedAs, Tls, TlsError, TlsFiles};
 pub use unix::{Group, TakeOver, UnixOptions, bind_unix, bind_unix_beside};
 

@@ -100,3 +100,20 @@ fn tcp(socket: TcpListener, door: Door) -> Result<Listener, ListenError> {
     let listener = tokio::net::TcpListener::from_std(socket.into()).map_err(failed)?;
     Ok(Listener(Kind::Tcp(listener, address, door)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_to_a_port_that_was_passed_leave_as_those_to_ours_do() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let listener = PassedSocket::Tcp(socket).listen(None).unwrap();
+        let Kind::Tcp(listener, ..) = listener.0 else { panic!("a TCP listener") };
+        let _client = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let socket = socket2::SockRef::from(&accepted);
+        assert_eq!((socket.ttl_v4().unwrap(), socket.tcp_nodelay().unwrap()), (1, true));
+    }
+}

@@ -13,13 +13,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ring::digest::{Context, SHA256};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 use webpki::EndEntityCert;
 use zeroize::Zeroizing;
 
@@ -39,6 +40,9 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// Authorities whose clients are known by their certificates; `None`: nobody's are asked for.
     pub client_ca: Option<PathBuf>,
+    /// Which of the clients' certificates their authorities have revoked: a list of each authority that signs clients.
+    /// `None`: they are good until they expire.
+    pub client_crl: Option<PathBuf>,
     /// Whether nobody is let in without a certificate of theirs.
     pub certificate_required: bool,
 }
@@ -69,6 +73,10 @@ struct Edition {
     digest: [u8; 32],
     acceptor: TlsAcceptor,
     served: ServedAs,
+    /// Of what tells whose clients are let in.
+    authorities: [u8; 32],
+    /// Others are let in by now, or fewer.
+    over: CancellationToken,
 }
 
 /// The names that a client's certificate holds. Its authority vouches for them; what they allow is another question.
@@ -121,8 +129,16 @@ impl Tls {
         match edition {
             Ok(edition) => {
                 *told = None;
-                if let Some(edition) = edition {
+                if let Some(mut edition) = edition {
+                    let before = now.load_full();
+                    let is_as_before = edition.authorities == before.authorities;
+                    if is_as_before {
+                        edition.over = before.over.clone();
+                    }
                     now.store(Arc::new(edition));
+                    if !is_as_before {
+                        before.over.cancel();
+                    }
                     tracing::info!(cert = %files.cert.display(), "the TLS files have changed and are in use");
                 }
             }
@@ -135,21 +151,29 @@ impl Tls {
         }
     }
 
-    /// The encrypted stream, the names that the client has proved, and what it was served with.
-    pub(in crate::api) async fn accept(
-        &self,
-        stream: TcpStream,
-    ) -> io::Result<(TlsStream<TcpStream>, Option<CertificateNames>, ServedAs)> {
+    /// The encrypted stream, and what the handshake has told.
+    pub(in crate::api) async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Shaken)> {
         let edition = self.0.now.load_full();
         let stream = timeout(HANDSHAKE, edition.acceptor.accept(stream)).await??;
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).map(CertificateNames::of);
-        Ok((stream, certificate, edition.served.clone()))
+        Ok((stream, Shaken { certificate, served: edition.served.clone(), over: edition.over.clone() }))
     }
 
     /// Whether both are the same handle.
     pub(in crate::api) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
+}
+
+/// What a handshake has told.
+pub(in crate::api) struct Shaken {
+    /// The names that the client has proved.
+    pub(in crate::api) certificate: Option<CertificateNames>,
+    /// What it was served with.
+    pub(in crate::api) served: ServedAs,
+    /// Cancelled when the authorities of clients, or what they have revoked, are others: whom they let in may be one
+    /// whom they would not any more.
+    pub(in crate::api) over: CancellationToken,
 }
 
 impl CertificateNames {
@@ -205,6 +229,7 @@ struct Contents {
     cert: Vec<u8>,
     key: Zeroizing<Vec<u8>>,
     client_ca: Option<Vec<u8>>,
+    client_crl: Option<Vec<u8>>,
 }
 
 impl Contents {
@@ -213,16 +238,16 @@ impl Contents {
             cert: read(&files.cert)?,
             key: Zeroizing::new(read(&files.key)?),
             client_ca: files.client_ca.as_deref().map(read).transpose()?,
+            client_crl: files.client_crl.as_deref().map(read).transpose()?,
         })
     }
 
     fn digest(&self) -> [u8; 32] {
-        let mut all = Context::new(&SHA256);
-        for part in [&self.cert[..], &self.key[..], self.client_ca.as_deref().unwrap_or_default()] {
-            all.update(&part.len().to_le_bytes());
-            all.update(part);
-        }
-        all.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+        digest([&self.cert, &self.key, &self.authorities()])
+    }
+
+    fn authorities(&self) -> [u8; 32] {
+        digest([&self.client_ca, &self.client_crl].map(|file| file.as_deref().unwrap_or_default()))
     }
 
     fn edition(&self, files: &TlsFiles) -> Result<Edition, TlsError> {
@@ -242,8 +267,22 @@ impl Contents {
                     roots.add(authority).map_err(|_| at(path, "holds a certificate that is no authority's"))?;
                 }
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let verifier = match (&files.client_crl, &self.client_crl) {
+                    // Of whom no list tells, or none that is not over, is not let in: whoever holds the new ones back must
+                    // not make an old certificate good again.
+                    (Some(path), Some(pem)) => verifier
+                        .with_crls(revoked(path, pem)?)
+                        .only_check_end_entity_revocation()
+                        .enforce_revocation_expiration(),
+                    _ => verifier,
+                };
                 let verifier = if files.certificate_required { verifier } else { verifier.allow_unauthenticated() };
-                builder.with_client_cert_verifier(verifier.build().map_err(|_| at(path, "holds no certificate"))?)
+                builder.with_client_cert_verifier(verifier.build().map_err(|error| match error {
+                    VerifierBuilderError::InvalidCrl(_) => {
+                        at(files.client_crl.as_ref().unwrap_or(path), "holds a revocation list that is none")
+                    }
+                    _ => at(path, "holds no certificate"),
+                })?)
             }
             _ => builder.with_no_client_auth(),
         };
@@ -252,13 +291,31 @@ impl Contents {
             .map_err(|_| at(&files.key, "is not the certificate's key, or of no kind that is supported"))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let served = ServedAs(Arc::new(Leaf { certificate: leaf, usual: OnceLock::new() }));
-        Ok(Edition { digest: self.digest(), acceptor: TlsAcceptor::from(Arc::new(config)), served })
+        let (digest, authorities) = (self.digest(), self.authorities());
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        Ok(Edition { digest, acceptor, served, authorities, over: CancellationToken::new() })
     }
+}
+
+fn digest<const N: usize>(parts: [&[u8]; N]) -> [u8; 32] {
+    let mut all = Context::new(&SHA256);
+    for part in parts {
+        all.update(&part.len().to_le_bytes());
+        all.update(part);
+    }
+    all.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let all = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>();
     all.map_err(|_| TlsError { path: path.to_owned(), reason: "holds a certificate that is cut or garbled".to_owned() })
+}
+
+fn revoked(path: &Path, pem: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let at = |reason: &str| TlsError { path: path.to_owned(), reason: reason.to_owned() };
+    let all = CertificateRevocationListDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    let all = all.map_err(|_| at("holds a revocation list that is cut or garbled"))?;
+    if all.is_empty() { Err(at("holds no revocation list")) } else { Ok(all) }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {

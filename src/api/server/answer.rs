@@ -45,8 +45,9 @@ impl Serving {
         let (trail, route, mut response) = match self.let_in(&request, guest, visitor) {
             Err(Refusal { problem, is_last }) => {
                 self.metrics.refused(problem.code().as_str());
-                let trail = Trail::of_stranger(request.headers(), &guest.connection, audit);
-                let problem = trail.refuse_unrouted(audit, request.uri().path(), problem).await;
+                let trail = Trail::of_stranger(request.headers(), &guest.connection, guest.party, audit);
+                let tells = || self.strangers.tells(guest.party);
+                let problem = trail.refuse_unrouted(audit, request.uri().path(), problem, tells).await;
                 let mut response = problem.into_response();
                 if is_last {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -63,7 +64,7 @@ impl Serving {
                     // What the panic said may hold anything: it goes nowhere. Where it was, the panic hook tells.
                     Err(_) => {
                         let problem = Problem::new(Code::Internal, "a fault of sidekey's own");
-                        let problem = trail.refuse_unrouted(audit, uri.path(), problem).await;
+                        let problem = trail.refuse_unrouted(audit, uri.path(), problem, || true).await;
                         (trail, "panicked", problem.into_response())
                     }
                 }
@@ -126,7 +127,7 @@ impl Serving {
             Ok(Ok(response)) if response.body().size_hint().exact().is_some() => (route, response),
             Ok(Ok(stream)) => {
                 let (replaced, closing) = (api.over.clone(), self.closing.child_token());
-                (route, stream.map(|body| until(body, [Some(replaced), Some(closing), over])))
+                (route, stream.map(|body| until(body, [Some(replaced), Some(closing), over, guest.over.clone()])))
             }
             Ok(Err(never)) => match never {},
         }
@@ -144,8 +145,8 @@ fn bodied(request: Request<Incoming>, connection: &Connection, caller: Caller, t
 }
 
 /// A stream that ends in order, and so leaves its reader to ask again, when any of these is cancelled: what it tells of is
-/// replaced, the process is to stop, its reader's token is no longer good.
-fn until(body: Body, ends: [Option<CancellationToken>; 3]) -> Body {
+/// replaced, the process is to stop, its reader's token or certificate is no longer good.
+fn until(body: Body, ends: [Option<CancellationToken>; 4]) -> Body {
     let ends = ends.into_iter().flatten().map(|end| Box::pin(end.cancelled_owned()));
     Body::from_stream(body.into_data_stream().take_until(futures::future::select_all(ends)))
 }

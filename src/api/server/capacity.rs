@@ -53,3 +53,26 @@ impl fmt::Debug for Capacity {
         f.debug_struct("Capacity").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::api::room::Party;
+
+    #[tokio::test(start_paused = true)]
+    async fn there_are_never_more_connections_than_are_reckoned_with() {
+        for connections in [64, 500] {
+            let Capacity { room, spare, probes, .. } = Capacity::new(connections, 8);
+            let mut all = Vec::new();
+            // Nobody who is told to go goes: one comes without an end, and then very many others.
+            for room in [&room, &spare, &probes] {
+                for user in [1; 2_000].into_iter().chain(2..2_000) {
+                    all.extend(room.enter(Party::User(user), room.phase(), CancellationToken::new()));
+                }
+            }
+            assert_eq!(all.len(), Capacity::most(connections), "as many, and no more");
+        }
+    }
+}

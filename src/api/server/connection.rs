@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Serving;
 use crate::api::guard::Connection;
-use crate::api::listener::Tls;
+use crate::api::listener::{Shaken, Tls};
 use crate::api::patience::{Doing, Patient, Phase};
 use crate::api::room::{Leave, Party, Seat};
 
@@ -34,9 +34,19 @@ pub(super) struct Guest {
     pub(super) seat: Seat,
     /// It has a spare place: for a probe, or to be told to come back.
     pub(super) is_spare: bool,
+    /// Cancelled when the certificate that it has shown may be good no more.
+    pub(super) over: Option<CancellationToken>,
 }
 
 impl Guest {
+    /// Resolves when the certificate that it has shown may be good no more.
+    async fn outlived(&self) {
+        match &self.over {
+            Some(over) => over.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Resolves when others need its place.
     async fn displaced(&self) {
         self.closing.cancelled().await;
@@ -64,10 +74,11 @@ impl Serving {
             () = self.cut.cancelled() => return None,
         };
         // Why is the peer's own affair, and often noise: scanners, and those who speak no TLS.
-        let Ok((stream, certificate, served)) = shaken else {
+        let Ok((stream, Shaken { certificate, served, over })) = shaken else {
             self.metrics.connection_ended("handshake");
             return None;
         };
+        guest.over = certificate.is_some().then_some(over);
         if let Connection::Tcp { port } = guest.connection {
             guest.connection = Connection::Tls { port, certificate: certificate.map(Arc::new), served };
         }
@@ -106,6 +117,17 @@ impl Serving {
             // Its errors are the peer's: it went away, was too slow, or spoke no HTTP.
             _ = served.as_mut() => return,
             () = closing.cancelled() => last.store(true, Ordering::Relaxed),
+            () = guest.outlived() => {
+                // Nothing more is asked on it. What is under way was asked by one who was let in.
+                last.store(true, Ordering::Relaxed);
+                served.as_mut().graceful_shutdown();
+                tokio::select! {
+                    _ = served => {}
+                    () = cut.cancelled() => {}
+                    () = guest.displaced() => self.metrics.connection_ended("cut"),
+                }
+                return;
+            }
         }
         match seat.leaves() {
             Some(Leave::Now) => return self.metrics.connection_ended("cut"),

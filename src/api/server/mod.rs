@@ -28,6 +28,7 @@ use super::Api;
 use super::guard::{Connection, Guard};
 use super::listener::{Listener, Stream, Tls};
 use super::room::{Party, Room};
+use super::strangers::{PERIOD, Strangers};
 use crate::metrics::Metrics;
 use crate::tasks::keep;
 
@@ -73,6 +74,7 @@ struct Serving {
     keep_alive: Duration,
     linger: Duration,
     capacity: Capacity,
+    strangers: Strangers,
     connections: TaskTracker,
     /// No new requests.
     closing: CancellationToken,
@@ -111,6 +113,11 @@ pub async fn serve(
             }
         });
     }
+    let counting = serving.clone();
+    accepting.spawn(async move {
+        let count = keep("strangers", &counting.metrics, || counting.clone().count_strangers());
+        counting.closing.run_until_cancelled(count).await;
+    });
     while accepting.join_next().await.is_some() {}
     serving.closing.cancelled().await;
     serving.connections.close();
@@ -118,6 +125,7 @@ pub async fn serve(
     let cut = if drained.is_ok() { 0 } else { serving.connections.len() };
     serving.cut.cancel();
     serving.connections.wait().await;
+    serving.tell_strangers();
     if cut > 0 {
         tracing::warn!(connections = cut, "requests did not finish within the grace and were cut");
     }
@@ -153,10 +161,24 @@ impl Serving {
             keep_alive: options.keep_alive,
             linger: options.linger,
             capacity: options.capacity.clone(),
+            strangers: Strangers::default(),
             connections: TaskTracker::new(),
             closing,
             cut: CancellationToken::new(),
         }
+    }
+
+    /// Tells the audit, time and again, how many of those who were not let in have no line of their own.
+    async fn count_strangers(self) {
+        loop {
+            tokio::time::sleep(PERIOD).await;
+            self.tell_strangers();
+        }
+    }
+
+    fn tell_strangers(&self) {
+        let api = self.api.0.load();
+        self.strangers.left_out().into_iter().for_each(|left_out| api.audit().leave_out(&left_out));
     }
 
     async fn accept(self, listener: &Listener) {
@@ -223,7 +245,7 @@ impl Serving {
             Connection::Metrics => enter(probes).map(|seat| (seat, false)),
             _ => enter(room).map(|seat| (seat, false)).or_else(|| enter(spare).map(|seat| (seat, true))),
         }?;
-        Some(Guest { connection, party, phase, closing, seat, is_spare })
+        Some(Guest { connection, party, phase, closing, seat, is_spare, over: None })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The API over a unix socket, loopback TCP, or TLS.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -120,6 +121,16 @@ fn unreachable(address: &Address, error: &reqwest::Error) -> Failure {
         "did not answer in time".to_owned()
     } else {
         match cause(error) {
+            // On the socket a caller is known, or not, before it is heard.
+            None | Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof)
+                if matches!(address, Address::Socket(_)) =>
+            {
+                let uid = rustix::process::geteuid().as_raw();
+                format!(
+                    "broke the connection off: most likely it has [[client]]s and none is for user {uid} (its log tells); else \
+                     it is stopping, or has no more room"
+                )
+            }
             Some(kind) => format!("cannot be reached: {}", crate::config::cause(kind)),
             None => "broke the connection off".to_owned(),
         }
@@ -141,7 +152,7 @@ fn is_turned_away(error: &reqwest::Error) -> bool {
 }
 
 /// What the system said, without the address that libraries put around it.
-fn cause(error: &reqwest::Error) -> Option<std::io::ErrorKind> {
+fn cause(error: &reqwest::Error) -> Option<ErrorKind> {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
         if let Some(io) = error.downcast_ref::<std::io::Error>() {

@@ -108,6 +108,12 @@ async fn the_search_order_decides_among_what_may_be_read() {
     assert_eq!(get(&["pay/*", "gov/*"]).await, "b:gov/db");
     // By whichever of its addresses it may be read, it is the vault that the order names.
     assert_eq!(get(&["pay/*", "b:gov/*"]).await, "b:gov/db");
+    // And by whichever the order names it.
+    let order = vec!["b:pay".parse().unwrap(), "a:hr".parse().unwrap()];
+    let estate = Estate::with(VAULTS, BrokerOptions { order, ..BrokerOptions::default() }).await;
+    let router = estate.router();
+    let get = async |read: &[&str]| ask(&router, &caller(read, &[]), "/v1/secrets/db").await.text().to_owned();
+    assert_eq!((get(&["*/*", "*:*/*"]).await, get(&["hr/*", "gov/*"]).await), ("b:pay/db".into(), "a:hr/db".into()));
 }
 
 #[tokio::test]

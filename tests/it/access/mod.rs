@@ -1,6 +1,7 @@
 //! Who may read what: callers as sockets and tokens tell them, grants, and all that is filtered by them.
 
 mod callers;
+mod certificates;
 mod forbidden;
 mod property;
 mod rotation;

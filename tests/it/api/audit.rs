@@ -378,6 +378,47 @@ async fn through_a_listener_callers_are_named_and_refusals_recorded() {
     running.stopped().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_strangers_leaves_few_lines_and_their_number_and_no_read_goes_without_its_own() {
+    let paper = Paper::default();
+    let audit = Audit::from(Book::on(paper.clone(), Names::default(), false, &Metrics::default()).unwrap());
+    let api = Api::new(house().audited(audit.clone()).await);
+    let running = Running::start_with(api, ServeOptions::default()).await;
+    let ask = format!("GET /v1/vaults/pay/secrets/db HTTP/1.1\r\nhost: 127.0.0.1:{}", running.port);
+    let told = async || {
+        audit.flush().await;
+        paper.taken()
+    };
+    let refused = |lines: &[Value]| {
+        let is_refusal = |line: &&Value| line["outcome"] == "unauthenticated" && line["from"] == "127.0.0.1";
+        lines.iter().filter(is_refusal).count()
+    };
+    for _ in 0..100 {
+        assert!(over(running.tcp().await, &ask).await.starts_with("HTTP/1.1 401"));
+        // What asks for no secret leaves no line, and is none of those that are counted.
+        over(running.tcp().await, &format!("GET /metrics HTTP/1.1\r\nhost: 127.0.0.1:{}", running.port)).await;
+    }
+    let right = format!("{ask}\r\nauthorization: Bearer {}", running.token);
+    for _ in 0..30 {
+        assert!(over(running.tcp().await, &right).await.ends_with("canary-value-1"));
+    }
+    // All from the same address: what one of them does takes nothing from another's.
+    let lines = told().await;
+    let reads = lines.iter().filter(|line| line["outcome"] == "ok" && line["caller"] == "token").count();
+    assert_eq!((refused(&lines), reads, lines.len()), (20, 30, 50), "{lines:?}");
+    tokio::time::sleep(std::time::Duration::from_secs(61)).await;
+    let lines = told().await;
+    let left_out = &lines[0]["left_out"];
+    assert_eq!((lines.len(), &left_out["lines"], &left_out["from"]), (1, &80.into(), &"127.0.0.1".into()));
+    // A new minute; and what was not told by its end is told at the end of serving.
+    for _ in 0..25 {
+        over(running.tcp().await, &ask).await;
+    }
+    running.stopped().await;
+    let lines = told().await;
+    assert_eq!((refused(&lines), &lines.last().unwrap()["left_out"]["lines"]), (20, &5.into()), "{lines:?}");
+}
+
 #[tokio::test]
 async fn without_an_audit_an_answer_has_an_id_only_if_it_failed_or_was_asked_with_one() {
     let running = Running::start_with(Api::new(house().audited(Audit::default()).await), ServeOptions::default()).await;

@@ -105,6 +105,12 @@ async fn a_socket_may_belong_to_a_group() {
     let listener = bind_unix(&UnixOptions { group, ..UnixOptions::new(&path) }).unwrap();
     assert_eq!((std::fs::symlink_metadata(&path).unwrap().gid(), mode(&path)), (own, 0o660));
     drop(listener);
+    // Only root gives a socket to a group that is not its own.
+    if rustix::process::geteuid().is_root() {
+        let group = Some("64242".parse().unwrap());
+        let _listener = bind_unix(&UnixOptions { group, ..UnixOptions::new(&path) }).unwrap();
+        assert_eq!((std::fs::symlink_metadata(&path).unwrap().gid(), mode(&path)), (64_242, 0o660));
+    }
     let group = Some("no-such-group".parse().unwrap());
     let error = bind_unix(&UnixOptions { group, ..UnixOptions::new(&path) }).unwrap_err();
     assert!(matches!(error, ListenError::NoGroup(_)), "{error}");
@@ -127,6 +133,63 @@ async fn a_socket_left_behind_is_replaced_and_a_live_one_is_not() {
     assert!(matches!(bind_unix(&UnixOptions::new(&path)).unwrap_err(), ListenError::Taken { .. }));
     assert!(std::fs::symlink_metadata(&path).unwrap().file_type().is_socket());
     drop(other);
+}
+
+#[tokio::test]
+async fn whoever_is_about_to_change_the_place_is_waited_for_and_a_link_in_the_locks_place_is_not_followed() {
+    use rustix::fs::{FlockOperation, flock};
+    use std::os::unix::fs::MetadataExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let file = std::fs::File::create(directory.path().join("s.lock")).unwrap();
+    flock(&file, FlockOperation::LockExclusive).unwrap();
+    let theirs = std::thread::spawn({
+        let (path, runtime) = (path.clone(), tokio::runtime::Handle::current());
+        move || {
+            let _entered = runtime.enter();
+            bind_unix(&UnixOptions::new(&path)).map(drop)
+        }
+    });
+    // Until the kernel tells that somebody waits for that file.
+    let inode = format!(":{} ", file.metadata().unwrap().ino());
+    let waits = || {
+        let locks = std::fs::read_to_string("/proc/locks").unwrap();
+        locks.lines().any(|line| line.contains("-> FLOCK") && line.contains(&inode))
+    };
+    while !waits() && !theirs.is_finished() {
+        std::thread::yield_now();
+    }
+    assert!(!theirs.is_finished(), "it has not waited");
+    let _ours = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    flock(&file, FlockOperation::Unlock).unwrap();
+    assert!(matches!(theirs.join().unwrap().unwrap_err(), ListenError::Taken { .. }));
+
+    let elsewhere = directory.path().join("elsewhere");
+    std::os::unix::fs::symlink(&elsewhere, directory.path().join("t.lock")).unwrap();
+    let error = bind_unix(&UnixOptions::new(directory.path().join("t"))).unwrap_err();
+    assert!(error.to_string().contains("lock file") && !elsewhere.exists(), "{error}");
+}
+
+#[tokio::test]
+async fn another_users_live_socket_is_not_taken_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let _theirs = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    if std::os::unix::fs::chown(&path, Some(64_242), None).is_err() {
+        return;
+    }
+    let error = bind_unix_beside(&UnixOptions::new(&path)).unwrap_err();
+    assert!(matches!(error, ListenError::AnotherUsers { .. }), "{error}");
+    assert!(path.exists() && !directory.path().join("s.next").exists());
+}
+
+#[test]
+fn a_socket_that_could_not_be_finished_is_not_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    // There is no runtime to listen with.
+    let failed = std::panic::catch_unwind(|| bind_unix(&UnixOptions::new(&path)));
+    assert!(failed.is_err() && !path.exists());
 }
 
 #[tokio::test]
@@ -485,6 +548,92 @@ async fn where_there_is_no_place_left_who_idles_the_longest_goes_and_nobody_wait
     assert_eq!(first.read(&mut [0; 16]).await.unwrap(), 0, "closed, to make room");
     assert!(asked(&mut second, "/livez").await.ends_with("ok\n"));
     assert!(running.metrics.encode().contains("sidekey_connections_ended_total{reason=\"displaced\"} 1"));
+}
+
+#[tokio::test]
+async fn who_has_only_probed_goes_before_who_was_let_in() {
+    let running = Running::start_with(House::new(&["pay"]).open().await, places(2)).await;
+    let (mut first, mut probes) = (running.unix().await, running.unix().await);
+    assert!(asked(&mut first, "/v1/vaults").await.starts_with("HTTP/1.1 200"));
+    assert!(asked(&mut probes, "/livez").await.ends_with("ok\n"));
+    let mut third = running.unix().await;
+    assert!(asked(&mut third, "/livez").await.ends_with("ok\n"));
+    assert_eq!(probes.read(&mut [0; 16]).await.unwrap(), 0, "closed, to make room");
+    assert!(asked(&mut first, "/v1/vaults").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn of_a_crowd_that_comes_at_once_tcp_takes_all_in_turn_and_the_socket_counts_whom_it_refuses() {
+    const CROWD: usize = 100;
+    let refused = |running: &Running| {
+        let start = "sidekey_connections_ended_total{reason=\"refused\"} ";
+        let text = running.metrics.encode();
+        text.lines().find_map(|line| line.strip_prefix(start)?.parse::<usize>().ok()).unwrap_or(0)
+    };
+    // All on one thread: nobody accepts while these connect.
+    let running = Running::start_with(House::new(&["pay"]).open().await, places(2)).await;
+    let ask = format!("GET /livez HTTP/1.1\r\nHost: localhost:{}\r\n\r\n", running.port);
+    let crowd: Vec<_> = (0..CROWD)
+        .map(|_| {
+            let mut stream = std::net::TcpStream::connect(("127.0.0.1", running.port)).unwrap();
+            std::io::Write::write_all(&mut stream, ask.as_bytes()).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            TcpStream::from_std(stream).unwrap()
+        })
+        .collect();
+    for mut stream in crowd {
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    }
+    assert_eq!(refused(&running), 0);
+    let crowd: Vec<_> = (0..CROWD)
+        .map(|_| {
+            let mut stream = std::os::unix::net::UnixStream::connect(&running.socket).unwrap();
+            std::io::Write::write_all(&mut stream, ask.as_bytes()).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            UnixStream::from_std(stream).unwrap()
+        })
+        .collect();
+    let mut unanswered = 0;
+    for mut stream in crowd {
+        let mut answer = [0; 12];
+        unanswered += usize::from(stream.read_exact(&mut answer).await.is_err());
+    }
+    assert_eq!(refused(&running), unanswered);
+    assert!((1..CROWD).contains(&unanswered), "{unanswered} of {CROWD}");
+}
+
+#[tokio::test]
+async fn who_asks_in_the_moment_in_which_it_is_to_make_room_is_answered() {
+    let running = Running::start_with(House::new(&["pay"]).open().await, places(2)).await;
+    for _ in 0..200 {
+        let mut idle = Vec::new();
+        for _ in 0..2 {
+            let mut stream = running.unix().await;
+            assert!(asked(&mut stream, "/livez").await.ends_with("ok\n"));
+            idle.push(stream);
+        }
+        // All before the server has its turn.
+        let _comes = std::os::unix::net::UnixStream::connect(&running.socket).unwrap();
+        for stream in &idle {
+            stream.try_write(b"GET /livez HTTP/1.1\r\n\r\n").unwrap();
+        }
+        for stream in &mut idle {
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_now_and_then_is_never_one_that_idles() {
+    let running = Running::start(House::new(&["pay"]).open().await).await;
+    let mut stream = running.unix().await;
+    for _ in 0..20 {
+        assert!(asked(&mut stream, "/livez").await.ends_with("ok\n"));
+        tokio::time::sleep(Duration::from_secs(70)).await;
+    }
 }
 
 #[tokio::test]

@@ -1,16 +1,22 @@
 //! TLS as a listener speaks it: who is let in by what, which names are ours, and files that change.
 
 use std::net::SocketAddr;
+use std::os::linux::net::SocketAddrExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, ExtendedKeyUsagePurpose,
+    IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SanType, date_time_ymd,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use sidekey::api::{Connection, ListenError, Passed, PassedSocket, ServeOptions, Tls, TlsFiles, bind_tcp, bind_tls};
+use sidekey::api::{
+    Capacity, Connection, ListenError, Passed, PassedSocket, ServeOptions, Tls, TlsFiles, bind_tcp, bind_tls,
+};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -47,6 +53,46 @@ impl Authority {
         let mut params = CertificateParams::default();
         (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2001, 12, 31));
         self.sign(params, names)
+    }
+
+    /// One whose time has not come.
+    pub fn issue_early(&self, names: &[&str]) -> (String, String) {
+        let mut params = CertificateParams::default();
+        params.not_before = date_time_ymd(4000, 1, 1);
+        self.sign(params, names)
+    }
+
+    /// One that is for servers alone.
+    pub fn issue_for_servers(&self, names: &[&str]) -> (String, String) {
+        let mut params = CertificateParams::default();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.sign(params, names)
+    }
+
+    /// One of that number, by which it can be revoked.
+    pub fn issue_numbered(&self, number: u64, names: &[&str]) -> (String, String) {
+        let mut params = CertificateParams::default();
+        params.serial_number = Some(number.into());
+        self.sign(params, names)
+    }
+
+    /// A list of those that it has revoked, as PEM, that holds until the end of that year.
+    pub fn revokes(&self, numbers: &[u64], year: i32) -> String {
+        let revoked = |number: &u64| RevokedCertParams {
+            serial_number: (*number).into(),
+            revocation_time: date_time_ymd(2002, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2001, 1, 1),
+            next_update: date_time_ymd(year, 12, 31),
+            crl_number: 1_u64.into(),
+            issuing_distribution_point: None,
+            revoked_certs: numbers.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.0).unwrap().pem().unwrap()
     }
 
     fn sign(&self, mut params: CertificateParams, names: &[&str]) -> (String, String) {
@@ -108,6 +154,7 @@ impl Stage {
             cert: at("cert.pem", &cert),
             key: at("key.pem", &key),
             client_ca: Some(at("clients.pem", &clients.pem())),
+            client_crl: None,
             certificate_required,
         };
         let tls = Tls::load(files).unwrap();
@@ -192,6 +239,9 @@ async fn over_tls_the_host_is_a_name_in_our_certificate_with_our_port() {
     let (port, own) = (stage.port, stage.clients.issue(&["orders.example"]));
     let other = if port == 65_535 { 1 } else { port + 1 };
     for (host, status) in [
+        // What is wrong is so the second time as well, and before anything right was asked.
+        (format!("evil.example:{port}"), 421),
+        (format!("evil.example:{port}"), 421),
         (format!("keys.example:{port}"), 200),
         (format!("KEYS.example:{port}"), 200),
         (format!("a.wild.example:{port}"), 200),
@@ -238,6 +288,64 @@ async fn the_names_in_a_clients_certificate_are_handed_on() {
 }
 
 #[tokio::test]
+async fn nothing_but_http_1_is_spoken_and_a_file_that_is_no_certificate_by_its_size_is_not_read() {
+    let stage = Stage::start(routes().await, false).await;
+    let name = || ServerName::try_from("keys.example").unwrap();
+    for (offered, expected) in [(&["h2", "http/1.1"][..], Some("http/1.1")), (&["h2"], None), (&[], None)] {
+        let stream = TcpStream::connect(("127.0.0.1", stage.port)).await.unwrap();
+        let mut config = (**stage.servers.connector(None).config()).clone();
+        config.alpn_protocols = offered.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        let shaken = TlsConnector::from(Arc::new(config)).connect(name(), stream).await;
+        assert_eq!(shaken.is_ok(), expected.is_some() || offered.is_empty(), "{offered:?}");
+        let spoken = shaken.ok().and_then(|stream| stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec));
+        assert_eq!(spoken.as_deref(), expected.map(str::as_bytes), "{offered:?}");
+    }
+    let at = |name: &str| stage.folder.path().join(name);
+    std::fs::write(at("large"), "x".repeat(1024 * 1024 + 1)).unwrap();
+    let (client_ca, client_crl) = (None, None);
+    let files = TlsFiles { cert: at("cert.pem"), key: at("large"), client_ca, client_crl, certificate_required: false };
+    assert_eq!(Tls::load(files).unwrap_err().reason, "has more than 1 MiB");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_over_tls_and_does_not_take_the_answers_is_let_go() {
+    let house = House::new(&["pay"]);
+    house.set("pay", "name-canary", vec![b'x'; 24 * 1024]);
+    let stage = Stage::start(house.open().await, false).await;
+    let own = stage.clients.issue(&["orders.example"]);
+    let began = tokio::time::Instant::now();
+    let mut takes_nothing = stage.connect(Some(&own)).await.unwrap();
+    let ask = format!("GET /v1/secrets/name-canary HTTP/1.1\r\nHost: keys.example:{}\r\n\r\n", stage.port);
+    let asked = ask.repeat(1_000);
+    while takes_nothing.write_all(asked.as_bytes()).await.is_ok() && takes_nothing.flush().await.is_ok() {}
+    assert_eq!(began.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_silent_in_its_handshake_makes_room_before_who_was_let_in() {
+    let options = ServeOptions { capacity: Capacity::new(3, 8), ..ServeOptions::default() };
+    let stage = Stage::with(routes().await, false, options).await;
+    let began = tokio::time::Instant::now();
+    let mut silent = TcpStream::connect(("127.0.0.1", stage.port)).await.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = stage.running.unix().await;
+        stream.write_all(b"GET /v1/vaults HTTP/1.1\r\n\r\n").await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+        held.push(stream);
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let mut third = stage.running.unix().await;
+    for stream in held.iter_mut().chain([&mut third]) {
+        stream.write_all(b"GET /v1/vaults HTTP/1.1\r\n\r\n").await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+    }
+    assert_eq!(silent.read(&mut [0; 16]).await.unwrap_or(0), 0);
+    assert!(began.elapsed().as_secs() < 5, "it was not its time that was over");
+    assert!(stage.running.metrics.encode().contains("sidekey_connections_ended_total{reason=\"displaced\"} 1"));
+}
+
+#[tokio::test]
 async fn files_that_change_are_taken_in_and_what_is_wrong_with_them_is_not() {
     let stage = Stage::start(routes().await, false).await;
     let request = stage.request(&format!("keys.example:{}", stage.port), "");
@@ -263,6 +371,13 @@ async fn files_that_change_are_taken_in_and_what_is_wrong_with_them_is_not() {
     std::fs::remove_file(stage.folder.path().join("key.pem")).unwrap();
     stage.tls.look();
     assert!(works().await);
+    // Our own certificate alone is another: with other names.
+    let (renamed, its_key) = stage.servers.issue(&["keys.example", "new.example"]);
+    stage.write("cert.pem", &renamed);
+    stage.write("key.pem", &its_key);
+    stage.tls.look();
+    let by_its_name = stage.request(&format!("new.example:{}", stage.port), "");
+    assert!(works().await && stage.exchange(&by_its_name, Some(&own)).await.unwrap().ends_with(CANARY));
     // Another authority for clients, and another certificate of ours: both hold from the next connection on.
     let others = Authority::new();
     for (name, text) in [("cert.pem", &cert), ("key.pem", &key), ("clients.pem", &others.pem())] {
@@ -332,8 +447,14 @@ async fn anything_but_loopback_is_listened_on_with_tls_alone_whoever_opened_it()
     assert!(matches!(opened("0.0.0.0:0").listen(None).unwrap_err(), ListenError::NotLoopback(_)));
     assert!(opened("0.0.0.0:0").listen(Some(&stage.tls)).unwrap().address().starts_with("https://"));
     assert!(opened("127.0.0.1:0").listen(None).unwrap().address().starts_with("127.0.0.1:"));
-    let abstract_socket = std::os::unix::net::SocketAddr::from_pathname("").unwrap();
-    assert!(abstract_socket.is_unnamed());
+    // Both loopback addresses with TLS too, where the machine has both.
+    let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    assert_eq!(bind_tls(loopback, &stage.tls).unwrap().len(), bind_tcp(loopback).unwrap().len());
+    // One without a path is open to the whole network namespace.
+    let name = format!("sidekey-test-passed-{}", std::process::id());
+    let nameless = std::os::unix::net::SocketAddr::from_abstract_name(name).unwrap();
+    let nameless = PassedSocket::Unix(std::os::unix::net::UnixListener::bind_addr(&nameless).unwrap());
+    assert!(matches!(nameless.listen(None).unwrap_err(), ListenError::Nameless));
     let path = stage.folder.path().join("s");
     let unix = PassedSocket::Unix(std::os::unix::net::UnixListener::bind(&path).unwrap());
     drop(unix.listen(None).unwrap());

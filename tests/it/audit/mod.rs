@@ -109,6 +109,7 @@ pub fn line(request: &str) -> Line<'_> {
         request,
         caller: None,
         peer: None,
+        from: None,
         operation: Operation::Read,
         vault: None,
         name: None,

@@ -11,31 +11,40 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    pub fn of<'c>(canaries: impl IntoIterator<Item = &'c str>) -> Self {
+    /// Each with its name.
+    pub fn of<'c>(canaries: impl IntoIterator<Item = (&'c str, &'c [u8])>) -> Self {
         let (mut patterns, mut names) = (Vec::new(), Vec::new());
-        for canary in canaries {
+        for (name, canary) in canaries {
             for (form, bytes) in forms(canary) {
                 patterns.push(bytes);
-                names.push((canary.to_owned(), form));
+                names.push((name.to_owned(), form));
             }
         }
         let patterns = AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(patterns).unwrap();
         Self { patterns, names }
     }
 
-    /// What is in there, each once.
+    /// What is in there, each once. Of memory the most was never written.
     pub fn hits(&self, bytes: &[u8]) -> Vec<String> {
-        let mut hits: Vec<_> =
-            self.patterns.find_iter(bytes).map(|found| &self.names[found.pattern().as_usize()]).collect();
+        let is_written = |page: &[u8]| *page != [0; 4_096][..page.len()];
+        let pages: Vec<bool> = bytes.chunks(4_096).map(is_written).collect();
+        let mut at = 0;
+        let runs = pages.chunk_by(|one, other| one == other).map(|run| {
+            let from = at;
+            at += run.len() * 4_096;
+            (run[0], &bytes[from..at.min(bytes.len())])
+        });
+        let written = runs.filter(|(is_written, _)| *is_written).map(|(_, run)| run);
+        let found = written.flat_map(|run| self.patterns.find_iter(run).map(|found| found.pattern().as_usize()));
+        let mut hits: Vec<_> = found.map(|pattern| &self.names[pattern]).collect();
         hits.sort_unstable();
         hits.dedup();
         hits.into_iter().map(|(canary, form)| format!("{canary} as {form}")).collect()
     }
 }
 
-/// All forms of a text of ASCII letters and digits.
-pub fn forms(canary: &str) -> Vec<(&'static str, Vec<u8>)> {
-    let bytes = canary.as_bytes();
+/// All forms of bytes that are ASCII letters and digits, or no text at all.
+pub fn forms(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let each = |form: &dyn Fn(u8) -> String| bytes.iter().map(|byte| form(*byte)).collect::<String>().into_bytes();
     let mut forms = vec![
         ("itself", bytes.to_vec()),
@@ -64,9 +73,9 @@ pub fn forms(canary: &str) -> Vec<(&'static str, Vec<u8>)> {
 
 #[test]
 fn every_form_is_found_wherever_it_stands() {
-    let scanner = Scanner::of(["K7x9QmZp2LwVt4Rb", "another0canary"]);
+    let scanner = Scanner::of(["K7x9QmZp2LwVt4Rb", "another0canary"].map(|canary| (canary, canary.as_bytes())));
     for canary in ["K7x9QmZp2LwVt4Rb", "another0canary"] {
-        for (form, bytes) in forms(canary) {
+        for (form, bytes) in forms(canary.as_bytes()) {
             let hits = scanner.hits(&[b"before ", bytes.as_slice(), b" after"].concat());
             // Both alphabets of base64 are often the same letters.
             assert!(hits.len() == 1 && hits[0].starts_with(&format!("{canary} as {}", &form[..2])), "{form}: {hits:?}");

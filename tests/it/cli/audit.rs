@@ -2,7 +2,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::process::{Command, Stdio};
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal};
 use serde_json::Value;
 
 use super::process::{Azure, Run, SIDEKEY, Staying, command, mode};
@@ -78,6 +78,27 @@ fn a_command_that_signs_in_by_itself_is_recorded_as_well() {
     fs::set_permissions(azure.path("audit.log"), std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
     let run = azure.direct(GET);
     assert_eq!((run.code, run.text(), run.err.contains("chmod 0600")), (78, "", true), "{}", run.err);
+}
+
+#[test]
+fn a_file_that_may_not_grow_is_met_as_a_full_disk_is_and_does_not_end_the_process() {
+    let azure = configured("file = \"audit.log\"\nrequired = true\n");
+    let (mut serving, _) = azure.serve("");
+    assert_eq!(azure.ask(GET).text(), VALUE);
+    let pid = rustix::process::Pid::from_raw(serving.id().cast_signed());
+    let limit = |current| {
+        let limit = Rlimit { current, maximum: None };
+        rustix::process::prlimit(pid, Resource::Fsize, limit).unwrap();
+    };
+    limit(Some(fs::metadata(azure.path("audit.log")).unwrap().len() + 10));
+    for _ in 0..3 {
+        let run = azure.ask(GET);
+        assert_eq!((run.code, run.text()), (69, ""), "{}", run.err);
+        assert!(run.err.contains("the read cannot be recorded"), "{}", run.err);
+    }
+    limit(None);
+    assert_eq!(azure.ask(GET).text(), VALUE);
+    assert_eq!(serving.stop(), Some(0));
 }
 
 #[test]

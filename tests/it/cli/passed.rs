@@ -80,23 +80,55 @@ fn a_port_beyond_loopback_that_was_passed_is_refused_without_tls() {
 }
 
 #[test]
+fn a_port_that_was_passed_is_refused_where_nobody_would_be_known_on_it_and_has_the_token_where_tcp_is_configured() {
+    let azure = Azure::demo();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = port.local_addr().unwrap().to_string();
+    let first = inherited(&port, 740);
+    drop(port);
+    let mut serve = command(["serve", "--config", &azure.config()]);
+    serve.env("LISTEN_FDS", "1").env("LISTEN_FDS_FIRST_FD", first.to_string());
+    let run = finish(&mut serve);
+    assert_eq!(run.code, 78, "{run:?}");
+    assert!(run.err.contains("nobody would be known on it") && !azure.path("token").exists(), "{run:?}");
+    let mut serve = command(["serve", "--tcp", &address, "--config", &azure.config()]);
+    serve.env("LISTEN_FDS", "1").env("LISTEN_FDS_FIRST_FD", first.to_string()).stderr(Stdio::piped());
+    let mut serving = Staying::start(serve);
+    Told::of(serving.stderr()).until("first round done");
+    let token = azure.path("token").display().to_string();
+    let get = |more: &[&str]| {
+        let line = ["get", "pay-prod", "db-password", "--addr", &address];
+        finish(&mut command(line.iter().chain(more)))
+    };
+    assert_eq!(get(&["--token-file", &token]).text(), "Autumn-2026-staple");
+    assert_eq!(get(&[]).code, 77);
+    assert_eq!(serving.stop(), Some(0));
+}
+
+#[test]
 fn our_own_commands_ask_over_tls_with_a_certificate_or_the_token() {
     let azure = Azure::demo();
+    // Apart from the configuration and all else that the sidecar reads.
+    let folder = tempfile::tempdir().unwrap();
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let issue = |name: &str, file: &str| {
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let key = KeyPair::generate().unwrap();
-        std::fs::write(azure.path(&format!("{file}.pem")), params.signed_by(&key, &authority).unwrap().pem()).unwrap();
-        std::fs::write(azure.path(&format!("{file}.key")), key.serialize_pem()).unwrap();
+        std::fs::write(folder.path().join(format!("{file}.pem")), params.signed_by(&key, &authority).unwrap().pem())
+            .unwrap();
+        std::fs::write(folder.path().join(format!("{file}.key")), key.serialize_pem()).unwrap();
     };
     issue("127.0.0.1", "server");
     issue("orders.example", "orders");
-    std::fs::write(azure.path("authority.pem"), authority.pem()).unwrap();
+    std::fs::write(folder.path().join("authority.pem"), authority.pem()).unwrap();
     // Of every address, the port is free: it was ours a moment ago.
     let port = TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
-    let path = |name: &str| azure.path(name).display().to_string();
+    let path = |name: &str| match name {
+        "token" => azure.path(name).display().to_string(),
+        name => folder.path().join(name).display().to_string(),
+    };
     let mut serve = command(["serve", "--tcp", &format!("0.0.0.0:{port}"), "--config", &azure.config()]);
     serve
         .env("SIDEKEY_LISTEN_TLS_CERT", path("server.pem"))
@@ -123,5 +155,9 @@ fn our_own_commands_ask_over_tls_with_a_certificate_or_the_token() {
     let untrusted = get(&[token]);
     assert_eq!((untrusted.code, untrusted.text()), (69, ""), "{untrusted:?}");
     assert_eq!(get(&[ca, cert]).code, 64);
+    // What is put there later is read as well, shut in as it is.
+    issue("127.0.0.1", "server");
+    told.until("the TLS files have changed and are in use");
+    assert_eq!(get(&[ca, cert, key]).text(), "Autumn-2026-staple");
     assert_eq!(serving.stop(), Some(0));
 }

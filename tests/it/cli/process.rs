@@ -58,20 +58,27 @@ pub fn words(line: &str) -> Vec<&str> {
 /// A process that stays, ended when it is dropped.
 pub struct Staying {
     child: Child,
-    out: Lines<BufReader<ChildStdout>>,
+    /// Unless it goes elsewhere.
+    out: Option<Lines<BufReader<ChildStdout>>>,
 }
 
 impl Staying {
     pub fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap()).lines();
+        command.stdout(Stdio::piped());
+        Self::start_as_it_is(command)
+    }
+
+    /// The same with its stdout where the command has it.
+    pub fn start_as_it_is(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let out = child.stdout.take().map(|out| BufReader::new(out).lines());
         Self { child, out }
     }
 
     /// What it prints up to the line that is, or starts with, that.
     pub fn read_until(&mut self, mark: &str) -> String {
         let mut text = String::new();
-        for line in self.out.by_ref() {
+        for line in self.out.as_mut().expect("its stdout is read here").by_ref() {
             let line = line.unwrap();
             text.push_str(&line);
             text.push('\n');
@@ -251,6 +258,11 @@ impl Told {
             text.push('\n');
         }
         text
+    }
+
+    /// Everything from where the last wait ended to the end.
+    pub fn until_end(&self) -> String {
+        self.0.iter().fold(String::new(), |text, line| text + &line + "\n")
     }
 
     /// Everything from where the last wait ended up to a line with that in it.

@@ -124,6 +124,7 @@ impl House {
             cert: at("cert", &cert),
             key: at("key", &key),
             client_ca: asks.certificate.then(|| at("clients", &clients.pem())),
+            client_crl: None,
             certificate_required: false,
         };
         let listeners = bind_tls(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &Tls::load(files).unwrap()).unwrap();

@@ -123,11 +123,17 @@ impl House {
     #[track_caller]
     fn denies(&self, whom: &[String]) {
         let run = self.ask(whom);
-        // Which of them depends on how far the client had come.
-        let ends = ["connection reset", "broken pipe", "broke the connection off"];
-        let closed = run.code == 69 && ends.iter().any(|end| run.err.contains(end));
+        let closed = run.code == 69 && run.err.contains("most likely it has [[client]]s and none is for user ");
         assert!(run.code == 77 || closed, "{whom:?}: {run:?}");
         assert!(run.out.is_empty() && !run.err.contains(VALUE), "{whom:?}: {run:?}");
+    }
+
+    /// Refused before it is heard, as nobody who comes from there could be known by anything that it sends.
+    #[track_caller]
+    fn turns_away(&self, whom: &[String]) {
+        let run = self.ask(whom);
+        assert!(run.code == 69 && run.err.contains("none is for user "), "{whom:?}: {run:?}");
+        self.denies(whom);
     }
 
     /// Refused by the kernel: the sidecar never hears of it.

@@ -22,11 +22,11 @@ fn a_rule_about_a_user_goes_by_the_effective_user_and_by_no_other() {
     let Some(house) = House::new("", &client("uid = 1001")) else { return };
     let _sidecar = house.serve();
     house.gives(&user(1001));
-    house.denies(&user(1002));
-    house.denies(&user_in(1002, 1001));
+    house.turns_away(&user(1002));
+    house.turns_away(&user_in(1002, 1001));
     // Whoever runs the sidecar has no right by that.
     house.denies(&[]);
-    house.denies(&user(65_534));
+    house.turns_away(&user(65_534));
     house.gives(&privileges("--ruid 1002 --euid 1001 --regid 1002 --clear-groups"));
     house.denies(&privileges("--ruid 1001 --euid 1002 --regid 1001 --clear-groups"));
 }
