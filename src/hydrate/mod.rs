@@ -5,6 +5,8 @@
 //! Must never happen: half a set; a value, or a text that may be one, in an error; a value that its reader takes for
 //! another one.
 
+mod formats;
 mod template;
 
+pub use formats::{Format, Unfit};
 pub use template::{BadTemplate, BadValue, Fault, Misfit, Template};
