@@ -6,6 +6,7 @@
 //! another one.
 
 mod formats;
+pub mod set;
 mod template;
 
 pub use formats::{Format, Unfit};
