@@ -15,7 +15,7 @@
 //! - [`broker`]: the one door: get, resolve, versions, watch. Knows no HTTP.
 //! - [`access`]: who asks, by which rights, and who has read what.
 //! - [`api`]: the broker over HTTP: guard, routes, listeners.
-//! - [`hydrate`]: what a program is started with, and what becomes of it when its secrets change.
+//! - [`hydrate`]: references become what an app starts with.
 //! - [`config`]: file, variables and flags to one checked configuration.
 //! - [`cli`]: one file per subcommand: parse, call, print.
 //! - `emulator` (feature): a fake Azure on `vaults::memory`, for demos and tests.

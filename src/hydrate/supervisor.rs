@@ -66,7 +66,7 @@ impl Supervisor {
     /// The system's own.
     pub fn new(grace: Duration) -> io::Result<Self> {
         let held: Vec<i32> = HELD.iter().map(|signal| signal.as_raw()).collect();
-        Ok(Self { signals: AsyncFd::register(Signals::hold(&held)?)?, grace })
+        Ok(Self { signals: Signals::hold(&held)?.registered()?, grace })
     }
 
     /// The number of the next signal that asks a process to end, while there is no program yet.

@@ -3,6 +3,8 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use tokio::io::unix::AsyncFd;
+
 /// Signals that wait to be read, in the place of acting on this process.
 #[derive(Debug)]
 pub struct Signals(OwnedFd);
@@ -42,6 +44,16 @@ impl Signals {
         }
         // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(made) }))
+    }
+
+    /// The same, for a runtime that wakes who waits for them.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn registered(self) -> io::Result<AsyncFd<Self>> {
+        // SAFETY: `self` owns its descriptor, gives the same one each time it is asked, and is moved into the result, which
+        // takes it out of the runtime before it is closed; nobody is given the means to close it before.
+        unsafe { AsyncFd::register(self) }.map_err(io::Error::from)
     }
 
     /// The next that has come; `None` if there is none.

@@ -14,7 +14,7 @@ use crate::cli::client::{Client, Parser, Request, Stream};
 use crate::cli::sidecar::Need;
 use crate::cli::terminal::tell;
 use crate::cli::{Context, Failure};
-use crate::hydrate::supervisor::Change;
+use crate::hydrate::Change;
 
 /// What is done when a secret changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

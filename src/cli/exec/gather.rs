@@ -9,7 +9,7 @@ use ring::hmac;
 use tokio::time::{Instant, sleep};
 
 use super::Exec;
-use crate::api::model::{ProblemDocument, ResolveRequest, ResolvedFrom};
+use crate::api::model::{ProblemDocument, ResolveAnswer, ResolveRequest, ResolvedFrom};
 use crate::cli::client::{Answer, Client, Request};
 use crate::cli::exit::{code_of, exit_of};
 use crate::cli::sidecar::Need;
@@ -137,8 +137,12 @@ impl Gathered {
     pub(super) async fn resolve(&self, args: &Exec, context: &Context) -> Result<(Program, Resolved), Failure> {
         let mut program = Program::new(args.command.clone(), self.plain.clone());
         let mut resolved = Resolved { references: Vec::new(), mark: hmac::sign(&key(), b"") };
-        let references: BTreeMap<String, &Reference> =
-            self.templates.values().flat_map(Template::references).map(|reference| (reference.to_string(), reference)).collect();
+        let references: BTreeMap<String, &Reference> = self
+            .templates
+            .values()
+            .flat_map(Template::references)
+            .map(|reference| (reference.to_string(), reference))
+            .collect();
         if !references.is_empty() {
             let client = Client::connect(context, &args.connect)?;
             prepare(&client, references.values().copied()).await;
@@ -147,7 +151,8 @@ impl Gathered {
             if !answer.status.is_success() {
                 return Err(self.failures(&answer));
             }
-            let answer = Answered::of(&answer.body).filter(|answer| references.keys().all(|key| answer.values.contains_key(key)));
+            let answer = Answered::of(&answer.body)
+                .filter(|answer| references.keys().all(|key| answer.values.contains_key(key)));
             let answer = answer.ok_or_else(|| {
                 Failure::new(Exit::Unavailable, "the sidecar's answer is not understood; is it of another version?")
             })?;
@@ -181,8 +186,12 @@ impl Gathered {
             mark.update(&value);
             let in_environment = self.folder.is_none() && !args.descriptors.contains(name);
             if in_environment && value.contains(&0) {
-                wrong.push(format!("{name}: the value holds a NUL, which no variable can; give it as a file: --as-files"));
-            } else if let Some(error) = limits::one(name.as_ref(), OsStr::from_bytes(&value)).err().filter(|_| in_environment) {
+                wrong.push(format!(
+                    "{name}: the value holds a NUL, which no variable can; give it as a file: --as-files"
+                ));
+            } else if let Some(error) =
+                limits::one(name.as_ref(), OsStr::from_bytes(&value)).err().filter(|_| in_environment)
+            {
                 wrong.push(format!("{name}: {error}"));
             }
             rendered.push((name, value));
@@ -258,13 +267,8 @@ struct Answered {
 
 impl Answered {
     fn of(body: &[u8]) -> Option<Self> {
-        #[derive(serde::Deserialize)]
-        struct Plain {
-            values: BTreeMap<String, String>,
-            resolved: BTreeMap<String, ResolvedFrom>,
-        }
-        let Plain { values, resolved } = serde_json::from_slice(body).ok()?;
-        let values = values.into_iter().map(|(key, value)| (key, SecretValue::new(value))).collect();
+        let ResolveAnswer { values, resolved } = serde_json::from_slice(body).ok()?;
+        let values = values.into_iter().map(|(key, value)| (key, value.into_secret())).collect();
         Some(Self { values, resolved })
     }
 }

@@ -19,7 +19,7 @@ use super::args::Connect;
 use super::terminal::harmless;
 use super::{Context, Exit, Failure};
 use crate::config::cause;
-use crate::hydrate::supervisor::Supervisor;
+use crate::hydrate::Supervisor;
 use gather::Gathered;
 
 /// Start a program with the secrets that its environment refers to; it takes sidekey's place, or runs under it with --watch.
