@@ -15,7 +15,7 @@ use crate::vaults::azure::{AzureSettings, ConfiguredVault, Credential, Identity}
 /// exist. Ends with 77 if it may not read one of them.
 #[derive(Debug, Args)]
 pub struct Check {
-    /// The name of a [[client]]; several, joined by '+', where the log shows them so
+    /// The name of a `[[client]]`; several, joined by '+', where the log shows them so
     #[arg(long = "as", value_name = "NAME")]
     client: Option<String>,
     /// Secrets: secret://VAULT/NAME, VAULT/NAME or NAME

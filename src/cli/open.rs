@@ -60,6 +60,7 @@ const LOOKS: u32 = 10;
 
 impl Open {
     /// Binds all that the configuration names.
+    #[cfg(feature = "emulator")]
     pub(super) fn bind(config: &Config) -> Result<Self, Failure> {
         Self::with(config, Passed::default(), |socket| Ok((bind_unix(socket)?, None)), false)
     }

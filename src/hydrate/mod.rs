@@ -5,9 +5,16 @@
 //! Must never happen: half a set; a value, or a text that may be one, in an error; a value that its reader takes for
 //! another one.
 
+mod child;
+pub mod dangerous;
+pub mod files;
 mod formats;
+pub mod limits;
 pub mod set;
+mod supervisor;
 mod template;
 
+pub use child::Program;
 pub use formats::{Format, Unfit};
+pub use supervisor::{Change, Supervisor};
 pub use template::{BadTemplate, BadValue, Fault, Misfit, Template};

@@ -84,11 +84,12 @@ impl Http {
             Address::Tcp(address) => format!("http://{address}"),
             Address::Tls(authority) => format!("https://{authority}"),
         };
-        let mut sent = self.client.get(format!("{origin}{}", request.target()));
+        let mut sent = self.client.request(request.method(), format!("{origin}{}", request.target()));
         for (name, value) in request.headers() {
             sent = sent.header(name, value);
         }
-        sent
+        let body = request.body();
+        if body.is_empty() { sent } else { sent.body(body) }
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {

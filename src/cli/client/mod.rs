@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
+use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 
 pub(super) use address::Address;
@@ -38,7 +38,7 @@ enum Way {
     InProcess(Box<Sidecar>),
 }
 
-/// One GET.
+/// One GET, or, with something to send, one POST.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Request<'a> {
     path: String,
@@ -47,6 +47,7 @@ pub(super) struct Request<'a> {
     no_cache: bool,
     no_body: bool,
     behind: Option<HeaderValue>,
+    sent: Option<Bytes>,
 }
 
 /// What came back, whatever its status.
@@ -119,6 +120,20 @@ impl<'a> Request<'a> {
         Self { behind: HeaderValue::from_str(id).ok().filter(|id| !id.is_empty()), ..self }
     }
 
+    /// Sends that document.
+    pub(super) fn send(self, document: &impl serde::Serialize) -> Self {
+        let bytes = serde_json::to_vec(document).expect("what is sent is plain data");
+        Self { sent: Some(bytes.into()), ..self }
+    }
+
+    pub(super) fn method(&self) -> Method {
+        if self.sent.is_some() { Method::POST } else { Method::GET }
+    }
+
+    pub(super) fn body(&self) -> Bytes {
+        self.sent.clone().unwrap_or_default()
+    }
+
     pub(super) fn target(&self) -> String {
         let mut target = self.path.clone();
         for (at, (name, value)) in self.query.iter().enumerate() {
@@ -131,6 +146,9 @@ impl<'a> Request<'a> {
     pub(super) fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
         let accept = if self.json { "application/json" } else { "*/*" };
         let mut headers = vec![(ACCEPT, HeaderValue::from_static(accept))];
+        if self.sent.is_some() {
+            headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+        }
         if self.no_cache {
             headers.push((CACHE_CONTROL, HeaderValue::from_static("no-cache")));
         }
