@@ -16,6 +16,7 @@ mod emulator;
 mod faults;
 mod golden;
 mod house;
+mod hydrate;
 mod matrix;
 mod sandbox;
 mod seven;
