@@ -8,10 +8,13 @@
 mod child;
 pub mod dangerous;
 pub mod files;
+mod formats;
 pub mod limits;
+pub mod set;
 mod supervisor;
 mod template;
 
 pub use child::Program;
+pub use formats::{Format, Unfit};
 pub use supervisor::{Change, Supervisor};
 pub use template::{BadTemplate, BadValue, Fault, Misfit, Template};
