@@ -94,9 +94,7 @@ impl Signals {
                 return Err(io::Error::last_os_error());
             }
             // It may have ended before it was asked.
-            // SAFETY: a plain call to the system without arguments.
-            let now = unsafe { libc::getppid() };
-            if u32::try_from(now) != Ok(parent) {
+            if std::os::unix::process::parent_id() != parent {
                 return Err(io::Error::from_raw_os_error(libc::ESRCH));
             }
             // SAFETY: `before` is an initialised mask and lives through the call; the former mask is not asked for.

@@ -180,3 +180,34 @@ fn a_sidecar_that_is_still_starting_is_waited_for() {
     let output = waiting.wait_with_output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), PASSWORD);
 }
+
+#[test]
+fn files_maps_and_listings_set_variables_and_the_later_place_wins() {
+    let (azure, _serving) = site();
+    let (env_file, map) = (azure.path(".env"), azure.path("map.json"));
+    fs::write(
+        &env_file,
+        "ONE=env-file\nTWO=env-file\nTHREE=env-file\nPLAIN='a b'\nSECRET=secret://pay-prod/db-password\n",
+    )
+    .unwrap();
+    fs::write(&map, r#"{"TWO": "map", "THREE": "map"}"#).unwrap();
+    let (env_file, map) = (env_file.display().to_string(), map.display().to_string());
+    let flags = [
+        "--env-file",
+        &env_file,
+        "--map",
+        &map,
+        "--set",
+        "THREE=pay-prod/db-password",
+        "--all-from",
+        "pay-prod/db-pass*",
+        "--prefix",
+        "ALL_",
+    ];
+    let script = "echo \"$ZERO,$ONE,$TWO,$THREE,$PLAIN,$SECRET,$ALL_DB_PASSWORD\"";
+    let run = finish(exec(&azure, &flags, script).envs([("ZERO", "environment"), ("ONE", "environment")]));
+    assert_eq!(run.text(), format!("environment,env-file,map,{PASSWORD},a b,{PASSWORD},{PASSWORD}\n"), "{}", run.err);
+    fs::write(azure.path(".env"), "LD_PRELOAD=/tmp/evil.so\n").unwrap();
+    let run = finish(&mut exec(&azure, &["--env-file", &env_file], "env"));
+    assert_eq!((run.code, run.text()), (64, ""), "{}", run.err);
+}
