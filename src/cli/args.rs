@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{check, doctor, exec, get, healthcheck, list, search, serve, vaults, wait, watch};
+use super::{check, doctor, env, exec, get, healthcheck, list, search, serve, vaults, wait, watch};
 #[cfg(feature = "emulator")]
 use super::{demo, emulator};
 
@@ -79,6 +79,8 @@ pub enum Command {
     Vaults(vaults::Vaults),
     /// Start a program with the secrets that its environment refers to
     Exec(exec::Exec),
+    /// Print variables with the secrets that they refer to, in nine formats
+    Env(env::Env),
     /// Tell what changes, as it happens; never shows values
     Watch(watch::Watch),
     /// Check the configuration and tell every fault
@@ -173,6 +175,7 @@ impl Command {
             | Self::Vaults(_)
             | Self::Watch(_)
             | Self::Exec(_)
+            | Self::Env(_)
             | Self::Check(_)
             | Self::Doctor(_)
             | Self::Healthcheck(_)

@@ -14,6 +14,7 @@ mod demo;
 mod doctor;
 #[cfg(feature = "emulator")]
 mod emulator;
+mod env;
 mod exec;
 mod exit;
 mod folder;
@@ -28,6 +29,7 @@ mod search;
 mod secrets;
 mod serve;
 mod sidecar;
+mod sources;
 mod systemd;
 mod table;
 mod terminal;
@@ -61,6 +63,7 @@ pub async fn run(command: &Command, context: &Context) -> Result<ExitCode, Failu
         #[cfg(feature = "emulator")]
         Command::Demo(args) => demo::run(args, context).await,
         Command::Get(args) => get::run(args, context).await,
+        Command::Env(args) => env::run(args, context).await,
         Command::Exec(args) => return exec::run(args, context).await,
         Command::Search(args) => search::run(args, context).await,
         Command::List(args) => list::run(args, context).await,

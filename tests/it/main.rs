@@ -17,6 +17,7 @@ mod exec;
 mod faults;
 mod golden;
 mod house;
+mod hydrate;
 mod matrix;
 mod sandbox;
 mod seven;
