@@ -14,7 +14,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::process::Signal;
 
 use super::limits::{self, TooLarge};
-use crate::kernel::end_with_parent;
+use crate::kernel::Signals;
 
 /// A program, ready to be started. Prints its words and the names of its variables, never what they hold.
 pub struct Program {
@@ -72,13 +72,13 @@ impl Program {
         self.command().exec()
     }
 
-    /// Starts it under this process; it is asked to end when this process is gone.
+    /// Starts it under this process, which holds these signals back; it is asked to end when this process is gone.
     ///
     /// # Errors
     /// The system's own.
-    pub fn start(self) -> io::Result<Child> {
+    pub fn start(self, signals: &Signals) -> io::Result<Child> {
         let mut command = self.command();
-        end_with_parent(&mut command, Signal::TERM.as_raw());
+        signals.put_under(&mut command, Signal::TERM.as_raw());
         command.spawn()
     }
 
@@ -88,7 +88,7 @@ impl Program {
         self.words.first().map(PathBuf::from).unwrap_or_default()
     }
 
-    /// The standard library clears the mask of signals, and gives SIGPIPE its default back, before it executes.
+    /// The standard library gives SIGPIPE its default back before it executes.
     fn command(&self) -> Command {
         let mut words = self.words.iter();
         let mut command = Command::new(words.next().map(OsString::as_os_str).unwrap_or_default());

@@ -90,7 +90,7 @@ impl Supervisor {
     pub async fn run(&self, first: Program, mut changes: mpsc::Receiver<Change>) -> io::Result<u8> {
         // Who is left behind by its parent comes to us, and not to somebody who does not know it.
         let _ = set_child_subreaper(Some(getpid()));
-        let mut running = begin(first)?;
+        let mut running = self.begin(first)?;
         let mut told_to_end = false;
         loop {
             let deadline = running.deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
@@ -102,7 +102,7 @@ impl Supervisor {
                         if let Some(ended) = reap(Some(running.pid))? {
                             self.clear_up().await?;
                             match running.next.take() {
-                                Some(next) if !told_to_end => running = begin(*next)?,
+                                Some(next) if !told_to_end => running = self.begin(*next)?,
                                 Some(_) | None => return Ok(code(ended)),
                             }
                         }
@@ -154,6 +154,13 @@ impl Supervisor {
         }
     }
 
+    fn begin(&self, program: Program) -> io::Result<Running> {
+        let child = program.start(self.signals.get_ref())?;
+        // It is waited for with all others, by its number alone.
+        let pid = Pid::from_child(&child);
+        Ok(Running { pid, next: None, deadline: None })
+    }
+
     async fn arrived(&self) -> io::Result<Arrived> {
         loop {
             let mut ready = self.signals.readable().await?;
@@ -163,13 +170,6 @@ impl Supervisor {
             }
         }
     }
-}
-
-fn begin(program: Program) -> io::Result<Running> {
-    let child = program.start()?;
-    // It is waited for with all others, by its number alone.
-    let pid = Pid::from_child(&child);
-    Ok(Running { pid, next: None, deadline: None })
 }
 
 /// Takes the end of whoever has ended, and tells that of `watched`. If that one was stopped by its terminal, so are we, for

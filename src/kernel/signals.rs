@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
@@ -6,8 +7,11 @@ use std::process::Command;
 use tokio::io::unix::AsyncFd;
 
 /// Signals that wait to be read, in the place of acting on this process.
-#[derive(Debug)]
-pub struct Signals(OwnedFd);
+pub struct Signals {
+    waiting: OwnedFd,
+    /// What was held back before.
+    before: libc::sigset_t,
+}
 
 /// One signal that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +24,7 @@ pub struct Arrived {
 
 impl Signals {
     /// Holds these signals back from now on, in this thread and in those that it starts, and hands them out here. A program
-    /// that the standard library starts gets them as ever: it clears the mask.
+    /// that is started holds them back too, but for [`Signals::put_under`].
     ///
     /// # Errors
     /// The system's own, as where there are no descriptors left.
@@ -32,18 +36,22 @@ impl Signals {
             // SAFETY: `set` was initialised above and is only written to; a number that is no signal is refused by the call.
             unsafe { libc::sigaddset(set.as_mut_ptr(), *signal) };
         }
-        // SAFETY: `set` is initialised and lives through the call; the former mask is not asked for, so null may stand there.
-        let error = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()) };
+        let mut before = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: `set` is initialised and lives through the call, and so does `before`, which is writable.
+        let error = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), before.as_mut_ptr()) };
         if error != 0 {
             return Err(io::Error::from_raw_os_error(error));
         }
+        // SAFETY: the call has succeeded, and so has written the former mask.
+        let before = unsafe { before.assume_init() };
         // SAFETY: `set` is initialised and lives through the call; -1 asks for a new descriptor.
         let made = unsafe { libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
         if made < 0 {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(made) }))
+        let waiting = unsafe { OwnedFd::from_raw_fd(made) };
+        Ok(Self { waiting, before })
     }
 
     /// The same, for a runtime that wakes who waits for them.
@@ -64,7 +72,7 @@ impl Signals {
         let mut told = std::mem::MaybeUninit::<libc::signalfd_siginfo>::zeroed();
         let size = size_of::<libc::signalfd_siginfo>();
         // SAFETY: the descriptor is ours and open; `told` is live, writable and has exactly `size` bytes.
-        let read = unsafe { libc::read(self.0.as_raw_fd(), told.as_mut_ptr().cast(), size) };
+        let read = unsafe { libc::read(self.waiting.as_raw_fd(), told.as_mut_ptr().cast(), size) };
         if read < 0 {
             let error = io::Error::last_os_error();
             return if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) };
@@ -74,35 +82,45 @@ impl Signals {
         let signal = i32::try_from(told.ssi_signo).map_err(io::Error::other)?;
         Ok((signal != 0).then_some(Arrived { signal, of_kernel: told.ssi_code > 0 }))
     }
+
+    /// Lets the program that this command starts hold back what this process did before, and get `signal` when the thread that
+    /// started it is gone, whatever became of it.
+    pub fn put_under(&self, command: &mut Command, signal: i32) {
+        let (parent, before) = (std::process::id(), self.before);
+        let ask = move || {
+            // SAFETY: a plain call to the system with numbers alone.
+            let done = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) };
+            if done != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            // It may have ended before it was asked.
+            if std::os::unix::process::parent_id() != parent {
+                return Err(io::Error::from_raw_os_error(libc::ESRCH));
+            }
+            // SAFETY: `before` is an initialised mask and lives through the call; the former mask is not asked for.
+            let error = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
+            if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+        };
+        // SAFETY: between fork and exec, `ask` makes three calls to the system that are async-signal-safe; it allocates
+        // nothing, takes no lock, and touches no memory but its own.
+        unsafe { command.pre_exec(ask) };
+    }
+}
+
+impl fmt::Debug for Signals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signals").field("waiting", &self.waiting).finish_non_exhaustive()
+    }
 }
 
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.waiting.as_fd()
     }
 }
 
 impl std::os::fd::AsRawFd for Signals {
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.0.as_raw_fd()
+        self.waiting.as_raw_fd()
     }
-}
-
-/// Lets the program that this command starts get `signal` when the thread that started it is gone, whatever became of it.
-pub fn end_with_parent(command: &mut Command, signal: i32) {
-    let parent = std::process::id();
-    let ask = move || {
-        // SAFETY: a plain call to the system with numbers alone.
-        let done = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) };
-        if done != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // It may have ended before it was asked.
-        // SAFETY: a plain call to the system without arguments.
-        let now = unsafe { libc::getppid() };
-        if u32::try_from(now) == Ok(parent) { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
-    };
-    // SAFETY: between fork and exec, `ask` makes two calls to the system that are async-signal-safe; it allocates nothing,
-    // takes no lock, and touches no memory but its own two numbers.
-    unsafe { command.pre_exec(ask) };
 }

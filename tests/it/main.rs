@@ -13,6 +13,7 @@ mod catalog;
 mod cli;
 mod config;
 mod emulator;
+mod exec;
 mod faults;
 mod golden;
 mod house;

@@ -78,10 +78,8 @@ pub(super) async fn follow(
         let (mut stream, mut dirty) = (stream, true);
         loop {
             // What came between the resolve and the stream, or between two streams, is found by resolving again.
-            if !dirty {
-                if !next(&mut stream, &mut parser).await {
-                    break;
-                }
+            if !dirty && !next(&mut stream, &mut parser).await {
+                break;
             }
             let alive = quiet(&mut stream, &mut parser).await;
             sleep(chance(args.jitter)).await;

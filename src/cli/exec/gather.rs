@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
 use std::time::Duration;
 
 use ring::hmac;
 use tokio::time::{Instant, sleep};
+use zeroize::Zeroizing;
 
 use super::Exec;
-use crate::api::model::{ProblemDocument, ResolveAnswer, ResolveRequest, ResolvedFrom};
+use crate::api::model::{ProblemDocument, ResolveAnswer, ResolveRequest, ResolvedFrom, SearchAnswer};
+use crate::catalog::Query;
 use crate::cli::client::{Answer, Client, Request};
 use crate::cli::exit::{code_of, exit_of};
 use crate::cli::sidecar::Need;
@@ -19,6 +22,7 @@ use crate::config::environment;
 use crate::hydrate::dangerous::{is_dangerous, is_name, is_ours};
 use crate::hydrate::files::Folder;
 use crate::hydrate::limits;
+use crate::hydrate::set::{self, Layer, MapFormat, Naming, Wrong};
 use crate::hydrate::{Program, Template};
 use crate::secret::{Reference, SecretValue};
 
@@ -51,7 +55,17 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 impl Gathered {
-    pub(super) fn of(args: &Exec, context: &Context) -> Result<Self, Failure> {
+    /// Reads what the command line names, and asks what `--all-from` means, while a sidecar that is starting may still come.
+    pub(super) async fn patiently(args: &Exec, context: &Context) -> Result<Self, Failure> {
+        let listed = if args.all_from.is_empty() {
+            Layer::new()
+        } else {
+            patiently(args, async || all_from(args, context).await).await?
+        };
+        Self::of(args, context, listed)
+    }
+
+    fn of(args: &Exec, context: &Context, listed: Layer) -> Result<Self, Failure> {
         let mut wrong = Vec::new();
         let (mut plain, mut templates) = (Vec::new(), BTreeMap::new());
         for (name, value) in environment() {
@@ -73,6 +87,15 @@ impl Gathered {
                 Some(Ok(_)) | None if args.clean && !(PLAIN.contains(&known) || known.starts_with("LC_")) => {}
                 Some(Ok(_)) | None => plain.push((name, value)),
             }
+        }
+        templates.extend(listed);
+        for file in &args.env_files {
+            lay(&mut templates, &mut wrong, file, set::env_file);
+        }
+        for file in &args.maps {
+            let json = file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
+            let format = if json { MapFormat::Json } else { MapFormat::Toml };
+            lay(&mut templates, &mut wrong, file, |text| set::map(text, format));
         }
         for (name, text) in &args.sets {
             // A short form, or a text with references in it.
@@ -120,23 +143,13 @@ impl Gathered {
         args: &Exec,
         context: &Context,
     ) -> Result<(Program, Resolved), Failure> {
-        let until = Instant::now() + args.wait;
-        loop {
-            let failure = match self.resolve(args, context).await {
-                Ok(done) => return Ok(done),
-                Err(failure) => failure,
-            };
-            if failure.exit != Exit::Unavailable || args.connect.direct || Instant::now() + PAUSE >= until {
-                return Err(failure);
-            }
-            sleep(PAUSE).await;
-        }
+        patiently(args, async || self.resolve(args, context).await).await
     }
 
     /// All values at once, and the program with them; or every failure.
     pub(super) async fn resolve(&self, args: &Exec, context: &Context) -> Result<(Program, Resolved), Failure> {
         let mut program = Program::new(args.command.clone(), self.plain.clone());
-        let mut resolved = Resolved { references: Vec::new(), mark: hmac::sign(&key(), b"") };
+        let mut answered = Answered { values: BTreeMap::new(), resolved: BTreeMap::new() };
         let references: BTreeMap<String, &Reference> = self
             .templates
             .values()
@@ -153,11 +166,11 @@ impl Gathered {
             }
             let answer = Answered::of(&answer.body)
                 .filter(|answer| references.keys().all(|key| answer.values.contains_key(key)));
-            let answer = answer.ok_or_else(|| {
+            answered = answer.ok_or_else(|| {
                 Failure::new(Exit::Unavailable, "the sidecar's answer is not understood; is it of another version?")
             })?;
-            resolved = self.deliver(args, &mut program, &answer)?;
         }
+        let resolved = self.deliver(args, &mut program, &answered)?;
         match program.fits() {
             Ok(()) => Ok((program, resolved)),
             Err(wrong) => {
@@ -184,7 +197,9 @@ impl Gathered {
             };
             mark.update(&(value.len() as u64).to_le_bytes());
             mark.update(&value);
-            let in_environment = self.folder.is_none() && !args.descriptors.contains(name);
+            let is_secret = template.references().next().is_some();
+            let by_file = self.folder.is_some() && is_secret;
+            let in_environment = !by_file && !args.descriptors.contains(name);
             if in_environment && value.contains(&0) {
                 wrong.push(format!(
                     "{name}: the value holds a NUL, which no variable can; give it as a file: --as-files"
@@ -194,15 +209,15 @@ impl Gathered {
             {
                 wrong.push(format!("{name}: {error}"));
             }
-            rendered.push((name, value));
+            rendered.push((name, value, by_file));
         }
         if !wrong.is_empty() {
             return Err(all_failures(Exit::Usage, &wrong));
         }
-        for (name, value) in rendered {
+        for (name, value, by_file) in rendered {
             let done = if args.descriptors.contains(name) {
                 program.hand(name.as_ref(), &value)
-            } else if let Some(folder) = &self.folder {
+            } else if let Some(folder) = self.folder.as_ref().filter(|_| by_file) {
                 folder.write(name, &value).map(|path| program.set(name.as_ref(), path.into()))
             } else {
                 program.set(name.as_ref(), OsString::from_vec(value.to_vec()));
@@ -244,6 +259,70 @@ impl Gathered {
         }
         wrong.sort_unstable();
         all_failures(exit, &wrong)
+    }
+}
+
+/// Tries again for as long as the sidecar may still be starting.
+async fn patiently<T>(args: &Exec, once: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Failure> {
+    let until = Instant::now() + args.wait;
+    loop {
+        match once().await {
+            Err(failure)
+                if failure.exit == Exit::Unavailable && !args.connect.direct && Instant::now() + PAUSE < until =>
+            {
+                sleep(PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// One variable for each enabled secret that `--all-from` finds.
+async fn all_from(args: &Exec, context: &Context) -> Result<Layer, Failure> {
+    let client = Client::connect(context, &args.connect)?;
+    client.prepare(Need::Everything).await;
+    let most = Query::MOST.to_string();
+    let mut found = Vec::new();
+    for place in &args.all_from {
+        let (vault, glob) = place.split_once('/').unwrap_or((place, "*"));
+        let mut cursor: Option<String> = None;
+        loop {
+            let request = Request::v1(&["search"]).query("vault", Some(vault)).query("q", Some(glob));
+            let request =
+                request.query("match", Some("glob")).query("enabled", Some("true")).query("limit", Some(&most));
+            let page: SearchAnswer = client.document(&request.query("cursor", cursor.as_deref())).await?;
+            // A set that may lack something is none.
+            if !page.complete {
+                let told: Vec<_> = page.unanswered.iter().map(crate::cli::warnings::one).collect();
+                let refused = page.unanswered.iter().all(|one| crate::cli::warnings::is_refusal(&one.reason));
+                let exit = if refused && !told.is_empty() { Exit::Denied } else { Exit::Unavailable };
+                return Err(all_failures(
+                    exit,
+                    &[format!("--all-from {place}: not all is known\n{}", told.join("\n"))],
+                ));
+            }
+            found.extend(page.hits.into_iter().map(|hit| hit.reference));
+            match page.next {
+                Some(next) => cursor = Some(next),
+                None => break,
+            }
+        }
+    }
+    let naming = Naming { strip: args.strip.clone(), prefix: args.prefix.clone(), keep_case: false };
+    set::all_of(&found, &naming).map_err(|wrong| {
+        all_failures(Exit::Usage, &wrong.iter().map(|wrong| format!("--all-from: {wrong}")).collect::<Vec<_>>())
+    })
+}
+
+/// What a file sets, over what was set before.
+fn lay(onto: &mut Layer, wrong: &mut Vec<String>, file: &Path, parse: impl FnOnce(&str) -> Result<Layer, Vec<Wrong>>) {
+    let name = file.display();
+    match std::fs::read_to_string(file).map(Zeroizing::new) {
+        Err(error) => wrong.push(format!("{name}: cannot be read: {}", crate::config::cause(error.kind()))),
+        Ok(text) => match parse(&text) {
+            Ok(layer) => onto.extend(layer),
+            Err(all) => wrong.extend(all.iter().map(|one| format!("{name}: {one}"))),
+        },
     }
 }
 

@@ -29,6 +29,22 @@ pub struct Exec {
     /// The program, with its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     command: Vec<std::ffi::OsString>,
+    /// Set what this env file sets, such as .env; no expansion: a '$' is a '$'. May be given several times
+    #[arg(long = "env-file", value_name = "FILE")]
+    env_files: Vec<PathBuf>,
+    /// Set what this TOML or JSON file maps names to. May be given several times
+    #[arg(long = "map", value_name = "FILE")]
+    maps: Vec<PathBuf>,
+    /// Set a variable for every secret of this vault, or of those that match: VAULT or VAULT/GLOB; DB_PASSWORD for
+    /// db-password. May be given several times
+    #[arg(long = "all-from", value_name = "VAULT/GLOB")]
+    all_from: Vec<String>,
+    /// Put this before the names that --all-from gives
+    #[arg(long, value_name = "TEXT", requires = "all_from", default_value = "")]
+    prefix: String,
+    /// Take this from the start of the names that --all-from finds
+    #[arg(long, value_name = "TEXT", requires = "all_from")]
+    strip: Option<String>,
     /// Set this variable to a reference's value; may be given several times
     #[arg(long = "set", value_name = "NAME=REF", value_parser = gather::pair)]
     sets: Vec<(String, String)>,
@@ -70,17 +86,18 @@ const AFTER_HELP: &str = "\
 Examples:
   DB_PASSWORD=secret://pay-prod/db-password sidekey exec -- ./app
   sidekey exec --set 'REDIS=secret://*/redis#/password' -- ./app --port 8080
+  sidekey exec --env-file .env --all-from 'pay-prod/db-*' --strip db- -- ./app
   sidekey exec --as-files /run/app -- ./app        DB_PASSWORD=/run/app/DB_PASSWORD, 0400
   sidekey exec --watch restart --grace 20s --jitter 1m -- ./app
   sidekey exec --watch signal=HUP --as-files /run/app -- nginx -g 'daemon off;'
 
-All references are resolved together. If one fails, each failure is told and nothing is started. The exit code is the
+Later places win: the environment, --all-from, --env-file, --map, --set. All references are resolved together. If one fails, each failure is told and nothing is started. The exit code is the
 program's own; 126 if it cannot be run, 127 if it is not there; before it is started as everywhere: 1, 64, 69, 77.";
 
 pub(super) async fn run(args: &Exec, context: &Context) -> Result<ExitCode, Failure> {
     match &args.watch {
         None => {
-            let gathered = Gathered::of(args, context)?;
+            let gathered = Gathered::patiently(args, context).await?;
             let (program, _) = gathered.resolve_patiently(args, context).await?;
             let name = program.name();
             context.found.restore();
@@ -95,9 +112,13 @@ async fn supervise(args: &Exec, watch: &follow::Watch, context: &Context) -> Res
         |error: io::Error| Failure::new(Exit::Unavailable, format!("signals cannot be held: {}", cause(error.kind())));
     // Before there is another thread, which would take them.
     let supervisor = Supervisor::new(args.grace).map_err(held)?;
-    let gathered = Gathered::of(args, context)?;
-    let (program, resolved) = tokio::select! {
-        resolved = gathered.resolve_patiently(args, context) => resolved?,
+    let ready = async {
+        let gathered = Gathered::patiently(args, context).await?;
+        let (program, resolved) = gathered.resolve_patiently(args, context).await?;
+        Ok::<_, Failure>((gathered, program, resolved))
+    };
+    let (gathered, program, resolved) = tokio::select! {
+        ready = ready => ready?,
         signal = supervisor.told_to_end() => return Ok(after(signal.map_err(held)?)),
     };
     let name = program.name();
