@@ -34,7 +34,7 @@ const AFTER_HELP: &str = "  sidekey serve                         the sidecar; s
   sidekey watch 'pay-prod/*'            what changes there, a line for each change
   sidekey doctor                        what is missing, and the command that mends it
   sidekey exec -- ./app                 an app with the secrets that its environment refers to
-  sidekey env --env-file app.env --out env   the same variables in a file, for whoever reads one
+  sidekey env --env-file app.env        such variables with their values, for whoever else sets them
   sidekey wait && ./app                 start an app when its sidecar is ready
 
 Exit codes:

@@ -60,11 +60,11 @@ fn carried(format: Format) -> (BTreeMap<String, String>, Vec<u8>) {
 }
 
 /// Whether the reader is here; the reason why not is told.
+#[allow(clippy::print_stderr, reason = "who runs the tests is to know what was not tried")]
 fn has(program: &str, args: &[&str]) -> bool {
     let run = Command::new(program).args(args).stdin(Stdio::null()).output();
     let found = run.as_ref().is_ok_and(|output| output.status.success());
     if !found {
-        #[allow(clippy::print_stderr, reason = "who runs the tests is to know what was not tried")]
         eprintln!("skipped: {program} {args:?} does not run here");
     }
     found
