@@ -7,9 +7,10 @@
 mod process;
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use process::{Azure, SIDEKEY};
+use tokio::time::Instant;
 
 fn main() {
     let rounds = std::env::args().skip(1).find_map(|word| word.parse().ok()).unwrap_or(300);

@@ -104,3 +104,31 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         assert_eq!(told.trim(), end, "{how}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+/// Python waits for signals one by one, so that a second one is not lost in the first.
+#[test]
+fn a_terminals_key_reaches_the_program_once_and_not_from_the_supervisor_too() {
+    const TERMINAL: &str = r#"
+import os, pty, signal, sys
+counter = "import signal\nboth={signal.SIGINT,signal.SIGUSR1}\nsignal.pthread_sigmask(signal.SIG_BLOCK,both)\nprint('ready',flush=True)\nn=0\nwhile signal.sigwait(both)==signal.SIGINT: n+=1\nprint('came',n,'times',flush=True)"
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], [sys.argv[1], "exec", "--addr", sys.argv[2], "--watch", "restart", "--set", "A=pay-prod/db-password", "--",
+             sys.executable, "-c", counter])
+text = b""
+def until(mark):
+    global text
+    while mark not in text:
+        text += os.read(terminal, 4096)
+until(b"ready")
+for n in range(20):
+    os.write(terminal, b"\x03"); until(b"^C" * (n + 1))
+os.kill(pid, signal.SIGUSR1)
+until(b"times")
+count = int(text.split(b"came ")[1].split()[0])
+print(1 <= count <= 20)
+"#;
+    let (azure, _serving) = site();
+    let output = Command::new("python3").args(["-c", TERMINAL, SIDEKEY, &azure.socket()]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "True", "{}", String::from_utf8_lossy(&output.stderr));
+}
