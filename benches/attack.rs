@@ -3,9 +3,10 @@
 //! refused is refused. Server, attackers and good client are processes of their own; as root the attackers have another
 //! user's id, else the same.
 //!
-//! `cargo bench --bench attack` takes about two minutes.
+//! `cargo bench --bench attack` takes about two minutes; `… -- floods`, the first part of it, one.
 #![allow(missing_docs, clippy::print_stdout, reason = "it is a program that prints")]
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -45,7 +46,7 @@ fn main() {
     match args.first().map(String::as_str) {
         Some("server") => runtime.block_on(server(Path::new(&args[1]), number(&args[2]))),
         Some("attacker") => runtime.block_on(attacker(&args[1..])),
-        _ => runtime.block_on(everything()),
+        only => runtime.block_on(everything(only)),
     }
 }
 
@@ -104,6 +105,16 @@ impl Server {
         self.directory.path().join("s")
     }
 
+    fn own_user(&self) -> Way {
+        Way::Socket(self.socket())
+    }
+
+    /// Where it is the attackers' party as well.
+    fn tcp(&self) -> Way {
+        let token = std::fs::read_to_string(self.directory.path().join("token")).expect("a token");
+        Way::Tcp(self.port, format!("host: 127.0.0.1:{}\r\nauthorization: Bearer {}\r\n", self.port, token.trim()))
+    }
+
     /// Resident memory in MB.
     fn memory(&self) -> f64 {
         let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.process.id())).unwrap_or_default();
@@ -142,20 +153,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 // ---- the good client
 
+/// How it comes.
+#[derive(Clone)]
+enum Way {
+    Socket(PathBuf),
+    /// With lines that tell whom it asks, and who it is.
+    Tcp(u16, String),
+}
+
+impl Way {
+    async fn connect(&self) -> std::io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Self::Socket(path) => Box::new(UnixStream::connect(path).await?),
+            Self::Tcp(port, _) => Box::new(TcpStream::connect(("127.0.0.1", *port)).await?),
+        })
+    }
+
+    fn lines(&self) -> &str {
+        match self {
+            Self::Socket(_) => "host: x\r\n",
+            Self::Tcp(_, lines) => lines,
+        }
+    }
+}
+
 /// What the good client met.
 #[derive(Default)]
 struct Met {
-    errors: u64,
+    /// By what they were.
+    errors: BTreeMap<String, u64>,
     took: Vec<Duration>,
 }
 
 /// Some five hundred reads a second over four connections, one of which is new each time, until it is told to stop.
-async fn good(socket: PathBuf, over: CancellationToken) -> Met {
+async fn good(way: Way, over: CancellationToken) -> Met {
     let mut clients = JoinSet::new();
     for which in 0..4_usize {
-        let (socket, over) = (socket.clone(), over.clone());
+        let (way, over) = (way.clone(), over.clone());
         clients.spawn(async move {
-            let (mut met, mut stream): (Met, Option<UnixStream>) = (Met::default(), None);
+            let (mut met, mut stream): (Met, Option<Box<dyn Stream>>) = (Met::default(), None);
             let mut ticks = interval(Duration::from_millis(8));
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             for n in 0_usize.. {
@@ -167,19 +203,25 @@ async fn good(socket: PathBuf, over: CancellationToken) -> Met {
                 let asked = timeout(Duration::from_secs(5), async {
                     let mut open = match stream.take().filter(|_| which > 0) {
                         Some(stream) => stream,
-                        None => UnixStream::connect(&socket).await?,
+                        None => way.connect().await?,
                     };
-                    let status = ask(&mut open, &format!("/v1/vaults/pay/secrets/secret-{}", n % NAMES), "").await?;
+                    let path = format!("/v1/vaults/pay/secrets/secret-{}", n % NAMES);
+                    let status = ask(&mut *open, &path, way.lines()).await?;
                     stream = Some(open);
                     Ok::<_, std::io::Error>(status)
                 });
-                match asked.await {
-                    Ok(Ok(200)) => met.took.push(began.elapsed()),
-                    Ok(Ok(_) | Err(_)) | Err(_) => {
-                        stream = None;
-                        met.errors += 1;
+                let error = match asked.await {
+                    Ok(Ok(200)) => {
+                        met.took.push(began.elapsed());
+                        continue;
                     }
-                }
+                    Ok(Ok(status)) => status.to_string(),
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => "no answer".to_owned(),
+                };
+                let kept = if which > 0 { "kept" } else { "new" };
+                *met.errors.entry(format!("{kept}: {error}")).or_default() += 1;
+                stream = None;
             }
             met
         });
@@ -187,14 +229,16 @@ async fn good(socket: PathBuf, over: CancellationToken) -> Met {
     let mut all = Met::default();
     while let Some(met) = clients.join_next().await {
         let met = met.expect("a client that ends");
-        all.errors += met.errors;
+        for (error, count) in met.errors {
+            *all.errors.entry(error).or_default() += count;
+        }
         all.took.extend(met.took);
     }
     all
 }
 
 async fn ask(stream: &mut (impl Stream + ?Sized), path: &str, lines: &str) -> std::io::Result<u16> {
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n{lines}\r\n").as_bytes()).await?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\n{lines}\r\n").as_bytes()).await?;
     answer(stream).await
 }
 
@@ -320,7 +364,7 @@ async fn attack(
             }
         }
         "idle" => {
-            let status = ask(&mut *stream, "/v1/vaults/pay/secrets/secret-1", "").await?;
+            let status = ask(&mut *stream, "/v1/vaults/pay/secrets/secret-1", "host: x\r\n").await?;
             tally.count(status, Duration::ZERO);
             let _ = stream.read(&mut [0]).await?;
             Ok(())
@@ -339,7 +383,7 @@ async fn attack(
                 }
             };
             let began = Instant::now();
-            let lines = if kind == "forced" { "cache-control: no-cache\r\n" } else { "" };
+            let lines = if kind == "forced" { "host: x\r\ncache-control: no-cache\r\n" } else { "host: x\r\n" };
             let status = ask(&mut *stream, &path, lines).await?;
             tally.count(status, began.elapsed());
         },
@@ -384,10 +428,14 @@ async fn attack(
 
 /// Runs that attack beside the good client, and prints a line. What the attackers came to.
 async fn beside(name: &str, server: &Server, attack: Option<Child>, seconds: u64) -> Vec<u64> {
+    beside_by(server.own_user(), name, server, attack, seconds).await
+}
+
+async fn beside_by(way: Way, name: &str, server: &Server, attack: Option<Child>, seconds: u64) -> Vec<u64> {
     let before = server.memory();
     let over = CancellationToken::new();
     let mut running = JoinSet::new();
-    running.spawn(good(server.socket(), over.clone()));
+    running.spawn(good(way, over.clone()));
     let (mut peak, end) = (before, Instant::now() + Duration::from_secs(seconds));
     while Instant::now() < end {
         sleep(Duration::from_millis(50)).await;
@@ -408,7 +456,7 @@ async fn beside(name: &str, server: &Server, attack: Option<Child>, seconds: u64
     println!(
         "{name:<38} {:>6} {:>6} {:>8.2} {:>8.2} {:>8.2}   {:>6.1} {:>6.1} {:>6.1}",
         met.took.len(),
-        met.errors,
+        met.errors.values().sum::<u64>(),
         millis(percentile(&met.took, 50)),
         millis(percentile(&met.took, 99)),
         millis(met.took.last().copied().unwrap_or_default()),
@@ -416,6 +464,9 @@ async fn beside(name: &str, server: &Server, attack: Option<Child>, seconds: u64
         peak,
         server.memory()
     );
+    for (error, count) in &met.errors {
+        println!("    {count} × {error}");
+    }
     told
 }
 
@@ -427,7 +478,8 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-async fn everything() {
+/// `floods`: those who hold connections alone.
+async fn everything(only: Option<&str>) {
     println!("                                        the good client: reads, errors, ms          server's memory, MB");
     println!("                                        reads errors      p50      p99      max   before   peak  after");
     let server = Server::start(Capacity::CONNECTIONS);
@@ -438,9 +490,15 @@ async fn everything() {
     let told =
         beside("5,000 silent or slow, over TCP", &server, Some(server.attack("silent-tcp", 5_000, 10, "")), 10).await;
     println!("    they connected {} times", told[0]);
+    let attack = server.attack("silent-tcp", 5_000, 10, "");
+    let told = beside_by(server.tcp(), "5,000 silent, the good client over TCP", &server, Some(attack), 10).await;
+    println!("    they connected {} times", told[0]);
     let told = beside("10,000 idle for 4,096 places", &server, Some(server.attack("idle", 10_000, 8, "")), 8).await;
     println!("    they connected {} times", told[0]);
     drop(server);
+    if only == Some("floods") {
+        return;
+    }
 
     let server = Server::start(12_000);
     beside("alone", &server, None, 2).await;

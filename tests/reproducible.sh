@@ -9,10 +9,13 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/sidekey-reproducible-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 home=${CARGO_HOME:-$HOME/.cargo}
 
+# Both are made of what is there now, whatever is edited meanwhile.
+git ls-files -z Cargo.toml Cargo.lock rust-toolchain.toml deploy src benches README.md |
+    tar --null --create --files-from=- --file="$work/sources.tar"
+
 build() { # FOLDER CARGO-HOME
     mkdir -p "$work/$1"
-    git ls-files -z Cargo.toml Cargo.lock rust-toolchain.toml deploy src benches README.md |
-        tar --null --create --files-from=- | tar --extract --directory="$work/$1"
+    tar --extract --file="$work/sources.tar" --directory="$work/$1"
     (cd "$work/$1" && env -u CARGO_TARGET_DIR -u SOURCE_DATE_EPOCH CARGO_HOME="$2" deploy/build.sh "$target")
 }
 

@@ -1,6 +1,6 @@
 //! Who is connected, and who goes when there is no more room.
 //!
-//! Nobody waits to be let in, and nobody can hold what others need. While there are places, everybody gets one, so that a
+//! Nobody waits for a place, and nobody can hold what others need. While there are places, everybody gets one, so that a
 //! lone app may have nearly all. When there are none, whoever comes displaces somebody:
 //!
 //! 1. the oldest connection that has brought nothing yet that was let in, though it was listened to for a second;
@@ -12,13 +12,20 @@
 //! hold, and a newcomer finds no place only where its own party holds the most and all of these are being answered. It is
 //! then let into the [`Room::spare`] places, where probes are answered and everything else is told to come back later.
 //!
-//! Must never happen: accepting that waits for a place; more connections than places, but for the few that are leaving.
+//! On the socket whoever is too fast to be made room for is refused at once: its queue is the system's, other users stand
+//! in it too, and where it is full they fail. Over TCP, where all of this machine are one party and a flood cannot be told
+//! from who stands beside it, all wait their turn instead: for those who were told to go and have not heard of it yet
+//! ([`Room::settled`]), which none of them can draw out.
+//!
+//! Must never happen: accepting that waits for a place, or for anything that a client does; more connections than places,
+//! but for the few that are leaving.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +33,11 @@ use super::patience::{Doing, Phase};
 
 /// A client sends its first request at once. Who has had that long and has not is a stranger who may go first.
 const FIRST_REQUEST: u64 = 1_000_000;
+
+/// Who is to go is looked for among all, which takes a while with thousands: so many are found at a time, and gone by for
+/// so many microseconds.
+const FOUND: usize = 64;
+const FRESH: u64 = 10_000;
 
 /// Whose connections are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,6 +72,8 @@ struct Inner {
     spare: bool,
     epoch: Instant,
     seats: Mutex<Seats>,
+    /// Fewer are to hear that they are to go.
+    settled: Notify,
 }
 
 #[derive(Default)]
@@ -70,6 +84,27 @@ struct Seats {
     counts: HashMap<Party, usize>,
     staying: usize,
     leaving: usize,
+    /// Of those who are leaving, who may not have heard of it.
+    told: usize,
+    /// Who would go next.
+    found: Found,
+}
+
+/// Who is to go for whom, as it was found at one time: the first to go is the last.
+#[derive(Default)]
+struct Found {
+    asked: Option<Asked>,
+    at: u64,
+    all: Vec<(u8, u64, usize)>,
+}
+
+/// Whom room is made for, as far as it tells who goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Asked {
+    party: Party,
+    largest: Party,
+    /// Whether the largest party's requests may be cut.
+    cuts: bool,
 }
 
 struct Guest {
@@ -77,6 +112,8 @@ struct Guest {
     phase: Phase,
     /// How it is to leave; `STAY`: not at all.
     leave: AtomicU8,
+    /// It has heard that it is to leave.
+    heard: AtomicBool,
     closing: CancellationToken,
 }
 
@@ -114,8 +151,14 @@ impl Room {
 
     fn with(places: usize, spare: bool) -> Self {
         let places = places.max(1);
-        let inner = Inner { places, leaving: slack(places), spare, epoch: Instant::now(), seats: Mutex::default() };
-        Self(Arc::new(inner))
+        Self(Arc::new(Inner {
+            places,
+            leaving: slack(places),
+            spare,
+            epoch: Instant::now(),
+            seats: Mutex::default(),
+            settled: Notify::new(),
+        }))
     }
 
     /// What a connection is doing, on this room's clock.
@@ -125,7 +168,8 @@ impl Room {
 
     /// A place, at once; `None` if there is none for that party. Whoever is displaced is told by its `closing`.
     pub(super) fn enter(&self, party: Party, phase: Phase, closing: CancellationToken) -> Option<Seat> {
-        let guest = Arc::new(Guest { party, phase, leave: AtomicU8::new(STAY), closing });
+        let (leave, heard) = (AtomicU8::new(STAY), AtomicBool::new(false));
+        let guest = Arc::new(Guest { party, phase, leave, heard, closing });
         let mut seats = self.seats();
         if seats.staying >= self.0.places {
             self.displace(&mut seats, party)?;
@@ -138,6 +182,19 @@ impl Room {
         seats.staying += 1;
         *seats.counts.entry(party).or_default() += 1;
         Some(Seat { room: self.clone(), at, guest })
+    }
+
+    /// Resolves once few are left who were told to go and have not heard of it: what takes them a turn each, however much
+    /// there is to do, and whatever they do.
+    pub(super) async fn settled(&self) {
+        loop {
+            let mut notified = std::pin::pin!(self.0.settled.notified());
+            notified.as_mut().enable();
+            if !self.0.is_crowded(&self.seats()) {
+                return;
+            }
+            notified.await;
+        }
     }
 
     /// Has somebody leave who is doing nothing, where the machine itself has no more room.
@@ -153,16 +210,17 @@ impl Room {
         if seats.leaving >= if is_flood { self.0.leaving } else { 2 * self.0.leaving } {
             return None;
         }
-        let (guest, leave) = self.victim(seats, party)?;
+        let (guest, leave) = self.next_to_go(seats, party)?;
         seats.staying -= 1;
         seats.leaving += 1;
+        seats.told += 1;
         seats.forget(guest.party);
         guest.leave.store(if leave == Leave::Now { NOW } else { SOON }, Ordering::Release);
         guest.closing.cancel();
         Some(())
     }
 
-    fn victim(&self, seats: &Seats, party: Party) -> Option<(Arc<Guest>, Leave)> {
+    fn next_to_go(&self, seats: &mut Seats, party: Party) -> Option<(Arc<Guest>, Leave)> {
         let own = seats.counts.get(&party).map_or(1, |count| count + 1);
         let (mut largest, mut most) = (party, own);
         for (other, count) in &seats.counts {
@@ -170,29 +228,88 @@ impl Room {
                 (largest, most) = (*other, *count);
             }
         }
+        let asked = Asked { party, largest, cuts: most > own };
         let now = Phase::at(self.0.epoch);
-        let mut first: Option<(u8, u64, &Arc<Guest>)> = None;
-        for guest in seats.taken.iter().flatten().filter(|guest| guest.leave.load(Ordering::Relaxed) == STAY) {
-            let since = guest.phase.since();
-            let (is_largest, is_own) = (guest.party == largest, guest.party == party);
-            let rank = match guest.phase.doing() {
-                Doing::Nothing { known: false, heard: true } if now.saturating_sub(since) >= FIRST_REQUEST => 0,
-                Doing::Nothing { known: false, .. } if is_largest => 1,
-                Doing::Nothing { .. } if is_largest => 2,
-                Doing::Nothing { .. } if is_own => 3,
-                Doing::Something if is_largest && most > own => 4,
-                Doing::Nothing { .. } | Doing::Something if self.0.spare => 5 + u8::from(!is_largest),
-                Doing::Nothing { .. } | Doing::Something => continue,
-            };
-            if first.is_none_or(|(lowest, oldest, _)| (rank, since) < (lowest, oldest)) {
-                first = Some((rank, since, guest));
+        let is_fresh = seats.found.asked == Some(asked) && now.saturating_sub(seats.found.at) < FRESH;
+        if is_fresh {
+            while let Some((rank, since, at)) = seats.found.all.pop() {
+                // Whoever has asked since, or has gone, is not who was found.
+                if let Some(guest) = &seats.taken[at]
+                    && self.rank(guest, asked, now) == Some(rank)
+                    && guest.phase.since() == since
+                {
+                    return Some((Arc::clone(guest), how(rank)));
+                }
             }
         }
-        first.map(|(rank, _, guest)| (Arc::clone(guest), if rank < 4 { Leave::Soon } else { Leave::Now }))
+        let mut all = std::mem::take(&mut seats.found.all);
+        all.clear();
+        for (at, guest) in seats.taken.iter().enumerate() {
+            if let Some(guest) = guest
+                && let Some(rank) = self.rank(guest, asked, now)
+            {
+                all.push((rank, guest.phase.since(), at));
+            }
+        }
+        if all.len() > FOUND {
+            all.select_nth_unstable(FOUND);
+            all.truncate(FOUND);
+        }
+        all.sort_unstable_by(|one, other| other.cmp(one));
+        // Only those who are as good as the first: whoever has come since may go before all others.
+        if let Some((lowest, ..)) = all.last().copied() {
+            all.retain(|(rank, ..)| *rank == lowest);
+        }
+        let first = all.pop();
+        seats.found = Found { asked: Some(asked), at: now, all };
+        let (rank, _, at) = first?;
+        seats.taken[at].as_ref().map(|guest| (Arc::clone(guest), how(rank)))
+    }
+
+    /// The lower, the sooner it goes; `None`: it stays.
+    fn rank(&self, guest: &Guest, asked: Asked, now: u64) -> Option<u8> {
+        if guest.leave.load(Ordering::Relaxed) != STAY {
+            return None;
+        }
+        let since = guest.phase.since();
+        let (is_largest, is_own) = (guest.party == asked.largest, guest.party == asked.party);
+        match guest.phase.doing() {
+            Doing::Nothing { known: false, heard: true } if now.saturating_sub(since) >= FIRST_REQUEST => Some(0),
+            Doing::Nothing { known: false, .. } if is_largest => Some(1),
+            Doing::Nothing { .. } if is_largest => Some(2),
+            Doing::Nothing { .. } if is_own => Some(3),
+            Doing::Something if is_largest && asked.cuts => Some(CUT),
+            Doing::Nothing { .. } | Doing::Something if self.0.spare => Some(CUT + 1 + u8::from(!is_largest)),
+            Doing::Nothing { .. } | Doing::Something => None,
+        }
     }
 
     fn seats(&self) -> MutexGuard<'_, Seats> {
         self.0.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// From this rank on, what is under way goes too.
+const CUT: u8 = 4;
+
+fn how(rank: u8) -> Leave {
+    if rank < CUT { Leave::Soon } else { Leave::Now }
+}
+
+impl Inner {
+    /// Half of what may be leaving, so that those who take their time are no reason to refuse anybody.
+    fn is_crowded(&self, seats: &Seats) -> bool {
+        seats.told >= self.leaving / 2
+    }
+
+    fn hears(&self, seats: &mut Seats, guest: &Guest) {
+        if !guest.heard.swap(true, Ordering::Relaxed) {
+            let was_crowded = self.is_crowded(seats);
+            seats.told -= 1;
+            if was_crowded && !self.is_crowded(seats) {
+                self.settled.notify_waiters();
+            }
+        }
     }
 }
 
@@ -221,6 +338,13 @@ impl Seat {
             _ => None,
         }
     }
+
+    /// It has heard that it is to leave, and does so when what is under way is done.
+    pub(super) fn lingers(&self) {
+        if self.leaves().is_some() {
+            self.room.0.hears(&mut self.room.seats(), &self.guest);
+        }
+    }
 }
 
 impl Drop for Seat {
@@ -230,6 +354,7 @@ impl Drop for Seat {
         seats.free.push(self.at);
         if self.leaves().is_some() {
             seats.leaving -= 1;
+            self.room.0.hears(&mut seats, &self.guest);
         } else {
             seats.staying -= 1;
             seats.forget(self.guest.party);
@@ -383,6 +508,49 @@ mod tests {
         later(2_000).await;
         room.relieve();
         assert!(one.seat.leaves().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_waited_for_until_those_who_are_to_go_have_heard_of_it_whatever_they_do_then() {
+        let room = Room::new(2);
+        let mut all: Vec<_> = (0..2 + slack(2) / 2).map(|_| idle(&room, ANN)).collect();
+        let (told, staying): (Vec<_>, Vec<_>) = all.drain(..).partition(|came| came.seat.leaves().is_some());
+        assert_eq!((told.len(), staying.len()), (slack(2) / 2, 2));
+        let mut settled = Box::pin(room.settled());
+        assert!(futures::poll!(settled.as_mut()).is_pending());
+        told[0].phase.begin();
+        told[0].seat.lingers();
+        told[0].seat.lingers();
+        assert!(futures::poll!(settled.as_mut()).is_ready());
+        drop(told);
+        let untold = |room: &Room| {
+            let seats = room.seats();
+            (seats.told, seats.leaving)
+        };
+        assert_eq!(untold(&room), (0, 0));
+        staying[0].seat.lingers();
+        assert_eq!(untold(&room), (0, 0), "it is not to go");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_asks_after_it_was_found_does_not_go_and_whoever_was_found_long_ago_is_looked_at_again() {
+        let room = Room::new(8);
+        let mut all = Vec::new();
+        for _ in 0..8 {
+            all.push(idle(&room, ANN));
+            later(1).await;
+        }
+        all.push(idle(&room, ANN));
+        assert_eq!(left(&all), [0]);
+        all[1].phase.begin();
+        all.push(idle(&room, ANN));
+        assert_eq!(left(&all), [0, 2], "the second is being answered");
+        all[1].phase.end();
+        later(FRESH / 1_000).await;
+        for _ in 0..slack(8) - 2 {
+            all.push(idle(&room, ANN));
+        }
+        assert_eq!(left(&all), [0, 2, 3, 4]);
     }
 
     #[test]

@@ -174,7 +174,7 @@ impl FromRequestParts<State> for Trail {
         if let Some(trail) = parts.extensions.get::<Self>() {
             return Ok(trail.clone());
         }
-        let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_else(Caller::in_process);
+        let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_else(Caller::nobody);
         Ok(Self::new(&parts.headers, caller, state.audit()))
     }
 }

@@ -9,16 +9,11 @@ use memchr::memmem::Finder;
 use memchr::{memchr, memchr_iter};
 use nucleo_matcher::pattern::{AtomKind, CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 
 use super::query::{BadQuery, Matching, Query};
 use super::segment::Segment;
-use crate::rights::Glob;
-
-/// What a compiled pattern may take, in bytes.
-const COMPILED: usize = 256 << 10;
-/// What matching it may take.
-const WHILE_MATCHING: usize = 1 << 20;
+use crate::rights::{Glob, bounded};
 
 /// A query's text, ready to be looked for.
 pub(super) enum Names {
@@ -154,24 +149,9 @@ fn regex(parameter: &str, text: &str) -> Result<Regex, BadQuery> {
         BadQuery::new(parameter, format!("is no regular expression: {problem}")).at(character)
     };
     match parsed {
-        Ok(_) => compile(parameter, text),
+        Ok(_) => bounded::regex(text).map_err(|why| BadQuery::new(parameter, why)),
         Err(regex_syntax::Error::Parse(error)) => Err(told(error.kind().to_string(), error.span())),
         Err(regex_syntax::Error::Translate(error)) => Err(told(error.kind().to_string(), error.span())),
         Err(_) => Err(BadQuery::new(parameter, "is no regular expression")),
     }
-}
-
-/// A pattern that is known to be one.
-///
-/// # Errors
-/// It would take too much.
-fn compile(parameter: &str, pattern: &str) -> Result<Regex, BadQuery> {
-    RegexBuilder::new(pattern)
-        .unicode(false)
-        .case_insensitive(true)
-        .nest_limit(50)
-        .size_limit(COMPILED)
-        .dfa_size_limit(WHILE_MATCHING)
-        .build()
-        .map_err(|_| BadQuery::new(parameter, "is too large a pattern; repeat less"))
 }

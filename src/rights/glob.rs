@@ -4,14 +4,12 @@
 //! matched piece by piece; the others as the regular expression that `globset` makes of them.
 
 use memchr::memmem::Finder;
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
+
+use super::bounded;
 
 /// The longest glob, in bytes. Names have 127 characters at most.
 const LONGEST: usize = 1024;
-/// What a compiled glob may take, in bytes.
-const COMPILED: usize = 256 << 10;
-/// What matching it may take.
-const WHILE_MATCHING: usize = 1 << 20;
 
 /// Why a text is no glob: the end of a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +52,7 @@ impl Glob {
         let told = |error: globset::Error| BadGlob(format!("is no glob: {}", tame(&error.kind().to_string())));
         let glob = glob.map_err(told)?;
         let whole = if text.contains(['?', '[', ']', '{', '}', '\\']) {
-            Whole::Regex(compile(glob.regex())?)
+            Whole::Regex(bounded::regex(glob.regex()).map_err(|why| BadGlob(why.to_owned()))?)
         } else if let Some((start, rest)) = text.split_once('*') {
             let (inner, end) = rest.rsplit_once('*').unwrap_or(("", rest));
             let inner = inner.split('*').filter(|piece| !piece.is_empty());
@@ -132,17 +130,6 @@ impl Glob {
 /// Control characters would reach a terminal.
 fn tame(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
-
-fn compile(pattern: &str) -> Result<Regex, BadGlob> {
-    RegexBuilder::new(pattern)
-        .unicode(false)
-        .case_insensitive(true)
-        .nest_limit(50)
-        .size_limit(COMPILED)
-        .dfa_size_limit(WHILE_MATCHING)
-        .build()
-        .map_err(|_| BadGlob("is too large a pattern; repeat less".to_owned()))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //!
 //! Must never happen: a decision that depends on what exists; rights that grow because something could not be parsed.
 
+pub(crate) mod bounded;
 mod glob;
 mod pattern;
 

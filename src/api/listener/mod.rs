@@ -68,6 +68,14 @@ impl Listener {
         }
     }
 
+    /// Whether who comes waits for a turn where others come too fast, and is not refused.
+    pub(super) fn is_in_turn(&self) -> bool {
+        match &self.0 {
+            Kind::Tcp(_, _, Door::Plain | Door::Tls(_)) => true,
+            Kind::Unix(..) | Kind::Tcp(_, _, Door::Metrics) => false,
+        }
+    }
+
     /// What it speaks TLS with.
     pub(super) fn tls(&self) -> Option<&Tls> {
         match &self.0 {

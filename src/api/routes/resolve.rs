@@ -8,6 +8,7 @@ use axum::extract;
 use axum::http::{HeaderValue, Request, header};
 use axum::response::Response;
 use futures::future::try_join_all;
+use http_body_util::LengthLimitError;
 use hyper::body::Body as _;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
@@ -129,8 +130,7 @@ async fn read(request: Request<Body>) -> Result<BTreeMap<String, String>, Proble
     if !kind.eq_ignore_ascii_case("application/json") {
         return Err(Problem::new(Code::UnsupportedMediaType, "send the header Content-Type: application/json"));
     }
-    let too_large =
-        || Problem::new(Code::TooLarge, format!("the body did not arrive whole, or has more than {MOST_BYTES} bytes"));
+    let too_large = || Problem::new(Code::TooLarge, format!("the body has more than {MOST_BYTES} bytes"));
     let body = request.into_body();
     // What Content-Length says is believed at once.
     if body.size_hint().lower() > MOST_BYTES as u64 {
@@ -139,7 +139,11 @@ async fn read(request: Request<Body>) -> Result<BTreeMap<String, String>, Proble
     let arrived = timeout(BODY, to_bytes(body, MOST_BYTES)).await.map_err(|_| {
         Problem::new(Code::TooSlow, format!("the body did not arrive within {} seconds", BODY.as_secs()))
     })?;
-    let body = arrived.map_err(|_| too_large())?;
+    let body = arrived.map_err(|error| match error.into_inner().downcast::<LengthLimitError>() {
+        Ok(_) => too_large(),
+        // What it says of its chunks is wrong, or it ends before it should.
+        Err(_) => Problem::new(Code::BadQuery, "the body is not what its head and its chunks say"),
+    })?;
     let ResolveRequest { refs } = serde_json::from_slice(&body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         let detail = format!(

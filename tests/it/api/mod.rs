@@ -10,7 +10,7 @@ mod metrics;
 mod openapi;
 mod problems;
 mod resolve;
-mod tls;
+pub mod tls;
 mod token;
 mod values;
 mod watch;

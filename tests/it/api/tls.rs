@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -23,18 +23,33 @@ use super::listeners::Running;
 const CANARY: &str = "value-canary";
 
 /// An authority.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
+    /// Its own certificate, as PEM.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
     /// A certificate for these names, and its key, as PEM.
-    fn issue(&self, names: &[&str]) -> (String, String) {
+    pub fn issue(&self, names: &[&str]) -> (String, String) {
+        self.sign(CertificateParams::default(), names)
+    }
+
+    /// One whose time is over.
+    pub fn issue_expired(&self, names: &[&str]) -> (String, String) {
         let mut params = CertificateParams::default();
+        (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2001, 12, 31));
+        self.sign(params, names)
+    }
+
+    fn sign(&self, mut params: CertificateParams, names: &[&str]) -> (String, String) {
         params.subject_alt_names = names
             .iter()
             .map(|name| match (name.parse(), name.contains("://")) {
@@ -45,6 +60,23 @@ impl Authority {
             .collect();
         let key = KeyPair::generate().unwrap();
         (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+    }
+
+    /// How one who trusts it connects, with that certificate.
+    pub fn connector(&self, own: Option<&(String, String)>) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let builder = builder.with_root_certificates(roots);
+        let config = match own {
+            None => builder.with_no_client_auth(),
+            Some((cert, key)) => {
+                let chain = vec![CertificateDer::from_pem_slice(cert.as_bytes()).unwrap()];
+                builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap()).unwrap()
+            }
+        };
+        TlsConnector::from(Arc::new(config))
     }
 }
 
@@ -75,7 +107,7 @@ impl Stage {
         let files = TlsFiles {
             cert: at("cert.pem", &cert),
             key: at("key.pem", &key),
-            client_ca: Some(at("clients.pem", &clients.0.pem())),
+            client_ca: Some(at("clients.pem", &clients.pem())),
             certificate_required,
         };
         let tls = Tls::load(files).unwrap();
@@ -100,21 +132,9 @@ impl Stage {
 
     /// A connection, by one who has that certificate.
     pub(super) async fn connect(&self, own: Option<&(String, String)>) -> std::io::Result<TlsStream<TcpStream>> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.servers.0.der().clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let builder = builder.with_root_certificates(roots);
-        let config = match own {
-            None => builder.with_no_client_auth(),
-            Some((cert, key)) => {
-                let chain = vec![CertificateDer::from_pem_slice(cert.as_bytes()).unwrap()];
-                builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap()).unwrap()
-            }
-        };
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
         let name = ServerName::try_from("keys.example").unwrap();
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+        self.servers.connector(own).connect(name, stream).await
     }
 
     fn request(&self, host: &str, more: &str) -> String {
@@ -245,7 +265,7 @@ async fn files_that_change_are_taken_in_and_what_is_wrong_with_them_is_not() {
     assert!(works().await);
     // Another authority for clients, and another certificate of ours: both hold from the next connection on.
     let others = Authority::new();
-    for (name, text) in [("cert.pem", &cert), ("key.pem", &key), ("clients.pem", &others.0.pem())] {
+    for (name, text) in [("cert.pem", &cert), ("key.pem", &key), ("clients.pem", &others.pem())] {
         stage.write(name, text);
     }
     stage.tls.look();
@@ -265,7 +285,7 @@ async fn files_are_looked_at_by_themselves() {
     let request = stage.request(&format!("keys.example:{}", stage.port), "");
     let refused = stage.exchange(&request, Some(&theirs)).await;
     assert!(!refused.is_ok_and(|answer| answer.contains(CANARY)));
-    stage.write("clients.pem", &others.0.pem());
+    stage.write("clients.pem", &others.pem());
     for _ in 0..10 {
         tokio::time::sleep(std::time::Duration::from_secs(5)).await;
         // The look is a thread's, which the paused clock does not wait for.

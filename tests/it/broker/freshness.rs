@@ -254,3 +254,26 @@ async fn readers_that_insist_cost_one_call_a_second_and_each_sees_what_was_writt
     // The very first found nothing to wait for; who came with it had to have another.
     assert_eq!(vault.gets(), 6);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_miss_that_a_listing_has_overtaken_on_its_way_is_not_remembered() {
+    let vault = Scripted::new("s", "pay");
+    let house = House::with(&[&vault], exact()).await;
+    vault.gate.forget_permits(usize::MAX);
+    vault.fail_gets_of("db", Some(VaultErrorKind::NotFound));
+    let question = ask("pay/db");
+    let meanwhile = async {
+        while vault.gets() == 0 {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+        vault.set("db", "one");
+        house.listed_again().await;
+        vault.gate.add_permits(1);
+    };
+    let (told, ()) = futures::join!(house.broker.get(&question), meanwhile);
+    assert!(matches!(told, Err(Error::SecretNotFound { .. })), "it is what the vault said to this reader");
+    vault.fail_gets_of("db", None);
+    vault.gate.add_permits(1);
+    assert_eq!(house.broker.get(&question).await.unwrap().secret.value.expose(), b"one");
+}

@@ -1,7 +1,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::doors::Door;
+use super::doors::{Door, Shown};
 
 /// What a request shows of who asks.
 #[derive(Debug)]
@@ -10,20 +10,46 @@ pub struct Credential {
     pub headers: String,
     /// What is put behind the path.
     pub query: String,
+    /// Where certificates are asked for: which one it shows.
+    pub shown: Shown,
 }
 
 impl Credential {
     /// What the door asks for.
     pub fn right(door: &Door) -> Self {
-        Self { headers: format!("Authorization: Bearer {}\r\n", door.token()), query: String::new() }
+        // Where none is asked for, one that is sent is a wrong one.
+        Self::of(if door.asks_for_a_token() { bearer(door.token()) } else { String::new() })
+    }
+
+    fn of(headers: String) -> Self {
+        Self { headers, query: String::new(), shown: Shown::Right }
     }
 }
 
 /// No, an empty, a wrong one, one that is a bit off, doubled, in the query, in a cookie, under another name, by another
-/// scheme: everything but the right one.
+/// scheme: everything but the right one. Where certificates are asked for: no, another authority's, a stranger's, an expired
+/// one, with all else right.
 pub fn wrong(door: &Door) -> Vec<Credential> {
+    let mut all = Vec::new();
+    if door.asks_for_a_token() {
+        all.extend(wrong_tokens(door));
+    }
+    if door.asks_for_a_certificate() {
+        for shown in [Shown::None, Shown::AnotherAuthoritys, Shown::Strangers, Shown::Expired] {
+            let sent =
+                [Credential::right(door).headers, String::new(), bearer(door.token()), bearer(door.token_of_another())];
+            all.extend(sent.map(|headers| Credential { shown, ..Credential::of(headers) }));
+        }
+    }
+    all
+}
+
+fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
+}
+
+fn wrong_tokens(door: &Door) -> Vec<Credential> {
     let token = door.token();
-    let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
     let mut heads = vec![
         String::new(),
         "Authorization:\r\n".to_owned(),
@@ -78,11 +104,11 @@ pub fn wrong(door: &Door) -> Vec<Credential> {
     heads.extend(elsewhere.map(|name| format!("{name}: Bearer {token}\r\n")));
     heads.extend(elsewhere.map(|name| format!("{name}: {token}\r\n")));
     heads.extend([0, token.len() / 2, token.len() - 1].map(|place| bearer(&off_by_a_bit(token, place))));
-    let mut all: Vec<_> = heads.into_iter().map(|headers| Credential { headers, query: String::new() }).collect();
+    let mut all: Vec<_> = heads.into_iter().map(Credential::of).collect();
     for name in ["token", "access_token", "authorization", "key"] {
-        all.push(Credential { headers: String::new(), query: format!("{name}={token}") });
+        all.push(Credential { query: format!("{name}={token}"), ..Credential::of(String::new()) });
     }
-    all.push(Credential { headers: String::new(), query: format!("authorization=Bearer%20{token}") });
+    all.push(Credential { query: format!("authorization=Bearer%20{token}"), ..Credential::of(String::new()) });
     all
 }
 

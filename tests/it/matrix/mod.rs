@@ -10,7 +10,7 @@ mod doors;
 use std::sync::Arc;
 
 use credentials::{Credential, wrong};
-use doors::House;
+use doors::{House, Shown};
 use sidekey::vaults::memory::{Attributes, MemorySource, MemoryVault};
 use sidekey::vaults::{Vault, VaultInfo};
 
@@ -81,17 +81,24 @@ async fn nothing_is_told_to_who_shows_nothing_that_is_right() {
     let mut asked = 0;
     for door in house.doors() {
         let all = wrong(door);
-        assert!(all.len() > 45, "{} credentials", all.len());
+        let expected = if door.asks_for_a_token() { 45 } else { 15 };
+        assert!(all.len() > expected, "{} credentials", all.len());
         let routes = routes(VAULT, NAME);
         assert!(routes.len() > 50, "{} routes", routes.len());
-        for route in &routes {
-            for credential in &all {
+        for (nth, credential) in all.iter().enumerate() {
+            // A handshake takes its time: there, each credential meets every third route, and each route every third credential.
+            let (first, step) = if door.shakes_hands() { (nth % 3, 3) } else { (0, 1) };
+            for route in routes.iter().skip(first).step_by(step) {
                 asked += 1;
                 let answer = door.ask(route, credential).await;
                 let case = || format!("{door:?} {route:?} {credential:?}\n{answer}");
                 let lower = answer.to_ascii_lowercase();
                 let told = lower.contains(MARK) || lower.contains(&door.token().to_ascii_lowercase());
                 assert!(!told, "something is told: {}", case());
+                if matches!(credential.shown, Shown::AnotherAuthoritys | Shown::Expired) {
+                    assert_eq!(answer, "", "nothing is answered to who is not even let in to ask: {}", case());
+                    continue;
+                }
                 let status = answer.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok());
                 let status = status.unwrap_or_else(|| panic!("no answer: {}", case()));
                 // A folded header is no HTTP, these methods are nobody's, and a probe is answered or its method is not.
@@ -105,7 +112,7 @@ async fn nothing_is_told_to_who_shows_nothing_that_is_right() {
             }
         }
     }
-    assert!(asked > 7_000, "{asked} cases");
+    assert!(asked > 9_000, "{asked} cases");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
