@@ -61,12 +61,10 @@ impl<'a> Door<'a> {
         let tries = async {
             let mut pauses = Pauses::between(FIRST_PAUSE, LONGEST_PAUSE);
             loop {
-                let outcome = self.once(&ask).await;
-                let next = Instant::now() + pauses.next();
-                match outcome {
-                    Err(faults) if faults.may_pass() && !self.connect.direct && next < self.until => {
+                match self.once(&ask).await {
+                    Err(faults) if faults.may_pass() && !self.connect.direct && Instant::now() < self.until => {
                         faults.first().clone_into(&mut why.borrow_mut());
-                        sleep_until(next).await;
+                        sleep_until(self.until.min(Instant::now() + pauses.next())).await;
                     }
                     outcome => return outcome,
                 }
