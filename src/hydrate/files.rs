@@ -264,6 +264,35 @@ mod tests {
         assert_eq!(listed(&path), before);
     }
 
+    /// Once with the folder that counts, everything beneath it is of one generation, until that is gone.
+    #[test]
+    fn who_reads_while_a_set_is_replaced_finds_all_old_values_or_all_new_ones() {
+        let outer = tempfile::tempdir().unwrap();
+        let path = outer.path().join("values");
+        let folder = opened(&path);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(|| {
+                let mut whole = 0;
+                while !done.load(std::sync::atomic::Ordering::Acquire) || whole == 0 {
+                    let Ok(generation) = fs::canonicalize(path.join(CURRENT)) else { continue };
+                    let read = |name| fs::read_to_string(generation.join(name)).ok();
+                    if let (Some(a), Some(b), Some(c)) = (read("A"), read("B"), read("C")) {
+                        assert!(!a.is_empty() && a == b && b == c, "{a} {b} {c}");
+                        whole += 1;
+                    }
+                    assert!(path.join("A").symlink_metadata().is_ok(), "the name is always there");
+                }
+            });
+            for n in 0..300 {
+                let value = format!("{n}").repeat(1 + n);
+                folder.put(["A", "B", "C"].map(|name| (name, value.as_bytes()))).unwrap();
+            }
+            done.store(true, std::sync::atomic::Ordering::Release);
+            reading.join().unwrap();
+        });
+    }
+
     #[test]
     fn what_a_killed_process_left_behind_goes_with_the_next_set_and_what_is_others_stays() {
         let outer = tempfile::tempdir().unwrap();
