@@ -15,6 +15,7 @@
 //! - [`broker`]: the one door: get, resolve, versions, watch. Knows no HTTP.
 //! - [`access`]: who asks, by which rights, and who has read what.
 //! - [`api`]: the broker over HTTP: guard, routes, listeners.
+//! - [`hydrate`]: references become what an app starts with.
 //! - [`config`]: file, variables and flags to one checked configuration.
 //! - [`cli`]: one file per subcommand: parse, call, print.
 //! - `emulator` (feature): a fake Azure on `vaults::memory`, for demos and tests.
@@ -40,6 +41,7 @@ pub mod flight;
 #[cfg(all(feature = "emulator", any(test, feature = "fuzzing")))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod hydrate;
 pub mod kernel;
 pub mod metrics;
 pub mod rights;

@@ -12,6 +12,7 @@ use clap::Parser as _;
 use sidekey::api::Passed;
 use sidekey::cli::{Cli, Context, Exit, Failure, Protection, confine, refuse, run, tell};
 use sidekey::config::Vars;
+use sidekey::sandbox::Process;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
@@ -24,13 +25,16 @@ static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(tell_place_only));
-    let process = sidekey::sandbox::harden();
+    let found = sidekey::sandbox::harden();
     let vars = Vars::of_process();
     let environment = sidekey::kernel::overwrite_environment(Vars::is_secret).err().map(|error| error.to_string());
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(refuse(&error) as u8),
     };
+    if !cli.command.becomes_another() {
+        sidekey::sandbox::forgo_privileges();
+    }
     rustls::crypto::ring::default_provider().install_default().expect("nobody installed another before us");
     // There is one thread by now. Only what serves has a use for them.
     let passed = if cli.command.takes_sockets() { Passed::take(vars.get("LISTEN_FDNAMES")) } else { Passed::default() };
@@ -41,7 +45,13 @@ fn main() -> ExitCode {
         program: std::env::current_exe().unwrap_or_else(|_| "sidekey".into()),
         shutdown: CancellationToken::new(),
         reload: Arc::default(),
-        protection: Protection { process, key_page: sidekey::secret::key_page(), environment, sandbox: None },
+        found,
+        protection: Protection {
+            process: Process::now(),
+            key_page: sidekey::secret::key_page(),
+            environment,
+            sandbox: None,
+        },
         global: cli.global,
     };
     let confined = confine(&cli.command, &context).map(|sandbox| context.protection.sandbox = sandbox);
@@ -50,11 +60,11 @@ fn main() -> ExitCode {
             // On the heap: commands differ much in size.
             let command = Box::pin(run(&cli.command, &context));
             if !cli.command.stays() {
-                return command.await.map(|()| ExitCode::SUCCESS);
+                return command.await;
             }
             let mut signals = Signals::new()?;
             tokio::select! {
-                done = command => done.map(|()| ExitCode::SUCCESS),
+                done = command => done,
                 code = signals.act(&context, cli.command.reloads()) => Ok(code),
             }
         });

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{check, doctor, get, healthcheck, list, search, serve, vaults, wait, watch};
+use super::{check, doctor, env, exec, get, healthcheck, list, search, serve, vaults, wait, watch};
 #[cfg(feature = "emulator")]
 use super::{demo, emulator};
 
@@ -33,6 +33,8 @@ const AFTER_HELP: &str = "  sidekey serve                         the sidecar; s
   sidekey search --expires-within 30d   what expires within a month
   sidekey watch 'pay-prod/*'            what changes there, a line for each change
   sidekey doctor                        what is missing, and the command that mends it
+  sidekey exec -- ./app                 an app with the secrets that its environment refers to
+  sidekey env --env-file app.env        such variables with their values, for whoever else sets them
   sidekey wait && ./app                 start an app when its sidecar is ready
 
 Exit codes:
@@ -76,6 +78,10 @@ pub enum Command {
     List(list::List),
     /// List the vaults: where they are, how many secrets, whether they can be reached
     Vaults(vaults::Vaults),
+    /// Start a program with the secrets that its environment refers to
+    Exec(exec::Exec),
+    /// Print variables with the secrets that they refer to, in nine formats
+    Env(env::Env),
     /// Tell what changes, as it happens; never shows values
     Watch(watch::Watch),
     /// Check the configuration and tell every fault
@@ -151,6 +157,12 @@ impl Command {
         matches!(self, Self::Serve(_))
     }
 
+    /// Whether another program is executed in its place or under it, with no fewer rights than if it were started alone.
+    #[must_use]
+    pub fn becomes_another(&self) -> bool {
+        matches!(self, Self::Exec(_))
+    }
+
     /// Whether it runs until it is told to stop, and so takes signals itself.
     #[must_use]
     pub fn stays(&self) -> bool {
@@ -163,6 +175,8 @@ impl Command {
             | Self::List(_)
             | Self::Vaults(_)
             | Self::Watch(_)
+            | Self::Exec(_)
+            | Self::Env(_)
             | Self::Check(_)
             | Self::Doctor(_)
             | Self::Healthcheck(_)

@@ -10,6 +10,7 @@ use super::args::Global;
 use super::{Failure, Protection};
 use crate::api::Passed;
 use crate::config::{Config, Faults, Flag, Inputs, Vars, runtime_dir};
+use crate::sandbox::Found;
 
 /// What surrounds a command.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Context {
     pub shutdown: CancellationToken,
     /// Told when the process is asked to read its configuration again; several times before that happens are once.
     pub reload: Arc<Notify>,
+    /// What a program is given back that is executed in this one's place.
+    pub found: Found,
     /// Sockets that this process was started with, until they are served.
     pub passed: Arc<Mutex<Passed>>,
     /// What keeps this process's memory and rights from others.

@@ -25,6 +25,10 @@ pub enum Exit {
     Denied = 77,
     /// The configuration is wrong.
     Config = 78,
+    /// `exec`: the program is there and cannot be run, as a shell says it.
+    NotRunnable = 126,
+    /// `exec`: there is no such program, as a shell says it.
+    NoProgram = 127,
 }
 
 /// Why a command did not do what was asked.

@@ -127,7 +127,7 @@ fn show_json(body: &[u8]) -> Result<(), Failure> {
 
 /// The file appears whole or not at all, and nobody else can read it at any moment: it is made under another name,
 /// for its owner alone, in the same folder.
-fn write_private(file: &Path, value: &[u8]) -> Result<(), Failure> {
+pub(super) fn write_private(file: &Path, value: &[u8]) -> Result<(), Failure> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error: std::io::Error| Failure::io(&format!("writing {}", file.display()), &error);
     // Putting a file in a device's or a pipe's place would break more than this command.

@@ -14,12 +14,16 @@ mod demo;
 mod doctor;
 #[cfg(feature = "emulator")]
 mod emulator;
+mod env;
+mod exec;
 mod exit;
 mod folder;
 mod get;
 mod healthcheck;
+mod hydration;
 mod list;
 mod open;
+mod pauses;
 mod phrase;
 mod protection;
 mod reload;
@@ -37,6 +41,8 @@ mod wait;
 mod warnings;
 mod watch;
 
+use std::process::ExitCode;
+
 pub use args::{Cli, Command};
 pub use confine::confine;
 pub use context::Context;
@@ -45,11 +51,11 @@ pub use protection::Protection;
 pub use terminal::tell;
 pub use usage::refuse;
 
-/// Runs one command to its end.
+/// Runs one command to its end; the code to end the process with.
 ///
 /// # Errors
 /// [`Failure`] says how the process is to end and what it is to say.
-pub async fn run(command: &Command, context: &Context) -> Result<(), Failure> {
+pub async fn run(command: &Command, context: &Context) -> Result<ExitCode, Failure> {
     if !command.stays() {
         trace::start_if_asked(context.global.verbose);
     }
@@ -58,6 +64,8 @@ pub async fn run(command: &Command, context: &Context) -> Result<(), Failure> {
         #[cfg(feature = "emulator")]
         Command::Demo(args) => demo::run(args, context).await,
         Command::Get(args) => get::run(args, context).await,
+        Command::Env(args) => env::run(args, context).await,
+        Command::Exec(args) => return exec::run(args, context).await,
         Command::Search(args) => search::run(args, context).await,
         Command::List(args) => list::run(args, context).await,
         Command::Vaults(args) => vaults::run(args, context).await,
@@ -68,5 +76,6 @@ pub async fn run(command: &Command, context: &Context) -> Result<(), Failure> {
         Command::Wait(args) => wait::run(args, context).await,
         #[cfg(feature = "emulator")]
         Command::Emulator(args) => emulator::run(args, context).await,
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

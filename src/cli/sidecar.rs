@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use reqwest::Method;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -261,11 +260,11 @@ impl Sidecar {
 
     /// The same, with a body that is still to come.
     pub(super) async fn open(&self, request: &Request<'_>) -> Result<axum::response::Response, Failure> {
-        let mut sent = axum::http::Request::builder().method(Method::GET).uri(request.target());
+        let mut sent = axum::http::Request::builder().method(request.method()).uri(request.target());
         for (name, value) in request.headers() {
             sent = sent.header(name, value);
         }
-        let sent = sent.body(axum::body::Body::empty()).map_err(|_| broken())?;
+        let sent = sent.body(axum::body::Body::from(request.body())).map_err(|_| broken())?;
         match crate::api::router(self.state.clone()).oneshot(sent).await {
             Ok(answer) => {
                 // The process may end with this answer.

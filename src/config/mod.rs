@@ -32,7 +32,7 @@ pub use fault::{Fault, Faults, Place};
 pub use listen::{Listen, last_resort, runtime_dir};
 pub use reader::Flag;
 pub use snapshot::SnapshotFiles;
-pub use vars::Vars;
+pub use vars::{Vars, environment};
 
 use crate::access::AccessSettings;
 use crate::access::audit::AuditOptions;

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
 
@@ -65,6 +66,11 @@ impl Vars {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter(|(_, held)| !held.is_empty()).map(|(name, _)| name.as_str())
     }
+}
+
+/// This process's environment as it is, for a program that is executed in its place.
+pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os()
 }
 
 impl Held {

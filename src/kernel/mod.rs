@@ -8,9 +8,11 @@
 mod environment;
 mod page;
 mod peer;
+mod signals;
 mod wipe;
 
 pub use environment::overwrite_environment;
 pub use page::{Locked, PageKind};
 pub use peer::peer_groups;
+pub use signals::{Arrived, Signals};
 pub use wipe::{scrub_registers, scrub_stack, wipe};

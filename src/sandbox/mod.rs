@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
-pub use process::{Process, harden};
+pub use process::{Found, Process, forgo_privileges, harden};
 
 /// Whether there is to be a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

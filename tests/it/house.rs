@@ -81,9 +81,12 @@ const EXPOSED: &[(&str, usize)] = &[
     ("emulator/key_vault/secrets.rs", 1),    // the fake service gives a made-up value away
     ("snapshot/key.rs", 2),                  // a key from a file, into what seals or authenticates with it
     ("snapshot/document.rs", 1),             // a value held, into the buffer that is then sealed
+    ("cli/exec/deliver.rs", 1), // a value into what a program is started with: environment, file, descriptor
+    ("hydrate/formats/mod.rs", 1), // a set, printed for its reader
+    ("hydrate/template.rs", 1), // a value joins the text that it stands in, and is sealed again
     ("vaults/azure/bearer.rs", 3), // a token: to the service that it is for, and compared with the one refused
     ("vaults/azure/credential/proof.rs", 1), // client secret, certificate, its password or federated token, to Entra
-    ("vaults/memory.rs", 2),       // a stored version is given out, or kept with other attributes
+    ("vaults/memory.rs", 2),    // a stored version is given out, or kept with other attributes
 ];
 
 #[test]

@@ -98,11 +98,12 @@ impl Http {
             Address::Tcp(address) => format!("http://{address}"),
             Address::Tls(authority) => format!("https://{authority}"),
         };
-        let mut sent = self.client.get(format!("{origin}{}", request.target()));
+        let mut sent = self.client.request(request.method(), format!("{origin}{}", request.target()));
         for (name, value) in request.headers() {
             sent = sent.header(name, value);
         }
-        sent
+        let body = request.body();
+        if body.is_empty() { sent } else { sent.body(body) }
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
@@ -131,8 +132,8 @@ fn unreachable(address: &Address, error: &reqwest::Error) -> Failure {
                      it is stopping, or has no more room"
                 )
             }
+            None | Some(ErrorKind::UnexpectedEof) => "broke the connection off".to_owned(),
             Some(kind) => format!("cannot be reached: {}", crate::config::cause(kind)),
-            None => "broke the connection off".to_owned(),
         }
     };
     Failure::new(Exit::Unavailable, format!("the sidecar at {address} {why}"))

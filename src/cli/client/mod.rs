@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
+use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 
 pub(super) use address::Address;
@@ -23,6 +23,7 @@ use super::args::Connect;
 use super::sidecar::{Need, Sidecar};
 use super::terminal::tell;
 use super::{Context, Exit, Failure};
+use crate::api::model::Fault;
 use crate::config::Config;
 use crate::secret::{Pointer, Reference, Version};
 use http::Http;
@@ -38,7 +39,7 @@ enum Way {
     InProcess(Box<Sidecar>),
 }
 
-/// One GET.
+/// One GET, or, with something to send, one POST.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Request<'a> {
     path: String,
@@ -47,6 +48,7 @@ pub(super) struct Request<'a> {
     no_cache: bool,
     no_body: bool,
     behind: Option<HeaderValue>,
+    sent: Option<Bytes>,
 }
 
 /// What came back, whatever its status.
@@ -119,6 +121,20 @@ impl<'a> Request<'a> {
         Self { behind: HeaderValue::from_str(id).ok().filter(|id| !id.is_empty()), ..self }
     }
 
+    /// Sends that document.
+    pub(super) fn send(self, document: &impl serde::Serialize) -> Self {
+        let bytes = serde_json::to_vec(document).expect("what is sent is plain data");
+        Self { sent: Some(bytes.into()), ..self }
+    }
+
+    pub(super) fn method(&self) -> Method {
+        if self.sent.is_some() { Method::POST } else { Method::GET }
+    }
+
+    pub(super) fn body(&self) -> Bytes {
+        self.sent.clone().unwrap_or_default()
+    }
+
     pub(super) fn target(&self) -> String {
         let mut target = self.path.clone();
         for (at, (name, value)) in self.query.iter().enumerate() {
@@ -131,6 +147,9 @@ impl<'a> Request<'a> {
     pub(super) fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
         let accept = if self.json { "application/json" } else { "*/*" };
         let mut headers = vec![(ACCEPT, HeaderValue::from_static(accept))];
+        if self.sent.is_some() {
+            headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+        }
         if self.no_cache {
             headers.push((CACHE_CONTROL, HeaderValue::from_static("no-cache")));
         }
@@ -233,6 +252,16 @@ impl Client {
     /// A failure that came back, in words.
     pub(super) fn in_words(answer: &Answer) -> Failure {
         problem::failure(answer)
+    }
+
+    /// The same for one of several failures that came back together.
+    pub(super) fn fault_in_words(fault: &Fault) -> Failure {
+        problem::of_fault(fault)
+    }
+
+    /// Whether this process itself is the sidecar.
+    pub(super) fn is_in_process(&self) -> bool {
+        matches!(self.0, Way::InProcess(_))
     }
 
     /// A stream of events, or the failure in words.

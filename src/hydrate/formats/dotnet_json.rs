@@ -1,0 +1,22 @@
+//! .NET's JSON configuration: one flat object, in which `A__B` is `A:B`, as its environment variables are read. Keys are the
+//! same whatever their case.
+
+use std::collections::BTreeMap;
+
+use super::{Clear, Page, json};
+use crate::secret::SecretValue;
+
+pub(super) fn write(page: &mut Page, variable: &Clear<'_>) -> Result<(), &'static str> {
+    json::write(page, &key(variable.name), variable)
+}
+
+/// The variables that mean a key that another one means already.
+pub(super) fn twins(set: &BTreeMap<String, SecretValue>) -> Vec<(String, &'static str)> {
+    let mut seen = std::collections::BTreeSet::new();
+    let again = set.keys().filter(|name| !seen.insert(key(name).to_lowercase()));
+    again.map(|name| (name.clone(), "the same key as another variable: .NET knows no case")).collect()
+}
+
+fn key(name: &str) -> String {
+    name.replace("__", ":")
+}

@@ -1,0 +1,20 @@
+//! References become what an app starts with: its environment, or the same set in the formats that others read.
+//!
+//! Knows no HTTP and asks nobody: who reads the references of a [`Template`] hands their values in.
+//!
+//! Must never happen: half a set; a value, or a text that may be one, in an error; a value that its reader takes for
+//! another one.
+
+mod child;
+pub mod dangerous;
+pub mod files;
+mod formats;
+pub mod limits;
+pub mod set;
+mod supervisor;
+mod template;
+
+pub use child::Program;
+pub use formats::{Format, Unfit};
+pub use supervisor::{Change, Supervisor};
+pub use template::{BadTemplate, BadValue, Fault, Misfit, Template};

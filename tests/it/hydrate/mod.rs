@@ -1,0 +1,3 @@
+//! What is printed for others, read by those others.
+mod command;
+mod consumers;
