@@ -150,6 +150,7 @@ fn operation(pattern: &str) -> Option<Operation> {
         "/v1/search" => Operation::Search,
         "/v1/resolve" => Operation::Resolve,
         "/v1/watch" => Operation::Watch,
+        routes::AWS => Operation::Aws,
         _ => return None,
     })
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{check, doctor, env, exec, get, healthcheck, list, search, serve, vaults, wait, watch};
+use super::{aws, check, doctor, env, exec, get, healthcheck, list, search, serve, vaults, wait, watch};
 #[cfg(feature = "emulator")]
 use super::{demo, emulator};
 
@@ -82,6 +82,8 @@ pub enum Command {
     Exec(exec::Exec),
     /// Print variables with the secrets that they refer to, in nine formats
     Env(env::Env),
+    /// Print credentials of AWS for its SDKs, out of two or three secrets
+    AwsCredentials(aws::AwsCredentialsArgs),
     /// Tell what changes, as it happens; never shows values
     Watch(watch::Watch),
     /// Check the configuration and tell every fault
@@ -177,6 +179,7 @@ impl Command {
             | Self::Watch(_)
             | Self::Exec(_)
             | Self::Env(_)
+            | Self::AwsCredentials(_)
             | Self::Check(_)
             | Self::Doctor(_)
             | Self::Healthcheck(_)

@@ -6,6 +6,7 @@ use super::terminal::print;
 use super::{Context, Exit, Failure};
 use crate::access::audit::{AuditOptions, Place};
 use crate::access::{Client, Verb};
+use crate::api::AwsProfile;
 use crate::config::Config;
 use crate::secret::Reference;
 use crate::vaults::azure::{AzureSettings, ConfiguredVault, Credential, Identity};
@@ -112,6 +113,7 @@ fn summary(config: &Config) -> String {
         None => "metrics   where the API is".to_owned(),
     });
     lines.extend(config.access.clients.iter().map(told));
+    lines.extend(config.aws.iter().map(aws));
     lines.extend(config.sources.iter().map(source));
     let cache = &config.broker.cache;
     lines.push(format!(
@@ -160,6 +162,13 @@ pub(super) fn audit(options: Option<&AuditOptions>) -> String {
         text.push_str(&format!("; names hashed with the key in {}", key_file.display()));
     }
     text
+}
+
+fn aws(profile: &AwsProfile) -> String {
+    let AwsProfile { name, access_key_id, secret_access_key, session_token, lifetime } = profile;
+    let token = session_token.as_ref().map_or_else(String::new, |token| format!(" and {token}"));
+    let lifetime = humantime::format_duration(*lifetime);
+    format!("aws       {name}: {access_key_id} with {secret_access_key}{token}, for {lifetime}")
 }
 
 fn source(settings: &AzureSettings) -> String {

@@ -152,6 +152,7 @@ impl Sidecar {
         let catalog = Catalog::counted(sources(config, &budgets, &metrics)?, catalog_options, metrics.clone());
         let broker = Broker::new(catalog.clone(), broker_options, metrics.clone());
         let state = State::audited(broker.clone(), metrics.clone(), inherited.audit.clone());
+        let state = state.with_aws(config.aws.as_slice());
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let runs = AtomicBool::new(false);

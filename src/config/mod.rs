@@ -10,6 +10,7 @@
 //! somebody relies on); a value in a fault (it may be a credential that was put in the wrong place).
 
 mod audit;
+mod aws;
 mod client;
 mod fault;
 mod identity;
@@ -36,7 +37,7 @@ pub use vars::{Vars, environment};
 
 use crate::access::AccessSettings;
 use crate::access::audit::AuditOptions;
-use crate::api::Capacity;
+use crate::api::{AwsProfile, Capacity};
 use crate::broker::BrokerOptions;
 use crate::budget::BudgetOptions;
 use crate::catalog::CatalogOptions;
@@ -86,6 +87,8 @@ pub struct Config {
     pub catalog: CatalogOptions,
     /// Reads and the cache.
     pub broker: BrokerOptions,
+    /// Credentials of AWS.
+    pub aws: Vec<AwsProfile>,
     /// Where what is held is kept for the next start; `None`: nowhere.
     pub snapshot: Option<SnapshotFiles>,
     /// Where reads are recorded; `None`: nowhere.
@@ -182,6 +185,7 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
     let token_file =
         listen.tcp.filter(|_| clients.is_empty() && listen.takes_token()).map(|_| listen.token_file.clone());
     let access = AccessSettings { clients, token_file };
+    let aws = aws::profiles(reader, &top.tables("aws"));
     let cache = section("cache");
     let snapshot = snapshot::snapshot(reader, &cache);
     let audit = audit::audit(reader, section("audit"));
@@ -199,6 +203,7 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         catalog,
         broker,
         budget,
+        aws,
         snapshot,
         audit,
         drain,

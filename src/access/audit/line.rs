@@ -50,6 +50,8 @@ pub enum Operation {
     Search,
     /// What changes.
     Watch,
+    /// One of the values of credentials of AWS.
+    Aws,
 }
 
 /// A value that a caller got.
@@ -189,6 +191,7 @@ impl Operation {
             Self::Vaults => "vaults",
             Self::Search => "search",
             Self::Watch => "watch",
+            Self::Aws => "aws",
         }
     }
 }
