@@ -22,15 +22,15 @@ use crate::secret::{BadReference, Reference};
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct AwsCredentialsArgs {
-    /// Where the access key's id is
-    #[arg(long, value_name = "REF", value_parser = Reference::parse_lenient as fn(&str) -> Result<Reference, BadReference>)]
-    access_key_id: Reference,
+    /// Where the access key's id is: secret://VAULT/NAME, VAULT/NAME or NAME
+    #[arg(value_name = "ID_REF", value_parser = Reference::parse_lenient as fn(&str) -> Result<Reference, BadReference>)]
+    id: Reference,
     /// Where the access key itself is
-    #[arg(long, value_name = "REF", value_parser = Reference::parse_lenient as fn(&str) -> Result<Reference, BadReference>)]
-    secret_access_key: Reference,
+    #[arg(value_name = "KEY_REF", value_parser = Reference::parse_lenient as fn(&str) -> Result<Reference, BadReference>)]
+    signing: Reference,
     /// Where the session's token is, if the key needs one
-    #[arg(long, value_name = "REF", value_parser = Reference::parse_lenient as fn(&str) -> Result<Reference, BadReference>)]
-    session_token: Option<Reference>,
+    #[arg(value_name = "TOKEN_REF", value_parser = Reference::parse_lenient as fn(&str) -> Result<Reference, BadReference>)]
+    session: Option<Reference>,
     /// After that, the SDK must ask again; some ask up to 15 minutes earlier, and this program is started for each time
     #[arg(long, value_name = "DURATION", default_value = "16m", value_parser = humantime::parse_duration)]
     lifetime: Duration,
@@ -43,12 +43,12 @@ pub struct AwsCredentialsArgs {
 
 const AFTER_HELP: &str = "\
 Examples:
-  sidekey aws-credentials --access-key-id pay-prod/s3-key-id --secret-access-key pay-prod/s3-key
-  sidekey aws-credentials --access-key-id 'secret://*/s3#/id' --secret-access-key 'secret://*/s3#/key'
+  sidekey aws-credentials pay-prod/s3-key-id pay-prod/s3-key
+  sidekey aws-credentials 'secret://*/s3#/id' 'secret://*/s3#/key'      fields of one secret
 
-In ~/.aws/config, on one line:
+In ~/.aws/config:
   [profile backup]
-  credential_process = sidekey aws-credentials --access-key-id pay-prod/s3-key-id --secret-access-key pay-prod/s3-key
+  credential_process = sidekey aws-credentials pay-prod/s3-key-id pay-prod/s3-key
 
 Where the sidecar has TCP, its [[aws]] does the same without a program: see the README.";
 
@@ -58,11 +58,11 @@ pub(super) async fn run(args: &AwsCredentialsArgs, context: &Context) -> Result<
         return Err(Failure::new(Exit::Usage, what));
     }
     let references = [
-        (AwsProfile::ACCESS_KEY_ID, Some(&args.access_key_id)),
-        (AwsProfile::SECRET_ACCESS_KEY, Some(&args.secret_access_key)),
-        (AwsProfile::SESSION_TOKEN, args.session_token.as_ref()),
+        (AwsProfile::ACCESS_KEY_ID, Some(&args.id)),
+        (AwsProfile::SECRET_ACCESS_KEY, Some(&args.signing)),
+        (AwsProfile::SESSION_TOKEN, args.session.as_ref()),
     ];
-    let references = references.into_iter().filter_map(|(key, reference)| Some((key.replace('_', "-"), reference?)));
+    let references = references.into_iter().filter_map(|(key, reference)| Some((key.to_owned(), reference?)));
     let references: BTreeMap<String, &Reference> = references.collect();
     let client = Client::connect(context, &args.connect)?;
     for reference in references.values() {
@@ -74,11 +74,11 @@ pub(super) async fn run(args: &AwsCredentialsArgs, context: &Context) -> Result<
         return Err(failure(&answer));
     }
     let mut answer: ResolveAnswer = serde_json::from_slice(&answer.body).map_err(|_| not_understood())?;
-    let mut take = |key: &str| answer.values.remove(&key.replace('_', "-"));
+    let mut take = |key: &str| answer.values.remove(key);
     let (id, key) = (take(AwsProfile::ACCESS_KEY_ID), take(AwsProfile::SECRET_ACCESS_KEY));
     let session_token = take(AwsProfile::SESSION_TOKEN);
     let (Some(access_key_id), Some(secret_access_key)) = (id, key) else { return Err(not_understood()) };
-    if session_token.is_some() != args.session_token.is_some() {
+    if session_token.is_some() != args.session.is_some() {
         return Err(not_understood());
     }
     let expiration = expiration(OffsetDateTime::now_utc(), args.lifetime);
@@ -88,12 +88,12 @@ pub(super) async fn run(args: &AwsCredentialsArgs, context: &Context) -> Result<
     print(b"\n")
 }
 
-/// What of each flag's reference is wrong.
+/// What is wrong with each reference.
 fn failure(answer: &Answer) -> Failure {
     let Failure { exit, mut message } = Client::in_words(answer);
     if let Ok(problem) = serde_json::from_slice::<ProblemDocument>(&answer.body) {
-        for (flag, fault) in &problem.errors {
-            message.push_str(&format!("\n  --{}: {}", harmless(flag), harmless(&fault.detail)));
+        for (key, fault) in &problem.errors {
+            message.push_str(&format!("\n  {}: {}", harmless(&key.replace('_', " ")), harmless(&fault.detail)));
         }
     }
     Failure { exit, message }

@@ -74,7 +74,7 @@ fn only_the_edges_know_http_and_only_config_and_main_read_the_environment() {
 /// Where a value may leave its type, and how often. A new place is a decision: add it here, with its reason in the code.
 const EXPOSED: &[(&str, usize)] = &[
     ("api/model/value.rs", 2),               // onto the wire: the cached value, or a view of it
-    ("api/routes/resolve.rs", 1),            // a resolved value, into the answer
+    ("api/routes/together.rs", 1),           // a resolved value, into the answer
     ("api/routes/secrets.rs", 1),            // the body of a get
     ("access/token.rs", 2),                  // a token: into its header, into its digest
     ("broker/view.rs", 2),                   // a field of a JSON value, a certificate as PEM: into a value again

@@ -1,6 +1,7 @@
 //! The built binary, as a person or a script meets it.
 mod answers;
 mod audit;
+mod aws;
 mod clients;
 mod crowded;
 mod demo;

@@ -1,5 +1,6 @@
 //! A configuration is right as a whole, or every fault in it is told by key and place.
 mod audit;
+mod aws;
 mod clients;
 mod sources;
 
