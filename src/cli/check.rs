@@ -8,6 +8,7 @@ use crate::access::audit::{AuditOptions, Place};
 use crate::access::{Client, Verb};
 use crate::api::AwsProfile;
 use crate::config::Config;
+use crate::credentials::Rule;
 use crate::secret::Reference;
 use crate::vaults::azure::{AzureSettings, ConfiguredVault, Credential, Identity};
 
@@ -113,6 +114,10 @@ fn summary(config: &Config) -> String {
         None => "metrics   where the API is".to_owned(),
     });
     lines.extend(config.access.clients.iter().map(told));
+    if let Some(socket) = &config.listen.credentials {
+        lines.push(format!("systemd   {} (mode {:04o})", socket.path.display(), socket.mode));
+    }
+    lines.extend(config.credentials.iter().map(credential));
     lines.extend(config.aws.iter().map(aws));
     lines.extend(config.sources.iter().map(source));
     let cache = &config.broker.cache;
@@ -162,6 +167,12 @@ pub(super) fn audit(options: Option<&AuditOptions>) -> String {
         text.push_str(&format!("; names hashed with the key in {}", key_file.display()));
     }
     text
+}
+
+fn credential(rule: &Rule) -> String {
+    let Rule { unit, id, reference, required } = rule;
+    let otherwise = if *required { "" } else { ", or an empty one" };
+    format!("unit      {}: {id} from {reference}{otherwise}", unit.glob())
 }
 
 fn aws(profile: &AwsProfile) -> String {

@@ -28,6 +28,7 @@ use crate::cache;
 use crate::catalog::{Catalog, CatalogOptions, Lookup, Reach};
 use crate::clock::Moment;
 use crate::config::{Config, SnapshotFiles};
+use crate::credentials::Credentials;
 use crate::metrics::Metrics;
 use crate::secret::VaultName;
 use crate::snapshot::{Key, Snapshot};
@@ -237,6 +238,11 @@ impl Sidecar {
     /// What is served.
     pub(super) fn state(&self) -> State {
         self.state.clone()
+    }
+
+    /// What units of systemd are given, by that configuration.
+    pub(super) fn credentials(&self, config: &Config) -> Credentials {
+        Credentials::new(self.broker.clone(), self.inherited.audit.clone(), config.credentials.clone())
     }
 
     /// Ends what runs for it, and waits for that.

@@ -12,6 +12,7 @@
 mod audit;
 mod aws;
 mod client;
+mod credential;
 mod fault;
 mod identity;
 mod kinds;
@@ -41,6 +42,7 @@ use crate::api::{AwsProfile, Capacity};
 use crate::broker::BrokerOptions;
 use crate::budget::BudgetOptions;
 use crate::catalog::CatalogOptions;
+use crate::credentials::Rule;
 use crate::secret::VaultName;
 use crate::vaults::azure::{AzureSettings, WireLimits};
 use kinds::{count, duration, interval, positive, size, text, texts, yes_no};
@@ -89,6 +91,8 @@ pub struct Config {
     pub broker: BrokerOptions,
     /// Credentials of AWS.
     pub aws: Vec<AwsProfile>,
+    /// What units of systemd are given.
+    pub credentials: Vec<Rule>,
     /// Where what is held is kept for the next start; `None`: nowhere.
     pub snapshot: Option<SnapshotFiles>,
     /// Where reads are recorded; `None`: nowhere.
@@ -185,6 +189,7 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
     let token_file =
         listen.tcp.filter(|_| clients.is_empty() && listen.takes_token()).map(|_| listen.token_file.clone());
     let access = AccessSettings { clients, token_file };
+    let credentials = credential::rules(reader, &top.tables("credential"), listen.credentials.is_some());
     let aws = aws::profiles(reader, &top.tables("aws"));
     let cache = section("cache");
     let snapshot = snapshot::snapshot(reader, &cache);
@@ -204,6 +209,7 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         broker,
         budget,
         aws,
+        credentials,
         snapshot,
         audit,
         drain,

@@ -25,6 +25,7 @@ const LAYERS: &[(&str, i8)] = &[
     ("access", 4),
     ("api", 5),
     ("hydrate", 6),
+    ("credentials", 6),
     ("config", 7),
     ("cli", 8),
     ("fuzzing", 9),
@@ -79,6 +80,7 @@ const EXPOSED: &[(&str, usize)] = &[
     ("access/token.rs", 2),                  // a token: into its header, into its digest
     ("broker/view.rs", 2),                   // a field of a JSON value, a certificate as PEM: into a value again
     ("cli/exec/deliver.rs", 1), // a value into what a program is started with: environment, file, descriptor
+    ("credentials/serve.rs", 1), // a credential, to systemd
     ("emulator/key_vault/secrets.rs", 1), // the fake service gives a made-up value away
     ("snapshot/document.rs", 1), // a value held, into the buffer that is then sealed
     ("hydrate/formats/mod.rs", 1), // a set, printed for its reader

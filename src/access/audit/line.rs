@@ -6,6 +6,7 @@ use time::{OffsetDateTime, UtcOffset};
 use super::Names;
 use super::names::{write_text, write_word};
 use crate::access::{Caller, Peer};
+use crate::broker::{Origin, Reading};
 use crate::secret::{SecretName, VaultName, Version};
 
 /// One read, as it is told: who, what, and what became of it.
@@ -52,6 +53,8 @@ pub enum Operation {
     Watch,
     /// One of the values of credentials of AWS.
     Aws,
+    /// A credential that a unit of systemd is to start with.
+    Credential,
 }
 
 /// A value that a caller got.
@@ -63,6 +66,17 @@ pub struct Served<'a> {
     pub freshness: Freshness,
     /// Time since it was last known to be true.
     pub age: Duration,
+}
+
+impl<'a> From<&'a Reading> for Served<'a> {
+    fn from(reading: &'a Reading) -> Self {
+        let freshness = match (reading.origin, reading.stale) {
+            (Origin::Held, None) => Freshness::Fresh,
+            (Origin::Held, Some(why)) => Freshness::Stale(why),
+            (Origin::Read(_) | Origin::Collapsed(_), _) => Freshness::Read,
+        };
+        Self { version: reading.secret.metadata.version.as_ref(), freshness, age: reading.age }
+    }
 }
 
 /// Where a value came from.
@@ -192,6 +206,7 @@ impl Operation {
             Self::Search => "search",
             Self::Watch => "watch",
             Self::Aws => "aws",
+            Self::Credential => "credential",
         }
     }
 }

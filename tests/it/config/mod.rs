@@ -2,6 +2,7 @@
 mod audit;
 mod aws;
 mod clients;
+mod credential;
 mod sources;
 
 use std::path::Path;
