@@ -84,7 +84,10 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
         }
         None => std::future::ready(()).right_future(),
     };
-    let units = async { Ok(units.await) };
+    let units = async {
+        units.await;
+        Ok(())
+    };
     let reload = Reload::new(context, flags, config, api.clone(), open.guard(), credentials);
     let stopping = async {
         context.shutdown.cancelled().await;

@@ -104,9 +104,9 @@ async fn give(stream: &mut UnixStream, given: &Given) -> std::io::Result<()> {
 
 /// More than can be a credential.
 async fn overfill(stream: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
-    let zeros = [0; 64 * 1024];
-    for _ in 0..=TOO_MUCH / zeros.len() {
-        stream.write_all(&zeros).await?;
+    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    for _ in 0..=TOO_MUCH / ZEROS.len() {
+        stream.write_all(&ZEROS).await?;
     }
     stream.shutdown().await
 }
