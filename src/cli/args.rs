@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{aws, check, doctor, env, exec, get, healthcheck, list, search, serve, vaults, wait, watch};
+use super::{aws, check, doctor, env, exec, get, healthcheck, list, manual, search, serve, vaults, wait, watch};
 #[cfg(feature = "emulator")]
 use super::{demo, emulator};
 
@@ -94,6 +94,10 @@ pub enum Command {
     Healthcheck(healthcheck::Healthcheck),
     /// Wait until the running sidecar is ready, and until secrets can be read
     Wait(wait::Wait),
+    /// Print the completions of a shell
+    Completions(manual::Completions),
+    /// Print manual pages, or write all of them into a folder
+    Man(manual::Man),
     /// Run the fake Azure alone, for tests
     #[cfg(feature = "emulator")]
     Emulator(emulator::EmulatorArgs),
@@ -180,6 +184,8 @@ impl Command {
             | Self::Exec(_)
             | Self::Env(_)
             | Self::AwsCredentials(_)
+            | Self::Completions(_)
+            | Self::Man(_)
             | Self::Check(_)
             | Self::Doctor(_)
             | Self::Healthcheck(_)

@@ -16,6 +16,10 @@ use crate::vaults::azure::{AzureSettings, ConfiguredVault, Credential, Identity}
 /// that client may do with these secrets, and which pattern says so; from the configuration alone, whether or not they
 /// exist. Ends with 77 if it may not read one of them.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sidekey check --config sidekey.toml
+  sidekey check --as orders secret://pay-prod/orders-db")]
 pub struct Check {
     /// The name of a `[[client]]`; several, joined by '+', where the log shows them so
     #[arg(long = "as", value_name = "NAME")]

@@ -21,6 +21,11 @@ use tokio::task::JoinSet;
 /// Run the sidecar: sign in, find the vaults, and serve their secrets until told to stop (SIGTERM, or Ctrl-C). SIGHUP: read
 /// the configuration again.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sidekey serve
+  sidekey serve --config /etc/sidekey/sidekey.toml --tcp 127.0.0.1:7733
+  sidekey serve --take-over                     in the place of one that runs, without a failed read")]
 pub struct Serve {
     /// The unix socket; 'off' for none [variable: SIDEKEY_LISTEN_SOCKET; default: /run/sidekey/sidekey.sock as root, else under $XDG_RUNTIME_DIR]
     #[arg(long, value_name = "PATH")]

@@ -6,6 +6,7 @@ mod clients;
 mod crowded;
 mod demo;
 mod direct;
+mod manual;
 mod passed;
 pub mod process;
 mod refusals;
