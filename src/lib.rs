@@ -15,6 +15,7 @@
 //! - [`broker`]: the one door: get, resolve, versions, watch. Knows no HTTP.
 //! - [`access`]: who asks, by which rights, and who has read what.
 //! - [`api`]: the broker over HTTP: guard, routes, listeners.
+//! - [`credentials`]: what systemd asks for its units.
 //! - [`hydrate`]: references become what an app starts with.
 //! - [`config`]: file, variables and flags to one checked configuration.
 //! - [`cli`]: one file per subcommand: parse, call, print.
@@ -35,6 +36,7 @@ pub mod catalog;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod credentials;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod flight;

@@ -78,6 +78,13 @@ impl Caller {
         Self::new("in-process", known, None, Rights::all(), None)
     }
 
+    /// A unit of systemd, for which root asks: may do what the configuration gives to that unit.
+    #[must_use]
+    pub fn of_unit(unit: &str, root: Peer, rights: Rights) -> Self {
+        let known = Known { peer: true, ..Known::default() };
+        Self::new(format!("systemd:{unit}"), known, Some(root), rights, None)
+    }
+
     /// Somebody of whom nothing is known: who probes whether the process lives. May do nothing.
     #[must_use]
     pub fn nobody() -> Self {
@@ -85,7 +92,8 @@ impl Caller {
     }
 
     /// The client's name, as the configuration has it; several that are known by the same are joined by `+`. Where no
-    /// clients are configured: `uid:1001`, `token`, `certificate:NAME`. `in-process`, `nobody`.
+    /// clients are configured: `uid:1001`, `token`, `certificate:NAME`. `in-process`, `nobody`,
+    /// `systemd:UNIT`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name

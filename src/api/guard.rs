@@ -176,6 +176,7 @@ fn identify(headers: &HeaderMap, uri: &Uri, visitor: &Visitor) -> Result<Caller,
             (None, _) => None,
             (Some(_), Some(_)) => return refused("Authorization stands more than once"),
             (Some(only), None) => match bearer(only.as_bytes()) {
+                None if takes_bare_token(uri) => Some(only.as_bytes()),
                 None => return refused("Authorization must be: Bearer TOKEN"),
                 token => token,
             },
@@ -209,6 +210,11 @@ fn bearer(credentials: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = credentials.split_at_checked(6)?;
     let token = token.strip_prefix(b" ")?.trim_ascii();
     (scheme.eq_ignore_ascii_case(b"bearer") && !token.is_empty()).then_some(token)
+}
+
+/// Clients of AWS send what they were given as it is, and name no scheme.
+fn takes_bare_token(uri: &Uri) -> bool {
+    routes::pattern(uri.path()) == routes::AWS
 }
 
 /// Headers that proxies and browsers add, and no local caller does.

@@ -56,6 +56,7 @@ impl Cost {
             | "/v1/vaults/{vault}/secrets/{name}/versions/{version}"
             | "/v1/vaults/{vault}/secrets/{name}/versions"
             | "/v1/resolve"
+            | routes::AWS
             | "/v1/watch" => Self::Waiting,
             _ => Self::Computing,
         }

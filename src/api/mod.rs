@@ -7,6 +7,7 @@
 //! Only this module knows HTTP. What must never happen: an answer before the guard has passed the request; a value in a
 //! log, a metric or a problem; one byte added to a value; two failures that look alike.
 
+mod aws;
 mod caller;
 mod freshness;
 #[cfg(all(feature = "emulator", any(test, feature = "fuzzing")))]
@@ -39,6 +40,7 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use crate::access::{Token, TokenDigest, TokenError};
+pub use aws::AwsProfile;
 pub use guard::{Connection, Guard, Peer};
 pub use listener::{
     CertificateNames, Group, ListenError, Listener, Passed, PassedSocket, ServedAs, TakeOver, Tls, TlsError, TlsFiles,

@@ -70,6 +70,15 @@ pub(super) struct VaultPart {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[allow(dead_code, reason = "only described")]
+pub(super) struct ProfilePart {
+    /// The name of an `[[aws]]`.
+    #[param(min_length = 1, max_length = 63, pattern = "^[0-9A-Za-z._-]+$", example = "backup")]
+    profile: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[allow(dead_code, reason = "only described")]
 pub(super) struct VersionPart {
     /// The version.
     #[param(pattern = "^[0-9A-Fa-f]{32}$", example = "0b31729e2750416caba40429a1f3bea4")]
@@ -199,6 +208,9 @@ pub(super) struct WatchResponses;
 /// What a resolve may answer instead of values.
 pub(super) struct ResolveResponses;
 
+/// What a route may answer instead of credentials of AWS.
+pub(super) struct AwsResponses;
+
 /// What a route that gives a value may answer, the value included.
 pub(super) struct ValueResponses;
 
@@ -265,6 +277,12 @@ impl IntoResponses for WatchResponses {
 impl IntoResponses for ResolveResponses {
     fn responses() -> Responses {
         problems(&[COMMON, LOOKUP, VALUE, RESOLVE])
+    }
+}
+
+impl IntoResponses for AwsResponses {
+    fn responses() -> Responses {
+        problems(&[COMMON, LOOKUP, VALUE, &[Code::NotFound]])
     }
 }
 

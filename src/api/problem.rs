@@ -277,7 +277,7 @@ impl From<broker::Error> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Inner { status, code, fault, errors, retry_after, allow, id } = *self.0;
-        let id = id.unwrap_or_else(request_id);
+        let id = id.unwrap_or_else(request_id_header);
         log(status, code, &fault, id.to_str().unwrap_or_default());
         let document = ProblemDocument {
             kind: format!("urn:sidekey:problem:{}", code.as_str()),
@@ -342,7 +342,12 @@ fn log(status: StatusCode, code: Code, fault: &Fault, id: &str) {
 }
 
 /// Unique over restarts and within one: eight random digits of this process, then a count.
-pub(super) fn request_id() -> HeaderValue {
+pub(super) fn request_id_header() -> HeaderValue {
+    HeaderValue::from_maybe_shared(axum::body::Bytes::from(request_id())).expect("hexadecimal digits")
+}
+
+/// The same as text.
+pub(crate) fn request_id() -> String {
     static PROCESS: LazyLock<u32> = LazyLock::new(|| {
         let mut bytes = [0; 4];
         // Without randomness the count alone remains, which still tells requests of this process apart.
@@ -350,8 +355,7 @@ pub(super) fn request_id() -> HeaderValue {
         u32::from_ne_bytes(bytes)
     });
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let id = format!("{:08x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed));
-    HeaderValue::from_maybe_shared(axum::body::Bytes::from(id)).expect("hexadecimal digits")
+    format!("{:08x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 impl fmt::Display for Code {

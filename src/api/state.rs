@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 
+use super::aws::AwsProfile;
 use super::model::{self, Readiness};
 use crate::access::audit::Audit;
 use crate::access::{Caller, Rights};
@@ -15,12 +16,13 @@ use crate::metrics::{Level, Metrics};
 #[derive(Debug, Clone)]
 pub struct State(Arc<Inner>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Inner {
     broker: Broker,
     metrics: Metrics,
     audit: Audit,
     openapi: Bytes,
+    aws: Arc<[AwsProfile]>,
 }
 
 impl State {
@@ -34,7 +36,13 @@ impl State {
     #[must_use]
     pub fn audited(broker: Broker, metrics: Metrics, audit: Audit) -> Self {
         let openapi = serde_json::to_vec(&super::document()).expect("the document is plain data").into();
-        Self(Arc::new(Inner { broker, metrics, audit, openapi }))
+        Self(Arc::new(Inner { broker, metrics, audit, openapi, aws: Arc::default() }))
+    }
+
+    /// The same, and clients of AWS are told these credentials.
+    #[must_use]
+    pub fn with_aws(self, profiles: impl Into<Arc<[AwsProfile]>>) -> Self {
+        Self(Arc::new(Inner { aws: profiles.into(), ..Arc::unwrap_or_clone(self.0) }))
     }
 
     /// Whether `/readyz` says so.
@@ -82,6 +90,11 @@ impl State {
     /// Where what is read is recorded.
     pub(super) fn audit(&self) -> &Audit {
         &self.0.audit
+    }
+
+    /// The credentials of AWS of that name.
+    pub(super) fn aws(&self, name: &str) -> Option<&AwsProfile> {
+        self.0.aws.iter().find(|profile| profile.name == name)
     }
 
     pub(super) fn openapi(&self) -> Bytes {

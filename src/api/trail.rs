@@ -12,13 +12,13 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::path::part;
-use super::problem::{Code, Problem, request_id};
+use super::problem::{Code, Problem, request_id_header};
 use super::room::Party;
 use super::routes::secrets::Place;
 use super::{Connection, State, routes};
-use crate::access::audit::{Audit, Freshness, Line, Operation, Recorded, Served};
+use crate::access::audit::{Audit, Line, Operation, Recorded, Served};
 use crate::access::{Caller, Peer};
-use crate::broker::{Ask, Origin, Reading};
+use crate::broker::{Ask, Reading};
 
 /// The id that a caller gives to a request, so that its own log and the audit can be laid side by side.
 const ASKED_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -143,12 +143,7 @@ pub(super) const OK: &str = "ok";
 
 /// How a reading is told.
 pub(super) fn served(reading: &Reading) -> Served<'_> {
-    let freshness = match (reading.origin, reading.stale) {
-        (Origin::Held, None) => Freshness::Fresh,
-        (Origin::Held, Some(why)) => Freshness::Stale(why),
-        (Origin::Read(_) | Origin::Collapsed(_), _) => Freshness::Read,
-    };
-    Served { version: reading.secret.metadata.version.as_ref(), freshness, age: reading.age }
+    reading.into()
 }
 
 /// What a route's pattern asks for; `None` if it tells nothing of vaults and secrets to those who may not know.
@@ -163,12 +158,13 @@ fn operation(pattern: &str) -> Option<Operation> {
         "/v1/search" => Operation::Search,
         "/v1/resolve" => Operation::Resolve,
         "/v1/watch" => Operation::Watch,
+        routes::AWS => Operation::Aws,
         _ => return None,
     })
 }
 
 fn id(headers: &HeaderMap, audit: &Audit) -> Option<HeaderValue> {
-    asked_id(headers).cloned().or_else(|| audit.is_on().then(request_id))
+    asked_id(headers).cloned().or_else(|| audit.is_on().then(request_id_header))
 }
 
 /// The one that the caller sent, if it is short and visible.

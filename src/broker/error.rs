@@ -1,6 +1,6 @@
 use crate::catalog::Unanswered;
 use crate::secret::{Reference, SecretName, VaultName};
-use crate::vaults::{SkipReason, VaultError};
+use crate::vaults::{SkipReason, VaultError, VaultErrorKind};
 
 /// Why a reader got nothing. Knows no HTTP; each variant is one thing that its reader would do.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -83,6 +83,31 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether asking again in a while may help, with nothing done about it.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::NotReady | Self::Incomplete { .. } | Self::Overloaded => true,
+            Self::Vault { error, .. } => match error.kind() {
+                VaultErrorKind::Throttled { .. } | VaultErrorKind::TimedOut | VaultErrorKind::Unavailable(_) => true,
+                VaultErrorKind::NotFound
+                | VaultErrorKind::Disabled
+                | VaultErrorKind::Denied(_)
+                | VaultErrorKind::Unauthenticated { .. }
+                | VaultErrorKind::Malformed => false,
+            },
+            Self::Forbidden
+            | Self::UnknownVault { .. }
+            | Self::SecretNotFound { .. }
+            | Self::VersionNotFound { .. }
+            | Self::Disabled { .. }
+            | Self::Ambiguous { .. }
+            | Self::NotCached
+            | Self::Skipped { .. }
+            | Self::View(_) => false,
+        }
+    }
+
     /// A stable word for machines, as it stands in answers and metrics.
     #[must_use]
     pub fn reason(&self) -> &'static str {

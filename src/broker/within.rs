@@ -77,14 +77,17 @@ impl<'b> Within<'b> {
         &self,
         references: &BTreeMap<String, Reference>,
     ) -> Result<BTreeMap<String, Resolved>, BTreeMap<String, Error>> {
+        // Several fields of one secret are read once, so that they are of one version: two halves of a key, for one.
+        let mut secrets: BTreeMap<String, Vec<(&String, &Reference)>> = BTreeMap::new();
+        for (key, reference) in references {
+            let whole = Reference { pointer: None, ..reference.clone() };
+            secrets.entry(whole.to_string()).or_default().push((key, reference));
+        }
         // Collected first: a closure over references, kept across an await, would keep this future from being Send.
-        let reads: Vec<_> = references
-            .iter()
-            .map(|(key, reference)| async move { (key.clone(), self.resolve_one(reference).await) })
-            .collect();
+        let reads: Vec<_> = secrets.into_values().map(|fields| self.resolve_fields(fields)).collect();
         let all: Vec<_> = stream::iter(reads).buffer_unordered(SIDE_BY_SIDE).collect().await;
         let (mut resolved, mut failed) = (BTreeMap::new(), BTreeMap::new());
-        for (key, one) in all {
+        for (key, one) in all.into_iter().flatten() {
             match one {
                 Ok(one) => drop(resolved.insert(key, Resolved { reading: one.reading.aged(), ..one })),
                 Err(error) => drop(failed.insert(key, error)),
@@ -201,12 +204,18 @@ impl<'b> Within<'b> {
         Ok(if may { entry } else { entry.shown_as(vault) })
     }
 
-    async fn resolve_one(&self, reference: &Reference) -> Result<Resolved, Error> {
-        let reading = self.get(&Ask::from(reference)).await?;
-        let field = match &reference.pointer {
-            Some(pointer) => Some(view::field(&reading.secret, pointer)?),
-            None => None,
+    /// References that lead to one secret.
+    async fn resolve_fields(&self, fields: Vec<(&String, &Reference)>) -> Vec<(String, Result<Resolved, Error>)> {
+        let Some((_, first)) = fields.first() else { return Vec::new() };
+        let reading = self.get(&Ask::from(*first)).await;
+        let resolved = |reference: &Reference| {
+            let reading = reading.clone()?;
+            let field = match &reference.pointer {
+                Some(pointer) => Some(view::field(&reading.secret, pointer)?),
+                None => None,
+            };
+            Ok(Resolved { reading, field })
         };
-        Ok(Resolved { reading, field })
+        fields.into_iter().map(|(key, reference)| (key.clone(), resolved(reference))).collect()
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{check, doctor, env, exec, get, healthcheck, list, search, serve, vaults, wait, watch};
+use super::{aws, check, doctor, env, exec, get, healthcheck, list, manual, search, serve, vaults, wait, watch};
 #[cfg(feature = "emulator")]
 use super::{demo, emulator};
 
@@ -82,6 +82,8 @@ pub enum Command {
     Exec(exec::Exec),
     /// Print variables with the secrets that they refer to, in nine formats
     Env(env::Env),
+    /// Print credentials of AWS for its SDKs, out of two or three secrets
+    AwsCredentials(aws::AwsCredentialsArgs),
     /// Tell what changes, as it happens; never shows values
     Watch(watch::Watch),
     /// Check the configuration and tell every fault
@@ -92,6 +94,10 @@ pub enum Command {
     Healthcheck(healthcheck::Healthcheck),
     /// Wait until the running sidecar is ready, and until secrets can be read
     Wait(wait::Wait),
+    /// Print the completions of a shell
+    Completions(manual::Completions),
+    /// Print manual pages, or write all of them into a folder
+    Man(manual::Man),
     /// Run the fake Azure alone, for tests
     #[cfg(feature = "emulator")]
     Emulator(emulator::EmulatorArgs),
@@ -177,6 +183,9 @@ impl Command {
             | Self::Watch(_)
             | Self::Exec(_)
             | Self::Env(_)
+            | Self::AwsCredentials(_)
+            | Self::Completions(_)
+            | Self::Man(_)
             | Self::Check(_)
             | Self::Doctor(_)
             | Self::Healthcheck(_)

@@ -6,7 +6,9 @@ use super::terminal::print;
 use super::{Context, Exit, Failure};
 use crate::access::audit::{AuditOptions, Place};
 use crate::access::{Client, Verb};
+use crate::api::AwsProfile;
 use crate::config::Config;
+use crate::credentials::Rule;
 use crate::secret::Reference;
 use crate::vaults::azure::{AzureSettings, ConfiguredVault, Credential, Identity};
 
@@ -14,6 +16,10 @@ use crate::vaults::azure::{AzureSettings, ConfiguredVault, Credential, Identity}
 /// that client may do with these secrets, and which pattern says so; from the configuration alone, whether or not they
 /// exist. Ends with 77 if it may not read one of them.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sidekey check --config sidekey.toml
+  sidekey check --as orders secret://pay-prod/orders-db")]
 pub struct Check {
     /// The name of a `[[client]]`; several, joined by '+', where the log shows them so
     #[arg(long = "as", value_name = "NAME")]
@@ -112,6 +118,11 @@ fn summary(config: &Config) -> String {
         None => "metrics   where the API is".to_owned(),
     });
     lines.extend(config.access.clients.iter().map(told));
+    if let Some(socket) = &config.listen.credentials {
+        lines.push(format!("systemd   {} (mode {:04o})", socket.path.display(), socket.mode));
+    }
+    lines.extend(config.credentials.iter().map(credential));
+    lines.extend(config.aws.iter().map(aws));
     lines.extend(config.sources.iter().map(source));
     let cache = &config.broker.cache;
     lines.push(format!(
@@ -160,6 +171,19 @@ pub(super) fn audit(options: Option<&AuditOptions>) -> String {
         text.push_str(&format!("; names hashed with the key in {}", key_file.display()));
     }
     text
+}
+
+fn credential(rule: &Rule) -> String {
+    let Rule { unit, id, reference, required } = rule;
+    let otherwise = if *required { "" } else { ", or an empty one" };
+    format!("unit      {}: {id} from {reference}{otherwise}", unit.glob())
+}
+
+fn aws(profile: &AwsProfile) -> String {
+    let AwsProfile { name, access_key_id, secret_access_key, session_token, lifetime } = profile;
+    let token = session_token.as_ref().map_or_else(String::new, |token| format!(" and {token}"));
+    let lifetime = humantime::format_duration(*lifetime);
+    format!("aws       {name}: {access_key_id} with {secret_access_key}{token}, for {lifetime}")
 }
 
 fn source(settings: &AzureSettings) -> String {

@@ -99,7 +99,7 @@ pub(super) fn needs(config: &Config, vars: &Vars, uid: u32) -> Needs {
     for source in &config.sources {
         of_source(&mut needs, source, vars);
     }
-    if let Some(socket) = &config.listen.socket {
+    for socket in config.listen.socket.iter().chain(&config.listen.credentials) {
         needs.write.extend(folder(&socket.path));
     }
     needs.bind.extend([config.listen.tcp, config.listen.metrics].into_iter().flatten().map(|address| address.port()));

@@ -22,6 +22,10 @@ use crate::emulator::{App, Emulator, Estate};
 
 /// Run a believable Azure with a sidecar on it, and print commands to try. Nothing of it outlives Ctrl-C.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sidekey demo
+  sidekey demo --socket /tmp/keys.sock --tcp 127.0.0.1:7733")]
 pub struct Demo {
     /// The unix socket [default: in a private folder that is removed at the end]
     #[arg(long, value_name = "PATH")]

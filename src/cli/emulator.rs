@@ -13,6 +13,11 @@ use crate::emulator::{Emulator, Estate};
 
 /// Run the fake Azure alone: Entra, Resource Manager, Resource Graph and every vault on one TLS port of this machine.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sidekey emulator --ca-out ca.pem
+  sidekey emulator --print-estate > estate.toml
+  sidekey emulator --listen 127.0.0.1:0 --estate estate.toml")]
 pub struct EmulatorArgs {
     /// Where to listen; loopback only
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]

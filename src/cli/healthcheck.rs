@@ -9,6 +9,10 @@ use super::{Context, Exit, Failure};
 
 /// Ask the running sidecar whether it is ready; ends with 0 if it is, with 69 if it is not.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sidekey healthcheck
+  sidekey healthcheck --live --addr /run/sidekey/sidekey.sock")]
 pub struct Healthcheck {
     /// Only whether it is alive
     #[arg(long)]

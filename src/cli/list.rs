@@ -15,6 +15,10 @@ use crate::secret::VaultName;
 
 /// List the secrets of one vault, or of all; never shows values.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sidekey list pay-prod
+  sidekey list --output csv > secrets.csv       of all vaults")]
 pub struct List {
     /// The vault; none lists all
     #[arg(value_name = "VAULT")]

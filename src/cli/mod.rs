@@ -5,6 +5,7 @@
 //! an error that does not say what, where, and what to do; text from the network that a terminal would obey.
 
 pub mod args;
+mod aws;
 mod check;
 mod client;
 mod confine;
@@ -22,6 +23,7 @@ mod get;
 mod healthcheck;
 mod hydration;
 mod list;
+mod manual;
 mod open;
 mod pauses;
 mod phrase;
@@ -65,6 +67,9 @@ pub async fn run(command: &Command, context: &Context) -> Result<ExitCode, Failu
         Command::Demo(args) => demo::run(args, context).await,
         Command::Get(args) => get::run(args, context).await,
         Command::Env(args) => env::run(args, context).await,
+        Command::Completions(args) => manual::complete(args),
+        Command::Man(args) => manual::man(args),
+        Command::AwsCredentials(args) => aws::run(args, context).await,
         Command::Exec(args) => return exec::run(args, context).await,
         Command::Search(args) => search::run(args, context).await,
         Command::List(args) => list::run(args, context).await,

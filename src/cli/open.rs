@@ -24,7 +24,9 @@ pub(super) struct Open {
     pub(super) listeners: Vec<Listener>,
     guard: Guard,
     options: ServeOptions,
-    take_over: Option<TakeOver>,
+    take_over: Vec<TakeOver>,
+    /// On which systemd asks.
+    pub(super) credentials: Option<Listener>,
     /// Ports that another process still has.
     later: Vec<Later>,
     tls: Option<Tls>,
@@ -78,7 +80,7 @@ impl Open {
     fn with(
         config: &Config,
         passed: Passed,
-        bind_socket: impl FnOnce(&crate::api::UnixOptions) -> Result<(Listener, Option<TakeOver>), ListenError>,
+        bind_socket: impl Fn(&crate::api::UnixOptions) -> Result<(Listener, Option<TakeOver>), ListenError>,
         patient: bool,
     ) -> Result<Self, Failure> {
         let listen = &config.listen;
@@ -92,7 +94,8 @@ impl Open {
                 grace: config.drain,
                 ..ServeOptions::default()
             },
-            take_over: None,
+            take_over: Vec::new(),
+            credentials: None,
             later: Vec::new(),
             tls,
         };
@@ -117,7 +120,12 @@ impl Open {
         if let Some(socket) = listen.socket.as_ref().filter(|_| !has_unix) {
             let (listener, take_over) = bind_socket(socket).map_err(|error| unavailable(&error))?;
             open.listeners.push(listener);
-            open.take_over = take_over;
+            open.take_over.extend(take_over);
+        }
+        if let Some(socket) = &listen.credentials {
+            let (listener, take_over) = bind_socket(socket).map_err(|error| unavailable(&error))?;
+            open.credentials = Some(listener);
+            open.take_over.extend(take_over);
         }
         if let Some(tcp) = listen.tcp.filter(|_| !has_tcp) {
             open.bind_or_wait(Later::Api(tcp), patient)?;
@@ -148,7 +156,10 @@ impl Open {
         for listener in &self.listeners {
             tracing::info!(address = listener.address(), "listening");
         }
-        if let Some(take_over) = &self.take_over {
+        if let Some(credentials) = &self.credentials {
+            tracing::info!(address = credentials.address(), "listening for systemd");
+        }
+        for take_over in &self.take_over {
             tracing::info!(socket = %take_over.path().display(), "another sidecar serves it; taking it over once ready");
         }
         for address in self.later.iter().map(|port| port.address()) {
@@ -158,7 +169,7 @@ impl Open {
 
     /// Serves until the process is told to stop.
     pub(super) async fn serve(self, api: Api, metrics: Metrics, context: &Context) -> Result<(), Failure> {
-        let Self { listeners, guard, options, take_over, later, tls } = self;
+        let Self { listeners, guard, options, take_over, later, tls, credentials: _ } = self;
         let serve = async |listeners| {
             let (api, metrics, shutdown) = (api.clone(), metrics.clone(), context.shutdown.clone());
             crate::api::serve(listeners, api, guard.clone(), metrics, options.clone(), shutdown).await;
@@ -177,12 +188,12 @@ impl Open {
 
 /// Takes the other sidecar's place, once this one is ready and as the other lets go of it.
 async fn succeed(
-    take_over: Option<TakeOver>,
+    take_over: Vec<TakeOver>,
     later: Vec<Later>,
     tls: Option<&Tls>,
     api: &Api,
 ) -> Result<Vec<Listener>, Failure> {
-    if let Some(take_over) = take_over {
+    for take_over in take_over {
         let socket = take_over.path().display().to_string();
         let alone = left_alone(&take_over, api).await;
         take_over.finish().map_err(|error| unavailable(&error))?;

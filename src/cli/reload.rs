@@ -19,6 +19,7 @@ use super::systemd::Systemd;
 use crate::access::AccessSettings;
 use crate::api::{Api, Guard};
 use crate::config::{Config, Flag};
+use crate::credentials::Credentials;
 
 /// What reloads.
 pub(super) struct Reload<'a> {
@@ -28,6 +29,7 @@ pub(super) struct Reload<'a> {
     config: Config,
     api: Api,
     guard: Guard,
+    credentials: Credentials,
 }
 
 /// A sidecar that does not become ready by then takes the old one's place all the same: it may be that what it is asked
@@ -37,8 +39,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LAST_READS: Duration = Duration::from_secs(60);
 
 impl<'a> Reload<'a> {
-    pub(super) fn new(context: &'a Context, flags: Vec<Flag>, config: Config, api: Api, guard: Guard) -> Self {
-        Self { context, flags, config, api, guard }
+    pub(super) fn new(
+        context: &'a Context,
+        flags: Vec<Flag>,
+        config: Config,
+        api: Api,
+        guard: Guard,
+        credentials: Credentials,
+    ) -> Self {
+        Self { context, flags, config, api, guard, credentials }
     }
 
     /// Reloads whenever it is asked for, until it is dropped. `sidecar` is always the one that serves.
@@ -99,6 +108,7 @@ impl<'a> Reload<'a> {
         self.guard.access().replace(&access);
         sidecar.record_in(book).await;
         self.api.replace(next.state());
+        self.credentials.replace(&next.credentials(&config));
         let before = std::mem::replace(sidecar, next);
         self.tell_what_stays(&config);
         let (vaults, sources) = (sidecar.catalog.vaults().len(), config.sources.len());
@@ -152,6 +162,7 @@ impl<'a> Reload<'a> {
             ("listen.tcp", old.listen.tcp == new.listen.tcp),
             ("listen.token_file", old.listen.token_file == new.listen.token_file),
             ("listen.tls", old.listen.tls == new.listen.tls),
+            ("listen.credentials", old.listen.credentials == new.listen.credentials),
             ("listen.metrics", old.listen.metrics == new.listen.metrics),
             ("limits.drain_timeout", old.drain == new.drain),
             ("limits.connections, limits.requests", (old.connections, old.requests) == (new.connections, new.requests)),

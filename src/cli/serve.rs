@@ -11,14 +11,21 @@ use super::{Context, Failure, folder, trace};
 use crate::api::Api;
 use crate::catalog::{Catalog, Reach};
 use crate::config::Flag;
+use crate::credentials;
 use crate::tasks::keep;
 use crate::vaults::azure::AzureSettings;
 use clap::Args;
+use futures::FutureExt as _;
 use tokio::task::JoinSet;
 
 /// Run the sidecar: sign in, find the vaults, and serve their secrets until told to stop (SIGTERM, or Ctrl-C). SIGHUP: read
 /// the configuration again.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sidekey serve
+  sidekey serve --config /etc/sidekey/sidekey.toml --tcp 127.0.0.1:7733
+  sidekey serve --take-over                     in the place of one that runs, without a failed read")]
 pub struct Serve {
     /// The unix socket; 'off' for none [variable: SIDEKEY_LISTEN_SOCKET; default: /run/sidekey/sidekey.sock as root, else under $XDG_RUNTIME_DIR]
     #[arg(long, value_name = "PATH")]
@@ -55,7 +62,7 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
     context.protection.tell();
     folder::prepare(&config, context)?;
     let passed = std::mem::take(&mut *context.passed.lock().unwrap_or_else(PoisonError::into_inner));
-    let open = if args.take_over { Open::beside(&config)? } else { Open::passed(&config, passed)? };
+    let mut open = if args.take_over { Open::beside(&config)? } else { Open::passed(&config, passed)? };
     let mut sidecar = Sidecar::start(&config).await?;
     for settings in &config.sources {
         tell_source(settings);
@@ -74,7 +81,19 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
     };
     let guard = open.guard();
     let tokens = keep("tokens", &metrics, || guard.access().keep_current(context.shutdown.clone()));
-    let reload = Reload::new(context, flags, config, api.clone(), open.guard());
+    let credentials = sidecar.credentials(&config);
+    let units = match open.credentials.take() {
+        Some(listener) => {
+            let (grace, shutdown) = (config.drain, context.shutdown.clone());
+            credentials::serve(listener, credentials.clone(), metrics.clone(), grace, shutdown).left_future()
+        }
+        None => std::future::ready(()).right_future(),
+    };
+    let units = async {
+        units.await;
+        Ok(())
+    };
+    let reload = Reload::new(context, flags, config, api.clone(), open.guard(), credentials);
     let stopping = async {
         context.shutdown.cancelled().await;
         tracing::info!("told to stop; finishing what is under way");
@@ -82,7 +101,7 @@ pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> 
         Ok(())
     };
     // It ends when it was told to stop, or fails; that it stops is told even if there is nothing to finish.
-    let serving = async { tokio::try_join!(open.serve(api, metrics.clone(), context), stopping).map(drop) };
+    let serving = async { tokio::try_join!(open.serve(api, metrics.clone(), context), units, stopping).map(drop) };
     let outcome = tokio::select! {
         () = told => Ok(()),
         () = async { tokens.await; std::future::pending().await } => Ok(()),

@@ -28,6 +28,7 @@ use crate::cache;
 use crate::catalog::{Catalog, CatalogOptions, Lookup, Reach};
 use crate::clock::Moment;
 use crate::config::{Config, SnapshotFiles};
+use crate::credentials::Credentials;
 use crate::metrics::Metrics;
 use crate::secret::VaultName;
 use crate::snapshot::{Key, Snapshot};
@@ -152,6 +153,7 @@ impl Sidecar {
         let catalog = Catalog::counted(sources(config, &budgets, &metrics)?, catalog_options, metrics.clone());
         let broker = Broker::new(catalog.clone(), broker_options, metrics.clone());
         let state = State::audited(broker.clone(), metrics.clone(), inherited.audit.clone());
+        let state = state.with_aws(config.aws.as_slice());
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let runs = AtomicBool::new(false);
@@ -236,6 +238,11 @@ impl Sidecar {
     /// What is served.
     pub(super) fn state(&self) -> State {
         self.state.clone()
+    }
+
+    /// What units of systemd are given, by that configuration.
+    pub(super) fn credentials(&self, config: &Config) -> Credentials {
+        Credentials::new(self.broker.clone(), self.inherited.audit.clone(), config.credentials.clone())
     }
 
     /// Ends what runs for it, and waits for that.

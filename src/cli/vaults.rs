@@ -17,6 +17,10 @@ use crate::api::model::{VaultDocument, VaultsAnswer};
 
 /// List the vaults: where they are, how many secrets they hold, whether they can be reached and why not.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sidekey vaults
+  sidekey vaults --output json | jq .vaults")]
 pub struct Vaults {
     #[command(flatten)]
     format: Format,

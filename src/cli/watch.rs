@@ -31,7 +31,12 @@ pub struct Watch {
     connect: Connect,
 }
 
-const AFTER_HELP: &str = "A line is: when, what happened, to what, and its version or why:
+const AFTER_HELP: &str = "\
+Examples:
+  sidekey watch 'pay-prod/db-*'
+  sidekey watch --json redis
+
+A line is: when, what happened, to what, and its version or why:
   changed            another value or other attributes; a read gives the new ones
   added              it is there, and was not
   removed, disabled  it is no longer served

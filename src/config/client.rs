@@ -4,12 +4,10 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
-use super::kinds::{Raw, count, text, texts};
+use super::kinds::{Raw, count, name, text, texts};
 use super::reader::{At, Reader, Section};
 use crate::access::{Client, OVERFLOW};
 use crate::rights::Pattern;
-
-const LONGEST_NAME: usize = 63;
 
 /// Keys that are no settings, with what to do instead.
 const ELSEWHERE: &[(&str, &str)] =
@@ -63,15 +61,6 @@ fn client(section: Section<'_>, earlier: &[Client]) -> Client {
         read,
         list,
     }
-}
-
-fn name(raw: Raw<'_>) -> Result<String, String> {
-    let name = text(raw)?;
-    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    if name.len() <= LONGEST_NAME && name.bytes().all(fits) {
-        return Ok(name);
-    }
-    Err(format!("expected at most {LONGEST_NAME} letters, digits, '-', '_' and '.'"))
 }
 
 /// Of a user or a group.

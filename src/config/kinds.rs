@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use crate::secret::Reference;
+
 /// A setting before it is parsed.
 #[derive(Clone, Copy)]
 pub(super) enum Raw<'a> {
@@ -39,6 +41,22 @@ pub(super) fn text(raw: Raw<'_>) -> Result<String, String> {
 pub(super) fn duration(raw: Raw<'_>) -> Result<Duration, String> {
     const EXPECTED: &str = "expected a duration such as \"30s\" or \"5m\"";
     parsed(raw, EXPECTED, |text| humantime::parse_duration(text).ok())
+}
+
+/// What we give the name of ourselves: a client's, a profile's.
+pub(super) fn name(raw: Raw<'_>) -> Result<String, String> {
+    const LONGEST: usize = 63;
+    let name = text(raw)?;
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if name.len() <= LONGEST && name.bytes().all(fits) {
+        return Ok(name);
+    }
+    Err(format!("expected at most {LONGEST} letters, digits, '-', '_' and '.'"))
+}
+
+/// The address of a secret. What it is not is told, and never what it was: it may be a value in the wrong place.
+pub(super) fn reference(raw: Raw<'_>) -> Result<Reference, String> {
+    parsed(raw, "expected a reference such as \"secret://pay-prod/db-password\"", |text| text.parse().ok())
 }
 
 /// A duration that is longer than none.

@@ -19,6 +19,8 @@ pub struct Listen {
     pub token_file: PathBuf,
     /// What TCP is encrypted with.
     pub tls: Option<TlsFiles>,
+    /// The unix socket on which systemd asks for what units are to start with; off unless set.
+    pub credentials: Option<UnixOptions>,
     /// Where health and metrics are told, and nothing else; any address; off unless set.
     pub metrics: Option<SocketAddr>,
 }
@@ -63,8 +65,21 @@ pub(super) fn listen<'r>(reader: &'r Reader<'r>, section: Section<'r>, runtime_d
     if let Some(place) = off.clone().filter(|_| !section.is_set("tcp")) {
         section.fault_at(place, "socket", "is off and listen.tcp is not set: nobody could ask");
     }
+    let credentials = section.path("credentials");
+    if let Some(At { value, place }) = &credentials
+        && off.is_none()
+        && *value == socket.clone().unwrap_or_else(|| runtime_dir.join("sidekey.sock"))
+    {
+        section.fault_at(
+            place.clone(),
+            "credentials",
+            "must be another path than listen.socket: no HTTP is spoken there",
+        );
+    }
     section.finish(&[]);
     Listen {
+        // For root, and for who runs us.
+        credentials: credentials.map(|at| UnixOptions { mode: 0o600, ..UnixOptions::new(at.value) }),
         socket: off.is_none().then(|| UnixOptions {
             path: socket.unwrap_or_else(|| runtime_dir.join("sidekey.sock")),
             mode,

@@ -10,7 +10,9 @@
 //! somebody relies on); a value in a fault (it may be a credential that was put in the wrong place).
 
 mod audit;
+mod aws;
 mod client;
+mod credential;
 mod fault;
 mod identity;
 mod kinds;
@@ -36,10 +38,11 @@ pub use vars::{Vars, environment};
 
 use crate::access::AccessSettings;
 use crate::access::audit::AuditOptions;
-use crate::api::Capacity;
+use crate::api::{AwsProfile, Capacity};
 use crate::broker::BrokerOptions;
 use crate::budget::BudgetOptions;
 use crate::catalog::CatalogOptions;
+use crate::credentials::Rule;
 use crate::secret::VaultName;
 use crate::vaults::azure::{AzureSettings, WireLimits};
 use kinds::{count, duration, interval, positive, size, text, texts, yes_no};
@@ -86,6 +89,10 @@ pub struct Config {
     pub catalog: CatalogOptions,
     /// Reads and the cache.
     pub broker: BrokerOptions,
+    /// Credentials of AWS.
+    pub aws: Vec<AwsProfile>,
+    /// What units of systemd are given.
+    pub credentials: Vec<Rule>,
     /// Where what is held is kept for the next start; `None`: nowhere.
     pub snapshot: Option<SnapshotFiles>,
     /// Where reads are recorded; `None`: nowhere.
@@ -182,6 +189,8 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
     let token_file =
         listen.tcp.filter(|_| clients.is_empty() && listen.takes_token()).map(|_| listen.token_file.clone());
     let access = AccessSettings { clients, token_file };
+    let credentials = credential::rules(reader, &top.tables("credential"), listen.credentials.is_some());
+    let aws = aws::profiles(reader, &top.tables("aws"));
     let cache = section("cache");
     let snapshot = snapshot::snapshot(reader, &cache);
     let audit = audit::audit(reader, section("audit"));
@@ -199,6 +208,8 @@ fn read<'r>(reader: &'r Reader<'r>, root: &'r DeTable<'r>, path: Option<&Path>, 
         catalog,
         broker,
         budget,
+        aws,
+        credentials,
         snapshot,
         audit,
         drain,

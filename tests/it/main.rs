@@ -12,6 +12,7 @@ mod canaries;
 mod catalog;
 mod cli;
 mod config;
+mod credentials;
 mod emulator;
 mod exec;
 mod faults;

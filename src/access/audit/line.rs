@@ -7,6 +7,7 @@ use time::{OffsetDateTime, UtcOffset};
 use super::Names;
 use super::names::{write_text, write_word};
 use crate::access::{Caller, Peer};
+use crate::broker::{Origin, Reading};
 use crate::secret::{SecretName, VaultName, Version};
 
 /// One read, as it is told: who, what, and what became of it.
@@ -53,6 +54,10 @@ pub enum Operation {
     Search,
     /// What changes.
     Watch,
+    /// One of the values of credentials of AWS.
+    Aws,
+    /// A credential that a unit of systemd is to start with.
+    Credential,
 }
 
 /// A value that a caller got.
@@ -64,6 +69,17 @@ pub struct Served<'a> {
     pub freshness: Freshness,
     /// Time since it was last known to be true.
     pub age: Duration,
+}
+
+impl<'a> From<&'a Reading> for Served<'a> {
+    fn from(reading: &'a Reading) -> Self {
+        let freshness = match (reading.origin, reading.stale) {
+            (Origin::Held, None) => Freshness::Fresh,
+            (Origin::Held, Some(why)) => Freshness::Stale(why),
+            (Origin::Read(_) | Origin::Collapsed(_), _) => Freshness::Read,
+        };
+        Self { version: reading.secret.metadata.version.as_ref(), freshness, age: reading.age }
+    }
 }
 
 /// Where a value came from.
@@ -228,6 +244,8 @@ impl Operation {
             Self::Vaults => "vaults",
             Self::Search => "search",
             Self::Watch => "watch",
+            Self::Aws => "aws",
+            Self::Credential => "credential",
         }
     }
 }

@@ -37,6 +37,27 @@ impl Listener {
         }
     }
 
+    /// The next connection to a unix socket, for who speaks something else than HTTP there.
+    ///
+    /// # Errors
+    /// The system's own, or `Unsupported` of what is no unix socket.
+    pub(crate) async fn accept_unix(&self) -> io::Result<(UnixStream, Option<Peer>)> {
+        match self.accept().await? {
+            (Stream::Unix(stream), Connection::Unix(peer), _) => Ok((stream, peer)),
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// As [`Listener::close`], for the same.
+    pub(crate) fn close_unix(self) -> Vec<(UnixStream, Option<Peer>)> {
+        let rest = self.close().into_iter();
+        rest.filter_map(|accepted| match accepted {
+            (Stream::Unix(stream), Connection::Unix(peer), _) => Some((stream, peer)),
+            _ => None,
+        })
+        .collect()
+    }
+
     /// Closes it, and gives those who were connected and not yet let in: the system would break their connections off.
     /// Whatever name it has goes first, so that who comes now is told at once that nobody is there, or finds whoever took
     /// its place.

@@ -4,6 +4,7 @@
 //! Field names are the API's contract. A value is a [`Value`]: it can be sent and received, never printed. Durations
 //! are whole seconds, times RFC 3339. A client ignores fields that it does not know.
 
+mod aws;
 mod catalog;
 mod health;
 mod problem;
@@ -12,6 +13,7 @@ mod secret;
 mod value;
 mod watch;
 
+pub use aws::{AwsCredentials, AwsProcessCredentials, expiration};
 pub use catalog::{Listing, SearchAnswer, SecretsPage, Unanswered, VaultDocument, VaultsAnswer};
 pub(super) use health::waiting_for;
 pub use health::{Readiness, SourceReadiness};

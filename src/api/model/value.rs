@@ -30,6 +30,12 @@ impl Value {
         }
     }
 
+    /// What stands where there is none.
+    #[must_use]
+    pub(in crate::api) fn empty() -> Self {
+        Self(Held::Own(SecretValue::new("")))
+    }
+
     /// Bytes in the value.
     pub(in crate::api) fn len(&self) -> usize {
         match &self.0 {

@@ -1,9 +1,11 @@
 //! The routes: parse, ask the broker, answer. What they have in common is in the modules beside this one.
 
+mod aws;
 mod catalog;
 mod health;
 mod resolve;
 pub(super) mod secrets;
+mod together;
 pub(super) mod watch;
 
 use axum::http::{Method, Uri};
@@ -13,6 +15,9 @@ use utoipa_axum::routes;
 use super::State;
 use super::problem::{Code, Problem};
 use crate::secret::SecretName;
+
+/// Where clients of AWS ask for their credentials.
+pub(super) const AWS: &str = "/v1/aws/credentials/{profile}";
 
 /// All of them, with their part of the OpenAPI document.
 pub(super) fn all() -> OpenApiRouter<State> {
@@ -25,6 +30,7 @@ pub(super) fn all() -> OpenApiRouter<State> {
         .routes(routes!(catalog::secrets))
         .routes(routes!(catalog::search))
         .routes(routes!(resolve::resolve))
+        .routes(routes!(aws::credentials))
         .routes(routes!(watch::watch))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
@@ -56,6 +62,7 @@ pub(super) fn pattern(path: &str) -> &'static str {
         [Some("v1"), Some("search"), None, ..] => "/v1/search",
         [Some("v1"), Some("resolve"), None, ..] => "/v1/resolve",
         [Some("v1"), Some("watch"), None, ..] => "/v1/watch",
+        [Some("v1"), Some("aws"), Some("credentials"), Some(_), None, ..] => AWS,
         [Some("livez"), None, ..] => "/livez",
         [Some("readyz"), None, ..] => "/readyz",
         [Some("metrics"), None, ..] => "/metrics",

@@ -3,25 +3,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, to_bytes};
 use axum::extract;
-use axum::http::{HeaderValue, Request, header};
+use axum::http::{Request, header};
 use axum::response::Response;
-use futures::future::try_join_all;
 use http_body_util::LengthLimitError;
 use hyper::body::Body as _;
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
+use super::together::{json, together};
 use crate::access::Caller;
-use crate::access::audit::{Line, Operation};
+use crate::access::audit::Operation;
 use crate::api::State;
-use crate::api::model::{ResolveAnswer, ResolveRequest, ResolvedFrom, Withheld};
+use crate::api::model::{ResolveAnswer, ResolveRequest, ResolvedFrom};
 use crate::api::openapi;
 use crate::api::problem::{Code, Problem};
-use crate::api::trail::{self, Trail};
-use crate::broker::{Ask, Resolved};
-use crate::secret::{Reference, SecretValue};
+use crate::api::trail::Trail;
+use crate::broker::Resolved;
+use crate::secret::Reference;
 
 /// A body may hold so many bytes.
 const MOST_BYTES: usize = 1024 * 1024;
@@ -47,7 +46,6 @@ pub(super) async fn resolve(
         // There is nothing of which each line could be.
         other => trail.settle(audit, trail.line(Operation::Resolve), other).await?,
     };
-    let of = refs.len();
     let (mut references, mut failures) = (BTreeMap::new(), BTreeMap::new());
     for (key, text) in refs {
         match text.parse::<Reference>() {
@@ -58,58 +56,14 @@ pub(super) async fn resolve(
             }
         }
     }
-    let asked: BTreeMap<_, _> = references.iter().map(|(key, reference)| (key.clone(), Ask::from(reference))).collect();
-    let mut found = BTreeMap::new();
-    // Even if some are malformed already: a caller mends all faults at once, or one at a time for ever.
-    match state.within(&caller).resolve(&references).await {
-        Err(errors) => failures.extend(errors.into_iter().map(|(key, error)| (key, Problem::from(error)))),
-        Ok(resolved) => {
-            for (key, one) in resolved {
-                let value = Withheld::from(SecretValue::new(one.value().expose()));
-                if !value.is_text() {
-                    let detail = "the value is no text, which JSON cannot carry; get it by itself";
-                    failures.insert(key, Problem::new(Code::NotAcceptable, detail));
-                    continue;
-                }
-                found.insert(key, (one, value));
-            }
-        }
-    }
-    // All of them at once, so that they are written together. One that failed keeps the others from being given.
-    let whole = failures.is_empty();
-    let lines = asked.iter().filter(|(key, _)| !failures.contains_key(*key)).map(|(key, ask)| {
-        let line = trail.line_of(Operation::Resolve, ask);
-        match found.get(key) {
-            Some((one, _)) if whole => {
-                Line { vault: Some(&one.reading.vault), served: Some(trail::served(&one.reading)), ..line }
-            }
-            Some(_) | None => Line { outcome: "withheld", ..line },
-        }
-    });
-    let failed = failures.iter().map(|(key, problem)| {
-        let outcome = problem.code().as_str();
-        match asked.get(key) {
-            Some(ask) => Line { outcome, ..trail.line_of(Operation::Resolve, ask) },
-            None => Line { outcome, ..trail.line(Operation::Resolve) },
-        }
-    });
-    let lines: Vec<_> = lines.chain(failed).collect();
-    let recorded = try_join_all(lines.iter().map(|line| trail.record(audit, line))).await?;
-    drop(lines);
-    if !whole {
-        return Err(Problem::unresolved(failures, of).under(trail.id()));
-    }
+    let found = together(&state, &trail, &caller, Operation::Resolve, references, failures).await?;
     let mut answer = ResolveAnswer { values: BTreeMap::new(), resolved: BTreeMap::new() };
-    for ((key, (one, value)), recorded) in found.into_iter().zip(recorded) {
+    for (key, (one, value)) in found {
         answer.resolved.insert(key.clone(), origin(&one));
-        answer.values.insert(key, value.release(recorded));
+        answer.values.insert(key, value);
     }
     let bytes: usize = answer.values.values().map(|value| 2 * value.len() + 512).sum();
-    let mut body = Zeroizing::new(Vec::with_capacity(bytes + 64));
-    serde_json::to_writer(&mut *body, &answer).expect("values are text, and all else is plain data");
-    let mut response = Response::new(Body::from(Bytes::from_owner(body)));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    Ok(json(&answer, bytes + 64))
 }
 
 fn origin(one: &Resolved) -> ResolvedFrom {

@@ -22,6 +22,10 @@ use remedy::Remedies;
 /// Sign in, look for vaults, list and read each, and say what is missing and how to mend it. Ends with 0 only if all is
 /// well.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sidekey doctor
+  sidekey doctor --config sidekey.toml")]
 pub struct Doctor {}
 
 /// Vaults tried side by side.

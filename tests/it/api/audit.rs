@@ -107,6 +107,7 @@ fn cases() -> Vec<(&'static str, u16, Value)> {
         ("/v1/search?q=b(&match=regex", 400, of("search", json!({"query": "b(", "match": "regex"}))),
         ("/v1/search?match=nohow", 400, of("search", json!({}))),
         ("/v1/watch?ref=pay/*&ref=web/b*", 200, of("watch", json!({"query": "pay/*,web/b*", "outcome": "ok"}))),
+        ("/v1/aws/credentials/nowhere", 404, of("aws", json!({}))),
         ("/v1/watch?ref=nowhere/*", 404, of("watch", json!({"query": "nowhere/*"}))),
     ]
 }
@@ -136,7 +137,7 @@ async fn every_route_leaves_one_line_whatever_becomes_of_it() {
         assert_eq!(line, expected, "{path}");
         seen.insert(line["operation"].as_str().unwrap().to_owned());
     }
-    let operations = ["read", "versions", "vaults", "list", "search", "watch"];
+    let operations = ["read", "versions", "vaults", "list", "search", "watch", "aws"];
     assert_eq!(seen, operations.map(str::to_owned).into_iter().collect());
 }
 

@@ -14,7 +14,7 @@ async fn running() -> Running {
 }
 
 /// Sends these bytes and reads until the peer closes.
-async fn exchange(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, request: &str) -> String {
+pub(super) async fn exchange(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, request: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     // A peer that resets after its answer has still answered.
@@ -22,7 +22,7 @@ async fn exchange(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, request
     String::from_utf8(answer).unwrap()
 }
 
-fn status(answer: &str) -> u16 {
+pub(super) fn status(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status in {answer:?}"))
 }
 

@@ -1,6 +1,7 @@
 //! The HTTP API: through the router where a route is meant, over real sockets where the way in is.
 
 mod audit;
+mod aws;
 mod catalog;
 mod guard;
 mod heads;
@@ -28,7 +29,7 @@ use tokio::sync::Notify;
 use tower::ServiceExt;
 
 use sidekey::access::audit::Audit;
-use sidekey::api::{State, router};
+use sidekey::api::{AwsProfile, State, router};
 use sidekey::broker::{Broker, BrokerOptions};
 use sidekey::cache::CacheOptions;
 use sidekey::catalog::{Catalog, CatalogOptions};
@@ -153,7 +154,14 @@ impl House {
         let cache = CacheOptions { jitter_percent: 0, ..CacheOptions::default() };
         let options = BrokerOptions { cache, ..BrokerOptions::default() };
         let broker = Broker::new(catalog, options, self.metrics.clone());
-        State::audited(broker, self.metrics.clone(), audit)
+        let profile = AwsProfile {
+            name: "keys".to_owned(),
+            access_key_id: "secret://pay/a".parse().unwrap(),
+            secret_access_key: "secret://pay/a".parse().unwrap(),
+            session_token: None,
+            lifetime: AwsProfile::LIFETIME,
+        };
+        State::audited(broker, self.metrics.clone(), audit).with_aws([profile])
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{House, ask, get, post};
 
 /// Every route, as the design has it.
-const ROUTES: [(&str, &str); 13] = [
+const ROUTES: [(&str, &str); 14] = [
     ("get", "/v1/secrets/{name}"),
     ("get", "/v1/vaults/{vault}/secrets/{name}"),
     ("get", "/v1/vaults/{vault}/secrets/{name}/versions/{version}"),
@@ -15,6 +15,7 @@ const ROUTES: [(&str, &str); 13] = [
     ("get", "/v1/vaults/{vault}/secrets"),
     ("get", "/v1/search"),
     ("post", "/v1/resolve"),
+    ("get", "/v1/aws/credentials/{profile}"),
     ("get", "/v1/watch"),
     ("get", "/livez"),
     ("get", "/readyz"),
@@ -38,6 +39,7 @@ async fn what_is_served_is_described_and_what_is_described_is_served() {
     assert_eq!(described, BTreeSet::from(ROUTES));
     for (method, path) in ROUTES {
         let path = path.replace("{vault}", "pay").replace("{name}", "a").replace("{version}", version.as_str());
+        let path = path.replace("{profile}", "keys");
         let answer = match method {
             "post" => post(&router, &path, r#"{"refs":{}}"#).await,
             // Its body has no end.

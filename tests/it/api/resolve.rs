@@ -41,6 +41,19 @@ async fn all_values_come_at_once_each_with_its_origin() {
 }
 
 #[tokio::test]
+async fn fields_of_one_secret_are_of_one_reading_of_it() {
+    let house = House::new(&["pay"]);
+    house.set("pay", "s3", r#"{"id":"AKIA","key":"k"}"#);
+    let router = house.open().await;
+    let refs = json!({"ID": "secret://pay/s3#/id", "KEY": "akv://pay/s3#/key", "ALL": "secret://pay/s3"});
+    let answer = post(&router, "/v1/resolve", json!({ "refs": refs }).to_string()).await.json();
+    assert_eq!(answer["values"], json!({"ID": "AKIA", "KEY": "k", "ALL": r#"{"id":"AKIA","key":"k"}"#}));
+    let told = house.metrics.encode();
+    let reads: Vec<_> = told.lines().filter(|line| line.starts_with("sidekey_reads_total")).collect();
+    assert_eq!(reads, ["sidekey_reads_total{outcome=\"miss\"} 1"]);
+}
+
+#[tokio::test]
 async fn every_failure_is_told_by_its_key_and_no_value_is_given() {
     let house = House::new(&["pay", "hr"]);
     house.set("pay", "good", "hunter2-canary");

@@ -1,10 +1,12 @@
 //! The built binary, as a person or a script meets it.
 mod answers;
 mod audit;
+mod aws;
 mod clients;
 mod crowded;
 mod demo;
 mod direct;
+mod manual;
 mod passed;
 pub mod process;
 mod refusals;

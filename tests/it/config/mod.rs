@@ -1,6 +1,8 @@
 //! A configuration is right as a whole, or every fault in it is told by key and place.
 mod audit;
+mod aws;
 mod clients;
+mod credential;
 mod sources;
 
 use std::path::Path;

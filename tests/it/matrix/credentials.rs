@@ -21,6 +21,16 @@ impl Credential {
         Self::of(if door.asks_for_a_token() { bearer(door.token()) } else { String::new() })
     }
 
+    /// The same as clients of AWS send it, where it is right too.
+    pub fn bare(door: &Door) -> Self {
+        Self::of(if door.asks_for_a_token() { format!("Authorization: {}\r\n", door.token()) } else { String::new() })
+    }
+
+    /// Whether it is that.
+    pub fn is_bare(&self, door: &Door) -> bool {
+        self.headers == Self::bare(door).headers && !self.headers.is_empty() && self.shown == Shown::Right
+    }
+
     fn of(headers: String) -> Self {
         Self { headers, query: String::new(), shown: Shown::Right }
     }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use sidekey::access::{Access, AccessSettings, Client};
 use sidekey::api::{
-    Api, Guard, Listener, ServeOptions, State, Tls, TlsFiles, UnixOptions, bind_tcp, bind_tls, bind_unix, serve,
+    Api, AwsProfile, Guard, Listener, ServeOptions, State, Tls, TlsFiles, UnixOptions, bind_tcp, bind_tls, bind_unix,
+    serve,
 };
 use sidekey::broker::{Broker, BrokerOptions};
 use sidekey::catalog::{Catalog, CatalogOptions};
 use sidekey::metrics::Metrics;
+use sidekey::secret::Reference;
 use sidekey::vaults::Source;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -18,8 +20,8 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
-use super::Route;
 use super::credentials::Credential;
+use super::{NAME, Route, VAULT};
 use crate::api::tls::Authority;
 
 /// One way in, and what it asks for.
@@ -71,7 +73,15 @@ impl House {
         let catalog = Catalog::counted(vec![source], CatalogOptions::default(), Metrics::default());
         catalog.refresh(None).await;
         let broker = Broker::new(catalog, BrokerOptions::default(), Metrics::default());
-        let api = Api::new(State::new(broker, Metrics::default()));
+        let reference: Reference = format!("secret://{VAULT}/{NAME}").parse().unwrap();
+        let profile = AwsProfile {
+            name: NAME.to_owned(),
+            access_key_id: reference.clone(),
+            secret_access_key: reference,
+            session_token: None,
+            lifetime: AwsProfile::LIFETIME,
+        };
+        let api = Api::new(State::new(broker, Metrics::default()).with_aws([profile]));
         let folder = tempfile::tempdir().unwrap();
         let mut house = Self { doors: Vec::new(), folder, serving: JoinSet::new(), end: CancellationToken::new() };
         // On the socket a token is a second factor: the user, who is this test's, is right in every case.
