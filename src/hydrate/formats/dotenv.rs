@@ -10,6 +10,9 @@ use super::{Clear, Page};
 
 pub(super) fn write(page: &mut Page, variable: &Clear<'_>) -> Result<(), &'static str> {
     let (name, text) = (variable.plain_name()?, variable.text()?);
+    if name == "__proto__" {
+        return Err("a name that JavaScript's readers lose");
+    }
     let common = !text.contains("${") && !text.contains('\r');
     let single = !text.contains('\'') && !text.contains("\\\\") && !text.ends_with('\\');
     let double = !text.contains(['"', '\\', '$', '`']);
