@@ -51,7 +51,6 @@ const NAMES: &[&str] = &[
     "${A}",
     "constructor",
     "toString",
-    
     "",
 ];
 

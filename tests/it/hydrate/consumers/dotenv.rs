@@ -4,7 +4,7 @@ use sidekey::hydrate::set::{self, Layer};
 use sidekey::hydrate::{Format, Template};
 use sidekey::secret::SecretValue;
 
-use super::{Found, Trip, has, print, reader};
+use super::{Found, Trip, has, print, program_with, reader};
 
 fn readers(trip: &Trip) {
     let (python, node, ruby) = (reader("read.py"), reader("read.js"), reader("read.rb"));
@@ -22,7 +22,13 @@ fn readers(trip: &Trip) {
         trip.read_by("node", &[&node, "dotenv", "{}"]);
     }
     if has("ruby", &[&ruby, "dotenv"]) {
-        trip.read_by("ruby", &[&ruby, "dotenv", "{}"]);
+        let old = "require 'dotenv/version'; exit Dotenv::VERSION.to_i < 3";
+        if program_with("ruby", "", &["-e", old]).status().unwrap().success() {
+            // Before it knew values of several lines.
+            trip.of_those(|value| !value.contains(&b'\n')).read_by("ruby", &[&ruby, "dotenv", "{}"]);
+        } else {
+            trip.read_by("ruby", &[&ruby, "dotenv", "{}"]);
+        }
     }
     if has("go-readers", &[]) {
         trip.read_by("go-readers", &["godotenv", "{}"]);

@@ -56,6 +56,13 @@ impl Trip {
         Self { format, carried, refused, page, folder }
     }
 
+    /// The same with fewer values, for a reader that takes no others.
+    fn of_those(&self, fits: impl Fn(&[u8]) -> bool) -> Self {
+        let fits = |(_, value): &(&String, &Vec<u8>)| fits(value);
+        let given: Vec<_> = self.carried.iter().filter(fits).map(|(name, value)| (&**name, &**value)).collect();
+        Self::of_these(self.format, &given)
+    }
+
     /// The same of a few variables, all of which the format carries.
     fn of_these(format: Format, given: &[(&str, &[u8])]) -> Self {
         let page = print(format, given).unwrap();
@@ -97,7 +104,20 @@ impl Trip {
             assert_eq!(told, Some(value.escape_ascii().to_string()), "{}: {reader}: {name}", self.format);
         }
         // What every process has besides.
-        let own = ["PATH", "HOME", "PWD", "OLDPWD", "SHLVL", "_", "LC_ALL", "LANG", "NODE_PATH", "LOGNAME"];
+        let own = [
+            "PATH",
+            "HOME",
+            "PWD",
+            "OLDPWD",
+            "SHLVL",
+            "_",
+            "LC_ALL",
+            "LANG",
+            "NODE_PATH",
+            "RUBYLIB",
+            "LOGNAME",
+            "A__z",
+        ];
         found.retain(|name, _| !own.contains(&name.as_str()));
         assert!(found.is_empty(), "{}: {reader}: more than was given: {:?}", self.format, found.keys());
     }
@@ -120,7 +140,7 @@ fn pairs(text: &[u8]) -> Found {
 fn program_with(program: &str, path: &str, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(args.iter().map(|arg| arg.replace("{}", path))).stdin(Stdio::null()).env_clear();
-    let kept = ["PATH", "HOME", "NODE_PATH"].map(|name| Some((name, std::env::var_os(name)?)));
+    let kept = ["PATH", "HOME", "NODE_PATH", "RUBYLIB"].map(|name| Some((name, std::env::var_os(name)?)));
     command.envs(kept.into_iter().flatten());
     command
 }
