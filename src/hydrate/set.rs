@@ -140,7 +140,7 @@ mod tests {
         );
         assert!(!told.concat().contains("hunter2"));
         let told = wrong("A=1\nB=secret://hunter2");
-        assert!(told[0].starts_with("line 2: B: at character 1: ") && !told[0].contains("hunter2"), "{told:?}");
+        assert!(told[0].starts_with("line 2: B: at character 10: ") && !told[0].contains("hunter2"), "{told:?}");
     }
 
     #[test]

@@ -1,23 +1,18 @@
 //! What a POSIX shell evaluates: `eval "$(sidekey env --format sh)"`, with its quotes, lest the shell split it.
-//!
-//! A value stands in single quotes, in which every shell takes every byte as it is, whatever the locale; a single quote
-//! of its own stands between two such texts, in double quotes.
 
 use super::{Clear, Page};
+use crate::hydrate::shell;
 
 pub(super) fn write(page: &mut Page, variable: &Clear<'_>) -> Result<(), &'static str> {
     let name = variable.plain_name()?;
     if OWN.split_ascii_whitespace().any(|own| own == name) {
         return Err("a variable that a shell keeps for itself: it would lose the value, or fail");
     }
-    for piece in ["export ", name, "='"] {
+    for piece in ["export ", name, "="] {
         page.put(piece.as_bytes());
     }
-    for (at, piece) in variable.value.split(|byte| *byte == b'\'').enumerate() {
-        page.put(if at == 0 { b"" } else { b"'\"'\"'" });
-        page.put(piece);
-    }
-    page.put(b"'\n");
+    shell::word(variable.value).for_each(|piece| page.put(piece));
+    page.put(b"\n");
     Ok(())
 }
 
