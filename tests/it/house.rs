@@ -78,16 +78,14 @@ const EXPOSED: &[(&str, usize)] = &[
     ("api/routes/secrets.rs", 1),            // the body of a get
     ("access/token.rs", 2),                  // a token: into its header, into its digest
     ("broker/view.rs", 2),                   // a field of a JSON value, a certificate as PEM: into a value again
-    ("cli/exec/gather.rs", 1), // a value into what a program is started with: environment, file, descriptor
+    ("cli/exec/deliver.rs", 1), // a value into what a program is started with: environment, file, descriptor
     ("emulator/key_vault/secrets.rs", 1), // the fake service gives a made-up value away
     ("snapshot/document.rs", 1), // a value held, into the buffer that is then sealed
-    ("emulator/key_vault/secrets.rs", 1), // the fake service gives a made-up value away
     ("hydrate/formats/mod.rs", 1), // a set, printed for its reader
     ("hydrate/template.rs", 1), // a value joins the text that it stands in, and is sealed again
-    ("snapshot/document.rs", 1), // a value held, into the buffer that is then sealed
     ("vaults/azure/bearer.rs", 3), // a token: to the service that it is for, and compared with the one refused
     ("vaults/azure/credential/proof.rs", 1), // client secret, certificate, its password or federated token, to Entra
-    ("vaults/memory.rs", 2),   // a stored version is given out, or kept with other attributes
+    ("vaults/memory.rs", 2),    // a stored version is given out, or kept with other attributes
 ];
 
 #[test]

@@ -23,6 +23,7 @@ use super::args::Connect;
 use super::sidecar::{Need, Sidecar};
 use super::terminal::tell;
 use super::{Context, Exit, Failure};
+use crate::api::model::Fault;
 use crate::config::Config;
 use crate::secret::{Pointer, Reference, Version};
 use http::Http;
@@ -251,6 +252,16 @@ impl Client {
     /// A failure that came back, in words.
     pub(super) fn in_words(answer: &Answer) -> Failure {
         problem::failure(answer)
+    }
+
+    /// The same for one of several failures that came back together.
+    pub(super) fn fault_in_words(fault: &Fault) -> Failure {
+        problem::of_fault(fault)
+    }
+
+    /// Whether this process itself is the sidecar.
+    pub(super) fn is_in_process(&self) -> bool {
+        matches!(self.0, Way::InProcess(_))
     }
 
     /// A stream of events, or the failure in words.

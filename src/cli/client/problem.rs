@@ -1,7 +1,7 @@
 //! A problem of the API in one or two lines: what, where, what to do.
 
 use super::Answer;
-use crate::api::model::ProblemDocument;
+use crate::api::model::{Fault, ProblemDocument};
 use crate::cli::exit::{code_of, exit_of};
 use crate::cli::{Exit, Failure};
 
@@ -9,10 +9,15 @@ use crate::cli::{Exit, Failure};
 const SHOWN: usize = 3;
 
 pub(super) fn failure(answer: &Answer) -> Failure {
-    let Ok(problem) = serde_json::from_slice::<ProblemDocument>(&answer.body) else {
-        return Failure::new(Exit::Unavailable, format!("the answer is no sidecar's: HTTP {}", answer.status.as_u16()));
-    };
-    let fault = &problem.fault;
+    match serde_json::from_slice::<ProblemDocument>(&answer.body) {
+        Ok(problem) => of_fault(&problem.fault),
+        Err(_) => {
+            Failure::new(Exit::Unavailable, format!("the answer is no sidecar's: HTTP {}", answer.status.as_u16()))
+        }
+    }
+}
+
+pub(super) fn of_fault(fault: &Fault) -> Failure {
     let mut message = fault.detail.clone();
     let mut exit = code_of(&fault.code).map_or(Exit::Unavailable, exit_of);
     if !fault.candidates.is_empty() {

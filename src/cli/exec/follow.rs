@@ -1,5 +1,6 @@
 //! What changes, as the sidecar tells it, made into one thing to do for several changes; never more often than is good.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
@@ -8,12 +9,12 @@ use rustix::process::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::Exec;
-use super::gather::{Gathered, Resolved};
-use crate::cli::client::{Client, Parser, Request, Stream};
+use super::deliver::Mark;
+use super::{Plan, Ready};
+use crate::cli::Failure;
+use crate::cli::client::{Parser, Request, Stream};
 use crate::cli::sidecar::Need;
 use crate::cli::terminal::tell;
-use crate::cli::{Context, Failure};
 use crate::hydrate::Change;
 
 /// What is done when a secret changes.
@@ -44,22 +45,22 @@ const SILENCE: Duration = Duration::from_secs(45);
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Tells `to` what is to be done, for ever; comes back only if nothing can be followed.
+/// Tells `to` what is to be done, for ever.
 pub(super) async fn follow(
-    args: &Exec,
-    watch: &Watch,
-    context: &Context,
-    gathered: &Gathered,
-    mut known: Resolved,
+    watch: Watch,
+    jitter: Duration,
+    plan: &Plan<'_>,
+    mut origins: BTreeSet<String>,
+    mut mark: Mark,
     to: mpsc::Sender<Change>,
-) -> Failure {
-    if known.references.is_empty() {
-        std::future::pending::<Infallible>().await;
+) -> Infallible {
+    if origins.is_empty() {
+        return std::future::pending().await;
     }
     let (mut parser, mut pause, mut acted) = (Parser::default(), FIRST_PAUSE, None::<Instant>);
     let mut told = false;
     loop {
-        let stream = match connect(args, context, &known, &parser).await {
+        let mut stream = match connect(plan, &origins, &parser).await {
             Ok(stream) => stream,
             Err(failure) => {
                 if !told {
@@ -75,41 +76,41 @@ pub(super) async fn follow(
         }
         told = false;
         parser = parser.again();
-        let (mut stream, mut dirty) = (stream, true);
+        let mut dirty = true;
         loop {
             // What came between the resolve and the stream, or between two streams, is found by resolving again.
             if !dirty && !next(&mut stream, &mut parser).await {
                 break;
             }
             let alive = quiet(&mut stream, &mut parser).await;
-            sleep(chance(args.jitter)).await;
+            sleep(chance(jitter)).await;
             if let Some(acted) = acted {
                 pause = if acted.elapsed() > LONGEST_PAUSE { FIRST_PAUSE } else { pause };
                 tokio::time::sleep_until(acted + pause).await;
             }
             dirty = false;
-            match gathered.resolve(args, context).await {
-                Ok((program, resolved)) if resolved.mark.as_ref() != known.mark.as_ref() => {
-                    known = resolved;
+            match plan.carry_out().await {
+                Ok(ready) if ready.mark.as_ref() != mark.as_ref() => {
+                    let Ready { program, .. } = ready;
+                    (origins, mark) = (ready.origins, ready.mark);
                     let change = match watch {
                         Watch::Restart => {
                             tell("sidekey: a secret has changed; restarting the program");
                             Change::Restart(Box::new(program))
                         }
-                        Watch::Signal(signal) => Change::Signal(*signal),
+                        Watch::Signal(signal) => Change::Signal(signal),
                     };
                     // Taken as soon as the one before is done with.
                     if to.send(change).await.is_err() {
-                        std::future::pending::<Infallible>().await;
+                        return std::future::pending().await;
                     }
                     pause = if acted.is_some() { (pause * 2).min(LONGEST_PAUSE) } else { pause };
                     acted = Some(Instant::now());
                 }
                 Ok(_) => {}
-                Err(failure) => {
-                    tell(&format!(
-                        "sidekey: a secret has changed, and the program goes on with what it has: {failure}"
-                    ));
+                Err(faults) => {
+                    let failure = faults.so("a secret has changed, and the program goes on with what it has");
+                    tell(&format!("sidekey: {failure}"));
                     sleep(FIRST_PAUSE + chance(FIRST_PAUSE)).await;
                     dirty = true;
                 }
@@ -122,11 +123,11 @@ pub(super) async fn follow(
     }
 }
 
-async fn connect(args: &Exec, context: &Context, known: &Resolved, parser: &Parser) -> Result<Stream, Failure> {
-    let client = Client::connect(context, &args.connect)?;
+async fn connect(plan: &Plan<'_>, origins: &BTreeSet<String>, parser: &Parser) -> Result<Stream, Failure> {
+    let client = plan.door.client()?;
     client.prepare(Need::Everything).await;
     let request = Request::v1(&["watch"]).behind(parser.id());
-    let request = known.references.iter().fold(request, |request, reference| request.query("ref", Some(reference)));
+    let request = origins.iter().fold(request, |request, reference| request.query("ref", Some(reference)));
     client.stream(&request).await
 }
 

@@ -3,9 +3,10 @@
 //! Must never happen: a program that was started without all its values, or with what sidekey signs in with; a failure that
 //! hides another; a value in a message.
 
+mod deliver;
 mod follow;
-mod gather;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,12 +16,12 @@ use clap::Args;
 use rustix::process::Signal;
 use tokio::sync::mpsc;
 
-use super::args::Connect;
+use super::hydration::{Asking, Door, Faults, Places, Set, Surroundings, Wanted};
 use super::terminal::harmless;
 use super::{Context, Exit, Failure};
 use crate::config::cause;
-use crate::hydrate::Supervisor;
-use gather::Gathered;
+use crate::hydrate::{Program, Supervisor};
+use deliver::{Delivery, Mark};
 
 /// Start a program with the secrets that its environment refers to; it takes sidekey's place, or runs under it with --watch.
 #[derive(Debug, Args)]
@@ -29,32 +30,12 @@ pub struct Exec {
     /// The program, with its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     command: Vec<std::ffi::OsString>,
-    /// Set what this env file sets, such as .env; no expansion: a '$' is a '$'. May be given several times
-    #[arg(long = "env-file", value_name = "FILE")]
-    env_files: Vec<PathBuf>,
-    /// Set what this TOML or JSON file maps names to. May be given several times
-    #[arg(long = "map", value_name = "FILE")]
-    maps: Vec<PathBuf>,
-    /// Set a variable for every secret of this vault, or of those that match: VAULT or VAULT/GLOB; DB_PASSWORD for
-    /// db-password. May be given several times
-    #[arg(long = "all-from", value_name = "VAULT/GLOB")]
-    all_from: Vec<String>,
-    /// Put this before the names that --all-from gives
-    #[arg(long, value_name = "TEXT", requires = "all_from", default_value = "")]
-    prefix: String,
-    /// Take this from the start of the names that --all-from finds
-    #[arg(long, value_name = "TEXT", requires = "all_from")]
-    strip: Option<String>,
-    /// Set this variable to a reference's value; may be given several times
-    #[arg(long = "set", value_name = "NAME=REF", value_parser = gather::pair)]
-    sets: Vec<(String, String)>,
-    /// Start from an empty environment: PATH, HOME, USER, LOGNAME, SHELL, TERM, TZ, LANG and LC_* alone, and what is resolved
+    #[command(flatten)]
+    places: Places,
+    /// Of the environment, pass on what refers to secrets, and PATH, HOME, USER, LOGNAME, SHELL, TERM, TZ, LANG, LC_* alone
     #[arg(long)]
     clean: bool,
-    /// Let this variable be set though it can take a program over, such as PATH or LD_PRELOAD
-    #[arg(long, value_name = "NAME")]
-    allow: Vec<String>,
-    /// Pass this variable on though it is sidekey's own, such as SIDEKEY_ADDR
+    /// Pass this variable on in spite of --clean, or though it is sidekey's own, such as SIDEKEY_ADDR
     #[arg(long, value_name = "NAME")]
     pass: Vec<String>,
     /// Write each value into a file of this folder, which must be in memory; the variable holds its path
@@ -66,9 +47,6 @@ pub struct Exec {
     /// Hand this variable's value over in sealed memory; the variable holds the path /proc/self/fd/N to read it at
     #[arg(long = "fd", value_name = "NAME")]
     descriptors: Vec<String>,
-    /// How long to wait at most for a sidecar that is still starting, such as 30s or 2m; 0s asks once
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
-    wait: Duration,
     /// Stay, and when a secret changes restart the program, or send it a signal [default signal: HUP]
     #[arg(long, value_name = "restart|signal[=SIG]", value_parser = follow::Watch::parse)]
     watch: Option<follow::Watch>,
@@ -79,7 +57,7 @@ pub struct Exec {
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
     jitter: Duration,
     #[command(flatten)]
-    connect: Connect,
+    asking: Asking,
 }
 
 const AFTER_HELP: &str = "\
@@ -97,8 +75,8 @@ program's own; 126 if it cannot be run, 127 if it is not there; before it is sta
 pub(super) async fn run(args: &Exec, context: &Context) -> Result<ExitCode, Failure> {
     match &args.watch {
         None => {
-            let gathered = Gathered::patiently(args, context).await?;
-            let (program, _) = gathered.resolve_patiently(args, context).await?;
+            let ready = Plan::made(args, context).await.map_err(|faults| faults.so("nothing was started"))?;
+            let (_, Ready { program, .. }) = ready;
             let name = program.name();
             context.found.restore();
             Err(not_started(&name, &program.execute()))
@@ -107,26 +85,58 @@ pub(super) async fn run(args: &Exec, context: &Context) -> Result<ExitCode, Fail
     }
 }
 
+/// How to come from the command line to the program, once and again.
+struct Plan<'a> {
+    door: Door<'a>,
+    set: Set,
+    wanted: Wanted,
+    delivery: Delivery<'a>,
+}
+
+/// The program with all its values.
+struct Ready {
+    program: Program,
+    /// Where the values came from: what is watched.
+    origins: BTreeSet<String>,
+    mark: Mark,
+}
+
+impl<'a> Plan<'a> {
+    async fn made(args: &'a Exec, context: &'a Context) -> Result<(Self, Ready), Faults> {
+        let door = Door::new(context, &args.asking);
+        let around = if args.clean { Surroundings::Ordinary(&args.pass) } else { Surroundings::Passed(&args.pass) };
+        let set = args.places.gather(around, &door).await?;
+        let delivery = Delivery::of(args, &set, context)?;
+        let wanted = Wanted::by(&set.layer);
+        let plan = Self { door, set, wanted, delivery };
+        let ready = plan.carry_out().await?;
+        Ok((plan, ready))
+    }
+
+    /// Everything, or every failure.
+    async fn carry_out(&self) -> Result<Ready, Faults> {
+        let values = self.door.resolve(&self.wanted).await?;
+        let (program, mark) = self.delivery.deliver(&self.set, &values)?;
+        Ok(Ready { program, origins: values.origins(), mark })
+    }
+}
+
 async fn supervise(args: &Exec, watch: &follow::Watch, context: &Context) -> Result<ExitCode, Failure> {
     let held =
         |error: io::Error| Failure::new(Exit::Unavailable, format!("signals cannot be held: {}", cause(error.kind())));
     // Before there is another thread, which would take them.
     let supervisor = Supervisor::new(args.grace).map_err(held)?;
-    let ready = async {
-        let gathered = Gathered::patiently(args, context).await?;
-        let (program, resolved) = gathered.resolve_patiently(args, context).await?;
-        Ok::<_, Failure>((gathered, program, resolved))
-    };
-    let (gathered, program, resolved) = tokio::select! {
-        ready = ready => ready?,
+    let (plan, ready) = tokio::select! {
+        made = Plan::made(args, context) => made.map_err(|faults| faults.so("nothing was started"))?,
         signal = supervisor.told_to_end() => return Ok(after(signal.map_err(held)?)),
     };
+    let Ready { program, origins, mark } = ready;
     let name = program.name();
     context.found.restore();
     let (send, changes) = mpsc::channel(1);
     tokio::select! {
         ended = supervisor.run(program, changes) => ended.map(ExitCode::from).map_err(|error| not_started(&name, &error)),
-        failure = follow::follow(args, watch, context, &gathered, resolved, send) => Err(failure),
+        never = follow::follow(*watch, args.jitter, &plan, origins, mark, send) => match never {},
     }
 }
 

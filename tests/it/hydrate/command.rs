@@ -24,7 +24,7 @@ fn a_set_of_all_places_is_printed_and_a_later_place_wins() {
     let (value, url) = ("Autumn-2026-staple", "pg://u:Autumn-2026-staple@h");
     assert_eq!(run.json(), serde_json::json!({"A": "file", "B": value, "E": value, "URL": url}));
     let out = azure.path("out.env");
-    let run = env(&azure, &["--clean", "--map", &map, "--out", &out.display().to_string()], &vars);
+    let run = env(&azure, &["--no-environment", "--map", &map, "--out", &out.display().to_string()], &vars);
     assert_eq!((run.code, run.text()), (0, ""), "{}", run.err);
     assert_eq!(fs::read_to_string(&out).unwrap(), format!("B='{value}'\n"));
     assert_eq!(fs::metadata(&out).unwrap().permissions().mode() & 0o777, 0o600);
