@@ -4,12 +4,14 @@
 //! Must never happen: a variable that two secrets could mean; a fault that quotes the text it was found in.
 
 mod env_file;
+mod file;
 mod map;
 mod naming;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use file::{Unreadable, read};
 pub use naming::Naming;
 use zeroize::Zeroizing;
 

@@ -1,3 +1,4 @@
 //! What is printed for others, read by those others.
 mod command;
 mod consumers;
+mod env_files;

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -20,6 +21,13 @@ func main() {
 	if len(os.Args) < 3 {
 		return
 	}
+	if os.Args[1] == "each" {
+		if err := each(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	found, err := read(os.Args[1], os.Args[2])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -28,6 +36,27 @@ func main() {
 	for name, value := range found {
 		fmt.Printf("%s=%s\x00", name, value)
 	}
+}
+
+// What godotenv makes of each text of a list, as JSON; null where it refuses.
+func each(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var texts []string
+	if err := json.Unmarshal(text, &texts); err != nil {
+		return err
+	}
+	var all []map[string]string
+	for _, text := range texts {
+		found, err := godotenv.Unmarshal(text)
+		if err != nil {
+			found = nil
+		}
+		all = append(all, found)
+	}
+	return json.NewEncoder(os.Stdout).Encode(all)
 }
 
 func read(kind, path string) (map[string]string, error) {

@@ -14,6 +14,10 @@ const kinds = {
 const [kind, path] = process.argv.slice(2);
 if (kind === 'has') {
   require(path);
+} else if (kind === 'each') {
+  // What node makes of each text of a list, as JSON.
+  const texts = JSON.parse(fs.readFileSync(path, 'utf8'));
+  process.stdout.write(JSON.stringify(texts.map((text) => kinds.parseEnv(text))));
 } else {
   const found = kinds[kind](path && fs.readFileSync(path, 'utf8'));
   const pairs = Object.entries(found).map(([name, value]) => {

@@ -77,12 +77,31 @@ def dotnet(path):
     return {pair.Key: pair.Value for pair in found}
 
 
+def each(path):
+    """What python-dotenv makes of each text of a list, as JSON."""
+    import io
+    import json
+
+    import dotenv
+
+    with open(path, encoding="utf-8") as file:
+        texts = json.load(file)
+    read = [dotenv.dotenv_values(stream=io.StringIO(text, newline=""), interpolate=False) for text in texts]
+    json.dump(read, sys.stdout)
+
+
 def main():
     kinds = {read.__name__: read for read in (dotenv, pyyaml, libyaml, ruamel, secret, secret_unchecked, dotnet)}
     if sys.argv[1] == "has":
         # Whether all of these can be imported.
         for module in sys.argv[2:]:
             __import__(module)
+        return
+    if sys.argv[1] == "each":
+        import logging
+
+        logging.disable()
+        each(sys.argv[2])
         return
     whole = b""
     for name, value in kinds[sys.argv[1]](sys.argv[2]).items():

@@ -6,24 +6,25 @@
 
 mod docker;
 mod documents;
-mod dotenv;
+pub(super) mod dotenv;
 mod github;
 mod kubernetes;
 mod shells;
 mod systemd;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 use sidekey::hydrate::Format;
 use sidekey::secret::SecretValue;
 
 /// What a reader made of a file.
-type Found = BTreeMap<String, Vec<u8>>;
+pub(super) type Found = BTreeMap<String, Vec<u8>>;
 
 /// All values in one format: those that it carries, in a file.
 struct Trip {
@@ -137,7 +138,7 @@ fn pairs(text: &[u8]) -> Found {
     text.split(|byte| *byte == 0).filter_map(pair).collect()
 }
 
-fn program_with(program: &str, path: &str, args: &[&str]) -> Command {
+pub(super) fn program_with(program: &str, path: &str, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(args.iter().map(|arg| arg.replace("{}", path))).stdin(Stdio::null()).env_clear();
     let kept = ["PATH", "HOME", "NODE_PATH", "RUBYLIB"].map(|name| Some((name, std::env::var_os(name)?)));
@@ -146,11 +147,12 @@ fn program_with(program: &str, path: &str, args: &[&str]) -> Command {
 }
 
 /// Whether the reader is here. Who runs the tests is told what was not tried.
-fn has(program: &str, args: &[&str]) -> bool {
+pub(super) fn has(program: &str, args: &[&str]) -> bool {
     let run = program_with(program, "", args).output();
     let found = run.is_ok_and(|output| output.status.success());
     if !found {
-        left_out(&format!("{program} {args:?}"));
+        let folder = format!("{}/", reader(""));
+        left_out(&format!("{program} {}", args.join(" ").replace(&folder.replace("//", "/"), "")));
     }
     found
 }
@@ -161,11 +163,14 @@ fn left_out(reader: &str) {
 }
 
 fn told_as_left_out(reader: &str) {
-    // Past the test runner, which keeps what a test prints to itself.
-    let _ = writeln!(std::io::stderr(), "left out, as it does not run here: {reader}");
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    if TOLD.lock().unwrap().insert(reader.to_owned()) {
+        // Past the test runner, which keeps what a test prints to itself.
+        let _ = writeln!(std::io::stderr(), "left out, as it does not run here: {reader}");
+    }
 }
 
 /// A program of `tests/round-trips/readers`.
-fn reader(name: &str) -> String {
+pub(super) fn reader(name: &str) -> String {
     format!("{}/tests/round-trips/readers/{name}", env!("CARGO_MANIFEST_DIR"))
 }
