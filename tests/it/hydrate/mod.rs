@@ -2,3 +2,4 @@
 mod command;
 mod consumers;
 mod env_files;
+mod hostile;

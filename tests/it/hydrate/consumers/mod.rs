@@ -11,7 +11,7 @@ mod github;
 mod kubernetes;
 mod shells;
 mod systemd;
-mod values;
+pub(super) mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -130,7 +130,7 @@ fn print(format: Format, given: &[(&str, &[u8])]) -> Result<Vec<u8>, String> {
     format.print(&set, "app").map(|page| page.to_vec()).map_err(|unfit| unfit.to_string())
 }
 
-fn pairs(text: &[u8]) -> Found {
+pub(super) fn pairs(text: &[u8]) -> Found {
     let pair = |pair: &[u8]| {
         let at = pair.iter().position(|byte| *byte == b'=')?;
         Some((String::from_utf8(pair[..at].to_vec()).ok()?, pair[at + 1..].to_vec()))

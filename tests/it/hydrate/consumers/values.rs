@@ -235,7 +235,7 @@ const PLAIN: &[&str] = &[
 ];
 
 /// What a hostile secret would set `EVIL` by, in some format or other.
-pub(super) const INJECTIONS: &[&str] = &[
+pub(in crate::hydrate) const INJECTIONS: &[&str] = &[
     "x\nEVIL=1",
     "x\nEVIL=1\n",
     "x\r\nEVIL=1",
