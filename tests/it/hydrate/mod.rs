@@ -3,3 +3,4 @@ mod command;
 mod consumers;
 mod env_files;
 mod hostile;
+mod references;
