@@ -59,7 +59,7 @@ fn all_readers_of_env_files_get_what_went_in() {
         let Ok(text) = std::str::from_utf8(value) else { return true };
         let single = !text.contains('\'') && !text.contains("\\\\") && !text.ends_with('\\');
         let double = !text.contains(['"', '\\', '$', '`']);
-        text.contains("${") || text.contains('\r') || !(single || double)
+        text.contains("${") || text.contains("$(") || text.contains('\r') || !(single || double)
     });
 }
 
