@@ -1,7 +1,7 @@
 use std::fmt::Display;
 
 use crate::hydrate::Template;
-use crate::hydrate::set::{self, Layer, MapFormat, Wrong};
+use crate::hydrate::set::{self, Layer, MapFormat};
 use crate::secret::fuzzing::assert_tellable;
 use crate::secret::{Reference, SecretValue};
 
@@ -13,10 +13,8 @@ const MARK: &str = "hunter";
 pub fn templates(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     setting(text);
-    let files: [fn(&str) -> Result<Layer, Vec<Wrong>>; 3] =
-        [set::env_file, |text| set::map(text, MapFormat::Toml), |text| set::map(text, MapFormat::Json)];
-    for file in files {
-        match file(text) {
+    for read in [set::env_file(text), set::map(text, MapFormat::Toml), set::map(text, MapFormat::Json)] {
+        match read {
             Ok(layer) => names_hold(&layer),
             Err(wrong) => wrong.iter().for_each(|one| untold(&one.why, &one.place)),
         }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -93,14 +93,15 @@ fn wait(file: &File, patience: Duration) -> Result<(), Unreadable> {
 }
 
 fn ready(file: &File, patience: Duration) -> Result<PollFlags, Unreadable> {
-    let until = Instant::now() + patience;
     let mut polled = [PollFd::from_borrowed_fd(file.as_fd(), PollFlags::IN)];
+    let patience = Timespec {
+        tv_sec: patience.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: patience.subsec_nanos().into(),
+    };
     loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let left =
-            Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut polled, Some(&left)) {
+        match poll(&mut polled, Some(&patience)) {
             Ok(_) => return Ok(polled[0].revents()),
+            // A signal that does not end us: waits anew.
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(Unreadable::Io(error.into())),
         }
