@@ -23,6 +23,7 @@ mod healthcheck;
 mod hydration;
 mod list;
 mod open;
+mod pauses;
 mod phrase;
 mod protection;
 mod reload;
