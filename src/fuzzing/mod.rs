@@ -10,14 +10,18 @@
 
 mod config;
 mod estate;
+mod formats;
 mod references;
+mod templates;
 
 pub use crate::api::fuzzing::{patterns, search, service};
 pub use crate::snapshot::fuzzing::snapshot;
 pub use crate::vaults::azure::fuzzing::{challenge, entra, key_vault, resource_manager};
 pub use config::config;
 pub use estate::estate;
+pub use formats::formats;
 pub use references::references;
+pub use templates::templates;
 
 /// Takes any bytes, and panics if something does not hold.
 pub type Target = fn(&[u8]);
@@ -28,6 +32,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("config", config),
     ("entra", entra),
     ("estate", estate),
+    ("formats", formats),
     ("key_vault", key_vault),
     ("patterns", patterns),
     ("references", references),
@@ -35,6 +40,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("search", search),
     ("service", service),
     ("snapshot", snapshot),
+    ("templates", templates),
 ];
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod files;
 mod formats;
 pub mod limits;
 pub mod set;
+mod shell;
 mod supervisor;
 mod template;
 

@@ -4,12 +4,14 @@
 //! Must never happen: a variable that two secrets could mean; a fault that quotes the text it was found in.
 
 mod env_file;
+mod file;
 mod map;
 mod naming;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use file::{Unreadable, read};
 pub use naming::Naming;
 use zeroize::Zeroizing;
 
@@ -140,7 +142,7 @@ mod tests {
         );
         assert!(!told.concat().contains("hunter2"));
         let told = wrong("A=1\nB=secret://hunter2");
-        assert!(told[0].starts_with("line 2: B: at character 1: ") && !told[0].contains("hunter2"), "{told:?}");
+        assert!(told[0].starts_with("line 2: B: at character 10: ") && !told[0].contains("hunter2"), "{told:?}");
     }
 
     #[test]

@@ -38,9 +38,10 @@ pub struct BadTemplate {
 pub enum Fault {
     /// What begins like a reference is none.
     #[error(
-        "what begins like a reference {0}; if it is meant as it stands, escape it (\\ before a whole value, $ before a ${{)"
+        "what begins like a reference {}; if it is meant as it stands, escape it (\\ before a whole value, $ before a ${{)",
+        .0.discreet()
     )]
-    Reference(#[from] BadReference),
+    Reference(BadReference),
     /// A reference among blanks: as a text it would reach the app.
     #[error("a reference with blanks around it")]
     Blanks,
@@ -65,6 +66,12 @@ pub struct BadValue {
 enum Part {
     Text(Zeroizing<String>),
     Value(Reference, Vec<Filter>),
+}
+
+impl BadTemplate {
+    fn at(text: &str, byte: usize, fault: Fault) -> Self {
+        Self { place: text[..byte].chars().count() + 1, fault }
+    }
 }
 
 impl Template {
@@ -138,30 +145,29 @@ fn append(whole: &mut Zeroizing<Vec<u8>>, more: &[u8]) {
     whole.extend_from_slice(more);
 }
 
-const SCHEMES: [&str; 3] = ["secret://", "akv://", "@Microsoft.KeyVault("];
-
 /// The text as one reference, if that is what it looks like. An `https://` that is no secret in a vault is a plain URL,
 /// as settings are full of them; one that is, but malformed, is a fault.
 fn whole(text: &str) -> Result<Option<Reference>, BadTemplate> {
     let trimmed = text.trim();
-    let ours = SCHEMES.iter().any(|scheme| trimmed.starts_with(scheme));
-    let found = match trimmed.parse::<Reference>() {
+    let start = text.len() - text.trim_start().len();
+    let found = match Reference::parse_placed(trimmed) {
         Ok(reference) => Ok(Some(reference)),
-        Err(fault) if ours => Err(fault),
-        Err(fault @ BadReference::Name(_)) => Err(fault),
-        // A field that is no pointer, but of a secret's address.
-        Err(fault @ BadReference::Pointer)
-            if trimmed.split('#').next().is_some_and(|address| address.parse::<Reference>().is_ok()) =>
-        {
-            Err(fault)
-        }
-        Err(BadReference::Form | BadReference::Pointer | BadReference::AppService(_)) => Ok(None),
+        Err(wrong) if Reference::begins(trimmed) => Err(wrong),
+        Err(wrong) => match wrong.fault {
+            BadReference::Name(_) => Err(wrong),
+            // A field that is no pointer, but of a secret's address.
+            BadReference::Pointer | BadReference::Tilde
+                if trimmed.split('#').next().is_some_and(|address| address.parse::<Reference>().is_ok()) =>
+            {
+                Err(wrong)
+            }
+            BadReference::Form | BadReference::Pointer | BadReference::Tilde | BadReference::AppService(_) => Ok(None),
+        },
     };
-    let place = text.chars().take_while(|c| c.is_whitespace()).count() + 1;
     match found {
-        Ok(Some(_)) if trimmed.len() < text.len() => Err(BadTemplate { place, fault: Fault::Blanks }),
+        Ok(Some(_)) if trimmed.len() < text.len() => Err(BadTemplate::at(text, start, Fault::Blanks)),
         Ok(found) => Ok(found),
-        Err(fault) => Err(BadTemplate { place, fault: fault.into() }),
+        Err(wrong) => Err(BadTemplate::at(text, start + wrong.at, Fault::Reference(wrong.fault))),
     }
 }
 
@@ -181,11 +187,12 @@ fn within(text: &str) -> Result<Vec<Part>, BadTemplate> {
         plain.push_str(&"$".repeat(dollars / 2));
         at = brace;
         if dollars % 2 == 1 {
-            let bad = |byte: usize, fault| BadTemplate { place: text[..byte].chars().count() + 1, fault };
+            let bad = |byte: usize, fault| BadTemplate::at(text, byte, fault);
             let end = inside.find('}').ok_or_else(|| bad(brace - 1, Fault::Open))?;
             let mut pieces = inside[..end].split('|');
             let address = pieces.next().unwrap_or_default();
-            let reference = address.trim_end().parse().map_err(|fault: BadReference| bad(brace + 1, fault.into()))?;
+            let reference = Reference::parse_placed(address.trim_end())
+                .map_err(|wrong| bad(brace + 1 + wrong.at, Fault::Reference(wrong.fault)))?;
             let (mut filters, mut place) = (Vec::new(), brace + 1 + address.len() + 1);
             for name in pieces {
                 filters.push(Filter::named(name.trim()).ok_or_else(|| bad(place, Fault::Filter))?);
@@ -207,7 +214,7 @@ fn within(text: &str) -> Result<Vec<Part>, BadTemplate> {
 }
 
 fn begins_reference(text: &str) -> bool {
-    SCHEMES.iter().any(|scheme| text.starts_with(scheme)) || text.starts_with("https://")
+    Reference::begins(text) || text.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://"))
 }
 
 #[cfg(test)]
@@ -253,7 +260,7 @@ mod tests {
         let text = "postgres://app:${secret://pay/pw|url}@db/x?k=${secret://pay/pw#/k|base64|json}$";
         assert_eq!(rendered(text, b"p@ss/"), "postgres://app:p%40ss%2F@db/x?k=cEBzcy8=$");
         assert_eq!(rendered("{\"a\":\"${secret://pay/pw|json}\"}", b"a\"\n"), "{\"a\":\"a\\\"\\n\"}");
-        assert_eq!(rendered("x=${secret://pay/pw | shell}", b"it's"), "x=\"it's\"");
+        assert_eq!(rendered("x=${secret://pay/pw | shell}", b"it's"), "x='it'\"'\"'s'");
         assert_eq!(rendered("${secret://pay/pw|base64d}", b"aHVudGVyMg"), "hunter2");
         assert_eq!(rendered("${secret://pay/a}${secret://pay/b}", b"1"), "11");
     }
@@ -271,17 +278,23 @@ mod tests {
     #[test]
     fn a_fault_tells_its_place_and_never_the_text() {
         assert_eq!(fault("é${secret://pay/pw"), BadTemplate { place: 2, fault: Fault::Open });
-        assert_eq!(fault("é ${secret://hunter2}").place, 5);
+        assert_eq!(fault("é ${secret://hunter2}").place, 14);
+        assert_eq!(fault("é ${secret://é/hunter_2}").place, 22);
         assert_eq!(fault("${secret://pay/pw|url|hunter2}"), BadTemplate { place: 23, fault: Fault::Filter });
         assert_eq!(fault(" secret://pay/pw"), BadTemplate { place: 2, fault: Fault::Blanks });
-        for text in [
-            "secret://hunter2",
-            "@Microsoft.KeyVault(hunter2",
-            "https://pay.vault.azure.net/secrets/hunter_2",
-            "https://pay.vault.azure.net/secrets/a#hunter2",
+        for (text, place) in [
+            ("secret://hunter2", 10),
+            ("@Microsoft.KeyVault(hunter2", 28),
+            ("https://pay.vault.azure.net/secrets/hunter_2", 43),
+            ("https://pay.vault.azure.net/secrets/a#hunter2", 39),
+            (" \t secret://p\u{1f600}/hunter2", 14),
         ] {
             let fault = fault(text);
-            assert!(fault.place == 1 && !fault.to_string().contains("hunter"), "{fault}");
+            assert_eq!(fault.place, place, "{text}");
+            assert!(
+                !fault.to_string().contains(['_', '\u{1f600}']) && !fault.to_string().contains("hunter"),
+                "{fault}"
+            );
         }
     }
 

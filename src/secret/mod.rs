@@ -14,6 +14,6 @@ mod value;
 
 pub use metadata::{Metadata, Secret};
 pub use name::{BadName, SecretName, SourceName, VaultName, Version};
-pub use reference::{BadReference, Pointer, Reference};
+pub use reference::{BadReference, Misplaced, Pointer, Reference};
 pub use shield::key_page;
 pub use value::{Exposed, SecretValue};

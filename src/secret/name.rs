@@ -8,35 +8,55 @@ use std::sync::Arc;
 #[error("{what} {reason}")]
 pub struct BadName {
     what: &'static str,
-    reason: String,
+    reason: Reason,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Reason {
+    #[error("is empty")]
+    Empty,
+    /// Escaped, so that a control character cannot reach a terminal or a log.
+    #[error("has {bad:?} at character {}; {ALLOWED}", .chars + 1)]
+    Character { bad: char, chars: usize, bytes: usize },
+    #[error("has {length} characters; {most} is the most")]
+    Long { length: usize, most: usize },
+    #[error("is not 32 hexadecimal digits")]
+    Version,
+}
+
+const ALLOWED: &str = "allowed are letters, digits and '-'";
 
 impl BadName {
-    fn new(what: &'static str, reason: impl Into<String>) -> Self {
-        Self { what, reason: reason.into() }
+    /// The same without one character of the text, which may stand where a secret was put by mistake.
+    pub(super) fn discreet(&self) -> String {
+        match &self.reason {
+            Reason::Character { .. } => format!("{} has a character that it cannot have; {ALLOWED}", self.what),
+            Reason::Empty | Reason::Long { .. } | Reason::Version => self.to_string(),
+        }
+    }
+
+    /// Where in the name it is, in bytes.
+    pub(super) fn offset(&self) -> usize {
+        match &self.reason {
+            Reason::Character { bytes, .. } => *bytes,
+            Reason::Empty | Reason::Long { .. } | Reason::Version => 0,
+        }
     }
 }
 
-/// Letters, digits and `-` only, within a length. The offending character is told with its place, escaped, so that a
-/// control character cannot reach a terminal or a log.
-fn check(what: &'static str, text: &str, max: usize, extra: &[char]) -> Result<(), BadName> {
+/// Letters, digits and `-` only, within a length.
+fn check(what: &'static str, text: &str, most: usize, extra: &[char]) -> Result<(), BadName> {
+    let wrong = |reason| Err(BadName { what, reason });
     if text.is_empty() {
-        return Err(BadName::new(what, "is empty"));
+        return wrong(Reason::Empty);
     }
-    if let Some((at, bad)) =
+    if let Some((bytes, bad)) =
         text.char_indices().find(|(_, c)| !c.is_ascii_alphanumeric() && *c != '-' && !extra.contains(c))
     {
-        return Err(BadName::new(
-            what,
-            format!(
-                "has {:?} at character {}; allowed are letters, digits and '-'",
-                bad,
-                text[..at].chars().count() + 1
-            ),
-        ));
+        return wrong(Reason::Character { bad, chars: text[..bytes].chars().count(), bytes });
     }
-    if text.len() > max {
-        return Err(BadName::new(what, format!("has {} characters; {max} is the most", text.len())));
+    if text.len() > most {
+        return wrong(Reason::Long { length: text.len(), most });
     }
     Ok(())
 }
@@ -126,7 +146,7 @@ impl FromStr for Version {
 
     fn from_str(text: &str) -> Result<Self, BadName> {
         if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(BadName::new("version", "is not 32 hexadecimal digits"));
+            return Err(BadName { what: "version", reason: Reason::Version });
         }
         Ok(Self(text.to_ascii_lowercase().into()))
     }

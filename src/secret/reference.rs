@@ -1,14 +1,18 @@
+mod parse;
+
 use std::fmt;
 use std::str::FromStr;
+
+use parse::Piece;
 
 use super::{BadName, SecretName, VaultName, Version};
 
 /// The address of a secret: `secret://VAULT/NAME[@VERSION][#/json/pointer]`, `*` as VAULT for whichever vault has it.
 ///
-/// Also parsed: `akv://…`; a Key Vault URL `https://V.vault.azure.net/secrets/NAME[/VERSION]`; Azure App Service's
-/// `@Microsoft.KeyVault(SecretUri=…)` and `@Microsoft.KeyVault(VaultName=…;SecretName=…[;SecretVersion=…])`; and, where
-/// only an address can stand (the command line), `VAULT/NAME` or `NAME`. [`fmt::Display`] gives the `secret://` form,
-/// which parses to the same reference.
+/// Also parsed: `akv://…`; a Key Vault URL `https://V.vault.azure.net/secrets/NAME[/VERSION]`, of any cloud; Azure App
+/// Service's `@Microsoft.KeyVault(SecretUri=…)` and `@Microsoft.KeyVault(VaultName=…;SecretName=…[;SecretVersion=…])`, its
+/// parts in any order and case, with blanks around them and a `;` at the end; and, where only an address can stand (the
+/// command line), `VAULT/NAME` or `NAME`. [`fmt::Display`] gives the `secret://` form, which parses to the same reference.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Reference {
     /// `None`: whichever vault has it.
@@ -33,9 +37,32 @@ pub enum BadReference {
     /// The part after `#` is not an RFC 6901 pointer.
     #[error("has a field that is not a JSON pointer: it must start with '/'")]
     Pointer,
+    /// In an RFC 6901 pointer, a `~` stands only in `~0` and `~1`.
+    #[error("has a field that is not a JSON pointer: a '~' is written ~0 in it, and a '/' in a name ~1")]
+    Tilde,
     /// An `@Microsoft.KeyVault(…)` of which a part is missing or unknown.
     #[error("is an App Service reference without {0}")]
     AppService(&'static str),
+}
+
+impl BadReference {
+    /// What is wrong, without one character of the text.
+    #[must_use]
+    pub fn discreet(&self) -> String {
+        match self {
+            Self::Name(bad) => bad.discreet(),
+            Self::Form | Self::Pointer | Self::Tilde | Self::AppService(_) => self.to_string(),
+        }
+    }
+}
+
+/// What is wrong with a reference, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misplaced {
+    /// Where in the text, in bytes; always at a character's beginning or the text's end.
+    pub at: usize,
+    /// What is wrong there.
+    pub fault: BadReference,
 }
 
 /// A JSON pointer (RFC 6901): empty for the whole value, or starting with `/`.
@@ -54,7 +81,11 @@ impl FromStr for Pointer {
     type Err = BadReference;
 
     fn from_str(text: &str) -> Result<Self, BadReference> {
-        if text.starts_with('/') { Ok(Self(text.to_owned())) } else { Err(BadReference::Pointer) }
+        if !text.starts_with('/') {
+            return Err(BadReference::Pointer);
+        }
+        let escaped = text.split('~').skip(1).all(|after| after.starts_with(['0', '1']));
+        if escaped { Ok(Self(text.to_owned())) } else { Err(BadReference::Tilde) }
     }
 }
 
@@ -73,15 +104,21 @@ impl Reference {
         if text.contains("://") || text.starts_with('@') {
             return text.parse();
         }
-        let (address, pointer) = split_pointer(text)?;
-        let parsed = match address.split_once('/') {
-            Some((vault, rest)) => parse_path(vault, rest, '@')?,
-            None => {
-                let (name, version) = split_version(address, '@')?;
-                Self { vault: None, name, version, pointer: None }
-            }
-        };
-        Ok(Self { pointer, ..parsed })
+        parse::short(Piece::whole(text)).map_err(|wrong| wrong.fault)
+    }
+
+    /// Parses any form, and tells the place of what is wrong.
+    ///
+    /// # Errors
+    /// If the text is no reference.
+    pub fn parse_placed(text: &str) -> Result<Self, Misplaced> {
+        parse::any(Piece::whole(text))
+    }
+
+    /// Whether a text begins as a reference and as nothing else. A URL does not: settings are full of them.
+    #[must_use]
+    pub fn begins(text: &str) -> bool {
+        parse::OURS.iter().any(|start| parse::begins(text, start))
     }
 }
 
@@ -89,18 +126,7 @@ impl FromStr for Reference {
     type Err = BadReference;
 
     fn from_str(text: &str) -> Result<Self, BadReference> {
-        if let Some(body) = text.strip_prefix("@Microsoft.KeyVault(").and_then(|rest| rest.strip_suffix(')')) {
-            return parse_app_service(body);
-        }
-        if let Some(rest) = text.strip_prefix("secret://").or_else(|| text.strip_prefix("akv://")) {
-            let (address, pointer) = split_pointer(rest)?;
-            let (vault, rest) = address.split_once('/').ok_or(BadReference::Form)?;
-            return Ok(Self { pointer, ..parse_path(vault, rest, '@')? });
-        }
-        if text.starts_with("https://") {
-            return parse_url(text);
-        }
-        Err(BadReference::Form)
+        Self::parse_placed(text).map_err(|wrong| wrong.fault)
     }
 }
 
@@ -132,64 +158,6 @@ impl<'de> serde::Deserialize<'de> for Reference {
     }
 }
 
-fn split_pointer(text: &str) -> Result<(&str, Option<Pointer>), BadReference> {
-    match text.split_once('#') {
-        None => Ok((text, None)),
-        Some((address, pointer)) => Ok((address, Some(pointer.parse()?))),
-    }
-}
-
-fn split_version(text: &str, mark: char) -> Result<(SecretName, Option<Version>), BadReference> {
-    Ok(match text.split_once(mark) {
-        None => (text.parse()?, None),
-        Some((name, version)) => (name.parse()?, Some(version.parse()?)),
-    })
-}
-
-fn parse_path(vault: &str, rest: &str, version_mark: char) -> Result<Reference, BadReference> {
-    let (name, version) = split_version(rest, version_mark)?;
-    let vault = if vault == "*" { None } else { Some(vault.parse()?) };
-    Ok(Reference { vault, name, version, pointer: None })
-}
-
-/// `https://V.<suffix>/secrets/NAME[/VERSION]`. Only the vault's label is taken: which host is asked is decided by
-/// discovery and the allow-list, never by a reference.
-fn parse_url(text: &str) -> Result<Reference, BadReference> {
-    let (text, pointer) = split_pointer(text)?;
-    let url = url::Url::parse(text).map_err(|_| BadReference::Form)?;
-    let host = url.host_str().ok_or(BadReference::Form)?;
-    let (vault, suffix) = host.split_once('.').ok_or(BadReference::Form)?;
-    let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
-    if !plain || !suffix.starts_with("vault.") || vault == "*" {
-        return Err(BadReference::Form);
-    }
-    let path = url.path().strip_prefix("/secrets/").ok_or(BadReference::Form)?;
-    let path = path.strip_suffix('/').unwrap_or(path);
-    Ok(Reference { pointer, ..parse_path(vault, path, '/')? })
-}
-
-fn parse_app_service(body: &str) -> Result<Reference, BadReference> {
-    let (mut vault, mut name, mut version) = (None, None, None);
-    for part in body.split(';').filter(|part| !part.trim().is_empty()) {
-        let (key, value) = part.split_once('=').ok_or(BadReference::AppService("KEY=VALUE parts"))?;
-        let value = value.trim();
-        match key.trim() {
-            "SecretUri" => return parse_url(value),
-            "VaultName" => vault = Some(value.parse()?),
-            "SecretName" => name = Some(value.parse()?),
-            "SecretVersion" if value.is_empty() => {}
-            "SecretVersion" => version = Some(value.parse()?),
-            _ => return Err(BadReference::AppService("a known key: SecretUri, VaultName, SecretName, SecretVersion")),
-        }
-    }
-    Ok(Reference {
-        vault: Some(vault.ok_or(BadReference::AppService("VaultName"))?),
-        name: name.ok_or(BadReference::AppService("SecretName"))?,
-        version,
-        pointer: None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,6 +173,12 @@ mod tests {
             format!("https://PAY-prod.vault.azure.cn:443/secrets/db-password/{V}/"),
             format!("@Microsoft.KeyVault(SecretUri=https://pay-prod.vault.azure.net/secrets/db-password/{V})"),
             format!("@Microsoft.KeyVault(VaultName=pay-prod;SecretName=db-password;SecretVersion={V})"),
+            format!("@microsoft.keyvault( secretversion={V} ; SecretName = db-password;VAULTNAME=Pay-Prod; )"),
+            format!(
+                "@Microsoft.KeyVault(SecretUri=https://pay-prod.vault.usgovcloudapi.net/secrets/db-password/{V}/;)"
+            ),
+            format!("HTTPS://pay-prod.vault.local.azurestack.external/secrets/db-password/{V}"),
+            format!("Secret://pay-prod/db-password@{}", V.to_uppercase()),
         ] {
             assert_eq!(form.parse(), Ok(expected.clone()), "{form}");
         }
@@ -236,9 +210,37 @@ mod tests {
             "https://pay.vault.azure.net/keys/a",
             "@Microsoft.KeyVault(VaultName=pay)",
             "@Microsoft.KeyVault(Vault=pay;SecretName=x)",
+            "@Microsoft.KeyVault(VaultName=pay;SecretName=x;SecretName=y)",
+            "@Microsoft.KeyVault(VaultName=pay;SecretUri=https://pay.vault.azure.net/secrets/a)",
+            "@Microsoft.KeyVault(VaultName=*;SecretName=x)",
+            "@Microsoft.KeyVault()",
+            "@Microsoft.KeyVault(VaultName=pay;SecretName=x",
+            "secret://pay/a#/b~2",
         ] {
             let error = bad.parse::<Reference>().expect_err(bad);
             assert!(!error.to_string().contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn a_fault_tells_its_place_and_not_the_character() {
+        for (text, at) in [
+            ("secret://pay/hunter_2", 19),
+            ("secret://pa y/hunter2", 11),
+            ("secret://gov:p_y/a", 14),
+            ("secret://pay/a@hunter2", 15),
+            ("secret://pay/a#hunter2", 15),
+            ("secret://hunter2", 9),
+            ("https://pay.vault.azure.net/secrets/hunter!2", 42),
+            ("https://pay.vault.azure.net/secrets/a/hunter2", 38),
+            ("@Microsoft.KeyVault(VaultName=p;SecretName= hunter!2)", 50),
+            ("@Microsoft.KeyVault(SecretUri=https://pay.vault.azure.net/secrets/hunter!2)", 72),
+            ("@Microsoft.KeyVault(VaultName=p;Hunter=2)", 32),
+        ] {
+            let wrong = Reference::parse_placed(text).expect_err(text);
+            assert_eq!(wrong.at, at, "{text}");
+            let told = wrong.fault.discreet();
+            assert!(!told.contains(['!', '_']) && !told.to_lowercase().contains("hunter"), "{told}");
         }
     }
 }

@@ -2,12 +2,10 @@
 
 use std::path::Path;
 
-use zeroize::Zeroizing;
-
 use super::Faults;
 use crate::cli::Exit;
 use crate::config::cause;
-use crate::hydrate::set::{self, Layer, MapFormat, Wrong};
+use crate::hydrate::set::{self, Layer, MapFormat, Unreadable, Wrong};
 
 /// Lays an env file's variables over the others.
 pub(super) fn env_file(file: &Path, onto: &mut Layer, faults: &mut Faults) {
@@ -29,8 +27,11 @@ pub(super) fn map(file: &Path, onto: &mut Layer, faults: &mut Faults) {
 
 fn lay(file: &Path, onto: &mut Layer, faults: &mut Faults, parse: impl FnOnce(&str) -> Result<Layer, Vec<Wrong>>) {
     let name = file.display();
-    match std::fs::read_to_string(file).map(Zeroizing::new) {
-        Err(error) => faults.add(Exit::InputOutput, format!("{name}: cannot be read: {}", cause(error.kind()))),
+    match set::read(file) {
+        Err(Unreadable::Io(error)) => {
+            faults.add(Exit::InputOutput, format!("{name}: cannot be read: {}", cause(error.kind())));
+        }
+        Err(unreadable) => faults.add(Exit::Usage, format!("{name}: {unreadable}")),
         Ok(text) => match parse(&text) {
             Ok(layer) => onto.extend(layer),
             Err(all) => all.iter().for_each(|one| faults.add(Exit::Usage, format!("{name}: {one}"))),

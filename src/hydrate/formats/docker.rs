@@ -1,9 +1,10 @@
 //! `docker run --env-file`: a line is `NAME=VALUE`, taken as it stands. Its reader (docker/cli, `pkg/kvfile`) scans lines with
-//! Go's `bufio.Scanner`: nothing can hold a newline, a CR at the end is dropped, and 64 KiB is the longest line.
+//! Go's `bufio.Scanner`: nothing can hold a newline, a CR at the end is dropped, and 64 KiB is the longest line, its end
+//! included.
 
 use super::{Clear, Page};
 
-const LONGEST: usize = 64 * 1024 - 1;
+const LONGEST: usize = 64 * 1024;
 
 pub(super) fn write(page: &mut Page, variable: &Clear<'_>) -> Result<(), &'static str> {
     let (name, text) = (variable.plain_name()?, variable.text()?);

@@ -221,7 +221,7 @@ mod tests {
     fn each_format_is_written_as_its_reader_takes_it() {
         let of = |format| printed(format, &[("A", b"x y"), ("B__C", b"it's")]);
         assert_eq!(of(Format::Dotenv), "A='x y'\nB__C=\"it's\"\n");
-        assert_eq!(of(Format::Sh), "export A='x y'\nexport B__C=\"it's\"\n");
+        assert_eq!(of(Format::Sh), "export A='x y'\nexport B__C='it'\"'\"'s'\n");
         assert_eq!(of(Format::Json), "{\n  \"A\": \"x y\",\n  \"B__C\": \"it's\"\n}\n");
         assert_eq!(of(Format::Yaml), "\"A\": \"x y\"\n\"B__C\": \"it's\"\n");
         assert_eq!(of(Format::Docker), "A=x y\nB__C=it's\n");

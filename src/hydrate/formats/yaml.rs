@@ -5,9 +5,15 @@ use zeroize::Zeroizing;
 
 use super::{Clear, Page, json};
 
+/// Of an implicit key, with its quotes (YAML 1.2, 7.4.2): readers take a longer one for no key.
+const LONGEST_KEY: usize = 1024;
+
 pub(super) fn write(page: &mut Page, variable: &Clear<'_>) -> Result<(), &'static str> {
-    let text = variable.text()?;
-    page.put(quoted(variable.name).as_bytes());
+    let (key, text) = (quoted(variable.name), variable.text()?);
+    if key.chars().count() > LONGEST_KEY {
+        return Err("a name longer than the 1,024 characters that YAML's keys may have");
+    }
+    page.put(key.as_bytes());
     page.put(b": ");
     page.put(quoted(text).as_bytes());
     page.put(b"\n");

@@ -7,6 +7,8 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use zeroize::Zeroizing;
 
+use crate::hydrate::shell;
+
 /// What a filter found in a value that it cannot take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Misfit {
@@ -61,7 +63,13 @@ impl Filter {
             }
             Self::Base64 => STANDARD.encode(value).into_bytes(),
             Self::Base64Decoded => decoded(value)?,
-            Self::Shell => shlex::bytes::try_quote(value).map_err(|_| Misfit::Nul)?.into_owned(),
+            Self::Shell if value.contains(&0) => return Err(Misfit::Nul),
+            // Collected at its exact size, so that nothing grows out of a buffer that nobody wipes.
+            Self::Shell => {
+                let mut word = Vec::with_capacity(shell::word(value).map(<[u8]>::len).sum());
+                shell::word(value).for_each(|piece| word.extend_from_slice(piece));
+                word
+            }
         }))
     }
 }

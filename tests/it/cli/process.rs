@@ -103,7 +103,7 @@ impl Staying {
 
     /// What it prints from here to its end.
     pub fn rest(&mut self) -> String {
-        self.out.by_ref().map(|line| line.unwrap() + "\n").collect()
+        self.out.as_mut().expect("its stdout is read here").by_ref().map(|line| line.unwrap() + "\n").collect()
     }
 
     /// Its exit code, when it ends by itself.

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use crate::cli::process::{Azure, Run, command, finish};
 
-fn env(azure: &Azure, args: &[&str], vars: &[(&str, &str)]) -> Run {
+pub(super) fn env(azure: &Azure, args: &[&str], vars: &[(&str, &str)]) -> Run {
     let config = azure.config();
     let mut run = command(["env", "--direct", "--config", &config].iter().chain(args));
     finish(run.envs(vars.iter().copied()))
