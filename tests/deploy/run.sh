@@ -1,0 +1,166 @@
+#!/usr/bin/env bash
+# Holds all that is shipped beside the binary against those who will read it: linters, schemas, systemd, Prometheus, and
+# sidekey itself. `tests/deploy/run.sh SIDEKEY_BINARY [TOOLS]`; TOOLS is what tests/deploy/install.sh made, and what is on
+# PATH will do as well. The binary must have the emulator. Each failure is told, and what was left out, and why.
+set -uo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+sidekey=$(realpath "${1:?the binary}")
+if [[ -n ${2:-} ]]; then
+    tools=$(realpath "$2")
+    PATH=$tools/venv/bin:$tools/bin:$tools/node_modules/.bin:$tools/debian/shellcheck/usr/bin:$tools/debian/prometheus/usr/bin:$PATH
+fi
+cd "$root" || exit 1
+work=$(mktemp -d "${TMPDIR:-/tmp}/sidekey-deploy-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+checked=0 failed=() left_out=()
+check() { # WHAT COMMAND…
+    local what=$1
+    shift
+    checked=$((checked + 1))
+    if "$@" >"$work/log" 2>&1; then
+        echo "ok    $what"
+    else
+        echo "FAIL  $what"
+        sed 's/^/      /' "$work/log"
+        failed+=("$what")
+    fi
+}
+have() { # PROGRAM WHAT
+    command -v "$1" >/dev/null && return
+    left_out+=("$2: no $1 here")
+    return 1
+}
+kustomize() {
+    if command -v kubectl >/dev/null; then kubectl kustomize "$1"; else command kustomize build "$1"; fi
+}
+
+# -- the image
+have hadolint "the Dockerfile's lint" && check "hadolint Dockerfile" hadolint Dockerfile
+same_toolchain() {
+    local pinned
+    pinned=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+    grep -q "^ENV RUSTUP_TOOLCHAIN=$pinned\$" Dockerfile && grep -q "rust:${pinned%.*}-" Dockerfile
+}
+check "the Dockerfile's compiler is that of rust-toolchain.toml" same_toolchain
+check "the image's version is Cargo.toml's" \
+    grep -qx "ARG VERSION=$(sed -n '0,/^version/s/^version = "\(.*\)"/\1/p' Cargo.toml)" Dockerfile
+targets() {
+    [[ $(deploy/target.sh amd64) == x86_64-unknown-linux-musl && $(deploy/target.sh arm64) == aarch64-unknown-linux-musl ]] &&
+        [[ $(deploy/target.sh "") == "$(uname -m)-unknown-linux-musl" ]] && ! deploy/target.sh riscv64
+}
+check "two processors are built for, and no other" targets
+
+# -- scripts
+scripts() { git ls-files -z | xargs -0 grep -lIE --null '^#!.*\b(ba|da)?sh\b' --; }
+# shellcheck disable=SC2016 # The inner shell's own.
+have shellcheck "the scripts' lint" &&
+    check "shellcheck of every script" bash -c 'xargs -0 shellcheck --severity=style <"$1"' _ <(scripts)
+
+# -- Kubernetes: the oldest release with native sidecars, and the newest that the checker knows
+if command -v kubectl >/dev/null || have kustomize "kustomize"; then
+    for folder in base overlays/production node; do
+        file=$work/$(basename "$folder").yaml
+        # shellcheck disable=SC2016
+        check "kustomize $folder" bash -c "$(declare -f kustomize)"'; kustomize "$1" >"$2"' _ "deploy/kubernetes/$folder" "$file"
+    done
+fi
+if have helm "the chart"; then
+    check "helm lint" helm lint --quiet --strict deploy/helm/sidekey
+    check "helm template, as it stands" bash -c 'helm template sidekey "$1" --namespace sidekey >"$2"' _ deploy/helm/sidekey "$work/chart.yaml"
+    cp -r deploy/helm "$work/helm"
+    check "helm template of an app with the sidecar" bash -c \
+        'helm dependency update --skip-refresh "$1" && helm template orders "$1" --namespace orders >"$2"' _ "$work/helm/example" "$work/app.yaml"
+    check "a misspelt value is refused" bash -c '! helm template sidekey "$1" --set imgae.tag=1' _ deploy/helm/sidekey
+fi
+for file in "$work"/*.yaml; do
+    [[ -s $file ]] || continue
+    name=$(basename "$file" .yaml)
+    for version in 1.29 1.37; do
+        have kubernetes-validate "Kubernetes' schemas" &&
+            check "Kubernetes $version takes $name" kubernetes-validate --strict --quiet -k "$version" "$file"
+    done
+    check "pods of $name are restricted, and their sidekeys' configurations good" python "$here/pods.py" "$sidekey" "$file"
+done
+
+# -- compose
+have check-jsonschema "compose's schema" &&
+    check "compose's schema" check-jsonschema --builtin-schema vendor.compose-spec deploy/compose/compose.yaml
+have dclint "compose's lint" && check "dclint" dclint --max-warnings 0 deploy/compose
+if docker compose version >/dev/null 2>&1; then
+    check "docker compose config" env AZURE_TENANT_ID=t AZURE_CLIENT_ID=c docker compose --file deploy/compose/compose.yaml config --quiet
+else
+    left_out+=("docker compose config: no such plugin here")
+fi
+
+# -- systemd: as installed, with the binary at hand in its place
+if have systemd-analyze "the units"; then
+    mkdir "$work/units"
+    sed "s#^ExecStart=sidekey#ExecStart=$sidekey#" deploy/sidekey.service >"$work/units/sidekey.service"
+    cp deploy/sidekey.socket "$work/units/"
+    silent() { "$@" 2>&1 | tee /dev/stderr | { ! grep -q .; }; }
+    check "systemd-analyze verify has nothing to say" \
+        silent env SYSTEMD_UNIT_PATH="$work/units:" systemd-analyze verify "$work/units/sidekey.service" "$work/units/sidekey.socket"
+    exposed() {
+        systemd-analyze security --offline=true --threshold=15 "$work/units/sidekey.service" | tail -n 1
+        return "${PIPESTATUS[0]}"
+    }
+    check "systemd-analyze security: an exposure of 1.5 at most" exposed
+fi
+accounts() {
+    mkdir -p "$work/tree/etc"
+    printf 'root:x:0:0::/root:/bin/sh\n' >"$work/tree/etc/passwd"
+    printf 'root:x:0:\n' >"$work/tree/etc/group"
+    systemd-sysusers --root="$work/tree" "$root/deploy/sidekey.sysusers.conf" &&
+        systemd-tmpfiles --root="$work/tree" --create "$root/deploy/sidekey.tmpfiles.conf" &&
+        [[ $(stat -c %a "$work/tree/run/sidekey") == 750 ]] && grep -q ^sidekey: "$work/tree/etc/passwd"
+}
+if ! command -v systemd-sysusers >/dev/null || ((EUID)); then
+    left_out+=("sysusers and tmpfiles: no systemd-sysusers, or not root")
+else
+    check "sysusers and tmpfiles make the user and its folders" accounts
+fi
+
+# -- Prometheus and Grafana
+if have promtool "alerts and queries"; then
+    check "promtool check rules" promtool check rules --lint-fatal deploy/prometheus/sidekey.rules.yaml
+    check "promtool test rules: each alert fires when it shall, and else none" promtool test rules deploy/prometheus/sidekey.test.yaml
+    check "every query of the dashboard is PromQL" bash -c \
+        'python "$1" --as-rules deploy/grafana/sidekey.json >"$2" && promtool check rules "$2"' _ "$here/metrics.py" "$work/queries.yml"
+fi
+check "alerts and dashboard ask for what sidekey exports, and the dashboard shows all of it" python "$here/metrics.py" "$sidekey"
+runbook() {
+    local alert
+    for alert in $(sed -n 's/^ *- alert: //p' deploy/prometheus/sidekey.rules.yaml); do
+        grep -q "^| \`$alert\`" docs/operations.md || { echo "docs/operations.md does not tell of $alert"; return 1; }
+    done
+}
+check "each alert has its row in docs/operations.md" runbook
+
+# -- Azure
+check "Bicep parses, and its cloud-init is good" python "$here/azure.py" "$sidekey"
+left_out+=("Bicep's types: no bicep compiler from any registry; names and API versions were read from Azure's published types")
+
+# -- configurations that stand alone
+configuration() {
+    env -i PATH="$PATH" AZURE_TENANT_ID=t AZURE_CLIENT_ID=c SIDEKEY_SOURCE_CLIENT_SECRET_FILE=/etc/hostname \
+        "$sidekey" check --config "$1"
+}
+check "sidekey check deploy/sidekey.toml" configuration deploy/sidekey.toml
+check "sidekey check deploy/compose/sidekey.toml" configuration deploy/compose/sidekey.toml
+misspelt() {
+    sed 's/^read = /raed = /' deploy/compose/sidekey.toml >"$work/misspelt.toml"
+    ! configuration "$work/misspelt.toml"
+}
+check "and a misspelt one is not good" misspelt
+
+# -- words
+links() { python "$here/links.py" README.md deploy/*.md docs/*.md; }
+check "links in README, deploy/ and docs/ lead somewhere" links
+
+echo
+echo "$checked checks, ${#failed[@]} failed"
+for what in "${left_out[@]}"; do echo "left out: $what"; done
+((${#failed[@]} == 0))
