@@ -38,6 +38,7 @@ def secret(reference)
   http.open_timeout = http.read_timeout = TIMEOUT
   http.max_retries = 0
   response = http.start { http.request(get) }
+  raise EOFError, "the answer was cut off" unless response.content_length == response.body.bytesize
   raise SecretError, response unless response.is_a?(Net::HTTPOK)
 
   response.body
@@ -49,7 +50,7 @@ begin
 rescue SecretError => error
   warn "sidekey: #{error.message}"
   exit EXIT_CODES[error.status]
-rescue SystemCallError, IOError, Timeout::Error, Net::ProtocolError => error
+rescue SystemCallError, IOError, Timeout::Error, Net::ProtocolError, Net::HTTPBadResponse => error
   warn "sidekey: no answer from #{ADDR}: #{error.message}"
   exit 69
 end
