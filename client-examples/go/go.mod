@@ -1,0 +1,3 @@
+module example.com/secret
+
+go 1.22

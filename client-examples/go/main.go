@@ -1,0 +1,34 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// The exit codes of sidekey's own commands; for other answers 69: unavailable.
+var exitCodes = map[int]int{400: 64, 401: 77, 403: 77, 404: 1, 409: 1, 410: 77, 502: 77}
+
+func main() {
+	for _, reference := range os.Args[1:] {
+		show(reference)
+	}
+	for lines := bufio.NewScanner(os.Stdin); len(os.Args) == 1 && lines.Scan(); {
+		show(lines.Text())
+	}
+}
+
+func show(reference string) {
+	value, err := Secret(context.Background(), reference)
+	if err == nil {
+		os.Stdout.Write(value)
+		return
+	}
+	fmt.Fprintln(os.Stderr, "sidekey:", err)
+	if problem := new(Problem); errors.As(err, &problem) && exitCodes[problem.Status] != 0 {
+		os.Exit(exitCodes[problem.Status])
+	}
+	os.Exit(69)
+}
