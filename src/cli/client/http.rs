@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, Response, StatusCode};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::trust::Trust;
 use super::{Address, Answer, Request};
@@ -17,6 +17,9 @@ use crate::cli::{Exit, Failure};
 /// Longer than the longest read that a sidecar allows itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 const CONNECT: Duration = Duration::from_secs(3);
+
+/// A sidecar that has no place at this moment, amid a flood say, closes upon whoever comes, and may have one in the next: milliseconds.
+const PAUSES: [u64; 4] = [25, 50, 100, 200];
 
 /// Of a stream: as long as it likes.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -60,7 +63,7 @@ impl Http {
 
     /// The whole answer.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure> {
-        let answer = self.request(request).send().await.map_err(|error| self.unreachable(&error))?;
+        let answer = self.begin(|| self.request(request)).await?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         let body = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
         Ok(Answer { status, headers, body })
@@ -68,15 +71,25 @@ impl Http {
 
     /// The head of an answer, and what then comes without a limit of time.
     pub(super) async fn open(&self, request: &Request<'_>) -> Result<(StatusCode, HeaderMap, Pieces), Failure> {
-        let request = self.request(request).timeout(FOR_EVER);
-        let answer = match timeout(PATIENCE, request.send()).await {
-            Ok(answer) => answer.map_err(|error| self.unreachable(&error))?,
+        let answer = match timeout(PATIENCE, self.begin(|| self.request(request).timeout(FOR_EVER))).await {
+            Ok(answer) => answer?,
             Err(_) => {
                 let what = format!("the sidecar at {} did not answer in time", self.address);
                 return Err(Failure::new(Exit::Unavailable, what));
             }
         };
         Ok((answer.status(), answer.headers().clone(), Pieces { answer, address: self.address.clone() }))
+    }
+
+    /// The head of an answer. Whoever is closed upon without one asks again: all that is asked here may be asked twice.
+    async fn begin(&self, request: impl Fn() -> RequestBuilder) -> Result<Response, Failure> {
+        for pause in PAUSES {
+            match request().send().await {
+                Err(error) if is_turned_away(&error) => sleep(Duration::from_millis(pause)).await,
+                answer => return answer.map_err(|error| self.unheard(&error)),
+            }
+        }
+        request().send().await.map_err(|error| self.unheard(&error))
     }
 
     fn request(&self, request: &Request<'_>) -> RequestBuilder {
@@ -95,6 +108,26 @@ impl Http {
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
         unreachable(&self.address, error)
     }
+
+    /// Of a request that has no answer. On the socket a caller is known, or not, before it is heard.
+    fn unheard(&self, error: &reqwest::Error) -> Failure {
+        match (&self.address, cause(error)) {
+            _ if error.is_timeout() => self.unreachable(error),
+            (
+                Address::Socket(path),
+                None | Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof),
+            ) => {
+                let uid = rustix::process::geteuid().as_raw();
+                let what = format!(
+                    "the sidecar at {} broke the connection off: most likely it has [[client]]s and none is for user {uid} (its \
+                     log tells); else it is stopping, or has no more room",
+                    path.display()
+                );
+                Failure::new(Exit::Unavailable, what)
+            }
+            (Address::Socket(_) | Address::Tcp(_) | Address::Tls(_), _) => self.unreachable(error),
+        }
+    }
 }
 
 impl Pieces {
@@ -108,21 +141,24 @@ fn unreachable(address: &Address, error: &reqwest::Error) -> Failure {
         "did not answer in time".to_owned()
     } else {
         match cause(error) {
-            // On the socket a caller is known, or not, before it is heard.
-            None | Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof)
-                if matches!(address, Address::Socket(_)) =>
-            {
-                let uid = rustix::process::geteuid().as_raw();
-                format!(
-                    "broke the connection off: most likely it has [[client]]s and none is for user {uid} (its log tells); else \
-                     it is stopping, or has no more room"
-                )
-            }
             Some(kind) => format!("cannot be reached: {}", crate::config::cause(kind)),
             None => "broke the connection off".to_owned(),
         }
     };
     Failure::new(Exit::Unavailable, format!("the sidecar at {address} {why}"))
+}
+
+/// Whether it was there, and closed before it answered or had no room in its queue.
+fn is_turned_away(error: &reqwest::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
+            return true;
+        }
+        source = error.source();
+    }
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset, WouldBlock};
+    matches!(cause(error), Some(BrokenPipe | ConnectionReset | WouldBlock))
 }
 
 /// What the system said, without the address that libraries put around it.
