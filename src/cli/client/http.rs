@@ -86,10 +86,10 @@ impl Http {
         for pause in PAUSES {
             match request().send().await {
                 Err(error) if is_turned_away(&error) => sleep(Duration::from_millis(pause)).await,
-                answer => return answer.map_err(|error| self.unreachable(&error)),
+                answer => return answer.map_err(|error| self.unheard(&error)),
             }
         }
-        request().send().await.map_err(|error| self.unreachable(&error))
+        request().send().await.map_err(|error| self.unheard(&error))
     }
 
     fn request(&self, request: &Request<'_>) -> RequestBuilder {
@@ -109,6 +109,26 @@ impl Http {
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
         unreachable(&self.address, error)
     }
+
+    /// Of a request that has no answer. On the socket a caller is known, or not, before it is heard.
+    fn unheard(&self, error: &reqwest::Error) -> Failure {
+        match (&self.address, cause(error)) {
+            _ if error.is_timeout() => self.unreachable(error),
+            (
+                Address::Socket(path),
+                None | Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof),
+            ) => {
+                let uid = rustix::process::geteuid().as_raw();
+                let what = format!(
+                    "the sidecar at {} broke the connection off: most likely it has [[client]]s and none is for user {uid} (its \
+                     log tells); else it is stopping, or has no more room",
+                    path.display()
+                );
+                Failure::new(Exit::Unavailable, what)
+            }
+            (Address::Socket(_) | Address::Tcp(_) | Address::Tls(_), _) => self.unreachable(error),
+        }
+    }
 }
 
 impl Pieces {
@@ -122,16 +142,6 @@ fn unreachable(address: &Address, error: &reqwest::Error) -> Failure {
         "did not answer in time".to_owned()
     } else {
         match cause(error) {
-            // On the socket a caller is known, or not, before it is heard.
-            None | Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof)
-                if matches!(address, Address::Socket(_)) =>
-            {
-                let uid = rustix::process::geteuid().as_raw();
-                format!(
-                    "broke the connection off: most likely it has [[client]]s and none is for user {uid} (its log tells); else \
-                     it is stopping, or has no more room"
-                )
-            }
             None | Some(ErrorKind::UnexpectedEof) => "broke the connection off".to_owned(),
             Some(kind) => format!("cannot be reached: {}", crate::config::cause(kind)),
         }

@@ -53,7 +53,7 @@ impl Site {
         let port = listeners[0].port().unwrap();
         let settings = AccessSettings { clients: clients.into_iter().collect(), token_file: None };
         let guard = Guard::new(Access::load(&settings).unwrap());
-        let api = Api::new(State::new(estate.broker.clone(), Metrics::default()));
+        let api = Api::new(State::new(estate.broker, Metrics::default()));
         let (shutdown, mut serving) = (CancellationToken::new(), JoinSet::new());
         let end = shutdown.clone();
         serving.spawn(async move {

@@ -140,6 +140,24 @@ async fn a_server_that_never_answers_is_a_time_out() {
 }
 
 #[tokio::test]
+async fn a_connection_that_idles_is_closed_soon_as_its_buffers_hold_what_went_over_it() {
+    let stage = vaults(|asked| match asked.authorization {
+        Some(_) => Reply::secret(&asked.host, "a", VERSION, "value"),
+        None => Reply::challenge(),
+    })
+    .await;
+    let vault = stage.vault().await;
+    vault.get(&"a".parse().unwrap(), None).await.unwrap();
+    let mut open = stage.open();
+    assert!(*open.borrow() > 0, "it is kept for a while");
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    open.wait_for(|open| *open == 0).await.unwrap();
+    // The pool looks as often as it lets idle.
+    assert!((4..=11).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn a_redirect_is_not_followed_and_nothing_goes_to_its_target() {
     for target in ["https://evil.example/secrets/a", "https://other.vault.azure.net/secrets/a"] {
         let stage = Stage::new(move |asked| {

@@ -18,6 +18,7 @@ use sidekey::secret::SecretValue;
 use sidekey::vaults::azure::{AzureSettings, AzureSource, Cloud, ConfiguredVault, Credential, Identity, WireLimits};
 use sidekey::vaults::{Source, Vault};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -122,6 +123,7 @@ pub struct Stage {
     address: SocketAddr,
     dir: tempfile::TempDir,
     asked: Arc<Mutex<Vec<Asked>>>,
+    open: watch::Sender<usize>,
     _tasks: JoinSet<()>,
 }
 
@@ -162,9 +164,9 @@ impl Stage {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, acceptor, Arc::new(script), Arc::clone(&asked)));
-        Self { address, dir, asked, _tasks: tasks }
+        let (open, mut tasks) = (watch::Sender::new(0), JoinSet::new());
+        tasks.spawn(accept(listener, acceptor, Arc::new(script), Arc::clone(&asked), open.clone()));
+        Self { address, dir, asked, open, _tasks: tasks }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -211,6 +213,11 @@ impl Stage {
 
     pub fn forget(&self) {
         self.asked.lock().unwrap().clear();
+    }
+
+    /// How many connections are open, after their handshake.
+    pub fn open(&self) -> watch::Receiver<usize> {
+        self.open.subscribe()
     }
 
     /// How many requests came to a host.
@@ -272,18 +279,26 @@ fn acceptor(ca_file: &std::path::Path) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, script: Arc<Script>, asked: Arc<Mutex<Vec<Asked>>>) {
+async fn accept(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    script: Arc<Script>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    open: watch::Sender<usize>,
+) {
     let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let (acceptor, script, asked) = (acceptor.clone(), Arc::clone(&script), Arc::clone(&asked));
+        let (acceptor, script, asked, open) = (acceptor.clone(), Arc::clone(&script), Arc::clone(&asked), open.clone());
         connections.spawn(async move {
             // A client that does not trust the certificate goes away here.
             let Ok(stream) = acceptor.accept(stream).await else { return };
+            open.send_modify(|open| *open += 1);
             let service = service_fn(move |request| answer(request, Arc::clone(&script), Arc::clone(&asked)));
             let served =
                 hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             drop(served);
+            open.send_modify(|open| *open -= 1);
         });
     }
 }

@@ -47,6 +47,31 @@ fn with_few_files_who_is_silent_goes_and_who_asks_is_answered() {
     assert_eq!(serving.stop(), Some(0));
 }
 
+#[test]
+fn when_no_more_files_may_be_opened_than_are_who_idles_goes_for_who_comes() {
+    let azure = Azure::demo();
+    let (mut serving, _) = azure.serve("");
+    let ask = |stream: &mut UnixStream| {
+        stream.write_all(b"GET /livez HTTP/1.1\r\n\r\n")?;
+        stream.read_exact(&mut [0; 12])
+    };
+    let mut idle: Vec<_> = (0..20).map(|_| UnixStream::connect(azure.socket()).unwrap()).collect();
+    for stream in &mut idle {
+        ask(stream).unwrap();
+    }
+    let open = std::fs::read_dir(format!("/proc/{}/fd", serving.id())).unwrap().count() as u64;
+    let limit = Rlimit { current: Some(open), ..getrlimit(Resource::Nofile) };
+    prlimit(Pid::from_raw(serving.id().cast_signed()), Resource::Nofile, limit).unwrap();
+    for _ in 0..5 {
+        let mut comes = UnixStream::connect(azure.socket()).unwrap();
+        // Those who idle would do so for more than a minute.
+        comes.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        ask(&mut comes).unwrap();
+        idle.push(comes);
+    }
+    assert_eq!(serving.stop(), Some(0));
+}
+
 /// A socket that closes upon so many who come, and answers whoever comes then; tells how many came.
 fn closing_upon(socket: &Path, first: usize) -> JoinHandle<usize> {
     let listener = UnixListener::bind(socket).unwrap();
@@ -83,29 +108,4 @@ fn a_command_that_is_closed_upon_without_an_answer_asks_again_a_few_times() {
     assert!(run.err.contains("broke the connection off"), "{}", run.err);
     drop(UnixStream::connect(&socket).unwrap());
     assert_eq!(sidecar.join().unwrap(), 5, "it gave up");
-}
-
-#[test]
-fn when_no_more_files_may_be_opened_than_are_who_idles_goes_for_who_comes() {
-    let azure = Azure::demo();
-    let (mut serving, _) = azure.serve("");
-    let ask = |stream: &mut UnixStream| {
-        stream.write_all(b"GET /livez HTTP/1.1\r\n\r\n")?;
-        stream.read_exact(&mut [0; 12])
-    };
-    let mut idle: Vec<_> = (0..20).map(|_| UnixStream::connect(azure.socket()).unwrap()).collect();
-    for stream in &mut idle {
-        ask(stream).unwrap();
-    }
-    let open = std::fs::read_dir(format!("/proc/{}/fd", serving.id())).unwrap().count() as u64;
-    let limit = Rlimit { current: Some(open), ..getrlimit(Resource::Nofile) };
-    prlimit(Pid::from_raw(serving.id().cast_signed()), Resource::Nofile, limit).unwrap();
-    for _ in 0..5 {
-        let mut comes = UnixStream::connect(azure.socket()).unwrap();
-        // Those who idle would do so for more than a minute.
-        comes.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        ask(&mut comes).unwrap();
-        idle.push(comes);
-    }
-    assert_eq!(serving.stop(), Some(0));
 }

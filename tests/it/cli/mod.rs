@@ -16,5 +16,6 @@ mod serving;
 mod surface;
 mod takeover;
 mod telling;
+mod traced;
 mod waiting;
 mod watch;

@@ -114,6 +114,11 @@ impl Staying {
     /// Asks it to stop and gives its exit code.
     pub fn stop(&mut self) -> Option<i32> {
         self.signal(rustix::process::Signal::TERM);
+        self.wait()
+    }
+
+    /// Its exit code, once it has ended.
+    pub fn wait(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 

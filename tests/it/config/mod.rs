@@ -106,6 +106,14 @@ fn what_is_not_loopback_needs_tls_and_tls_its_files_and_an_address() {
     assert!(!config.listen.takes_token() && config.listen.tls.unwrap().certificate_required);
     let config = parse(&with_ca, &inputs(&[("SIDEKEY_LISTEN_TOKEN_FILE", "/t")])).unwrap();
     assert!(config.listen.takes_token() && !config.listen.tls.unwrap().certificate_required);
+    let with_list = format!("[listen]\n{tls}, client_ca = \"{cert}\", client_crl = \"{key}\" }}\n");
+    let config = parse(&with_list, &inputs(&[])).unwrap();
+    assert_eq!(config.listen.tls.unwrap().client_crl, Some(key.clone().into()));
+    let alone = faults(&with_list.replace(&format!("client_ca = \"{cert}\", "), ""), &inputs(&[]));
+    assert!(
+        alone.len() == 1
+            && alone[0].ends_with("listen.tls.client_crl: needs client_ca, whose certificates it is about")
+    );
     let by_variable =
         [("SIDEKEY_LISTEN_TCP", "10.0.0.1:1"), ("SIDEKEY_LISTEN_TLS_CERT", &cert), ("SIDEKEY_LISTEN_TLS_KEY", &key)];
     assert!(parse("", &inputs(&by_variable)).unwrap().listen.tls.is_some());

@@ -4,6 +4,7 @@
 //! `setpriv` and `unshare`, which every Linux with util-linux has; where one of these is missing, or namespaces are
 //! forbidden, a test says so and is passed over.
 
+mod memory;
 mod namespaces;
 mod rules;
 
