@@ -106,11 +106,6 @@ impl Staying {
         self.out.as_mut().expect("its stdout is read here").by_ref().map(|line| line.unwrap() + "\n").collect()
     }
 
-    /// Its exit code, when it ends by itself.
-    pub fn wait(&mut self) -> Option<i32> {
-        self.child.wait().unwrap().code()
-    }
-
     /// Asks it to stop and gives its exit code.
     pub fn stop(&mut self) -> Option<i32> {
         self.signal(rustix::process::Signal::TERM);
