@@ -6,6 +6,7 @@
 //!
 //! Must never happen: a part of a set; a failure that hides another; a value in a fault; a wait that says nothing.
 
+mod changes;
 mod door;
 mod faults;
 mod files;
@@ -14,6 +15,7 @@ mod places;
 mod surroundings;
 mod values;
 
+pub(super) use changes::{Changes, chance};
 pub(super) use door::{Asking, Door};
 pub(super) use faults::Faults;
 pub(super) use places::{Places, Set};
