@@ -25,6 +25,7 @@ mod hydration;
 mod list;
 mod manual;
 mod open;
+mod pauses;
 mod phrase;
 mod protection;
 mod reload;

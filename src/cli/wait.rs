@@ -5,7 +5,6 @@
 //! It never has a value: it asks whether there is one.
 
 use std::cell::RefCell;
-use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::args::Connect;
 use super::client::{Client, Request};
+use super::pauses::Pauses;
 use super::terminal::{harmless, print, stderr_is_terminal};
 use super::{Context, Exit, Failure};
 use crate::secret::Reference;
@@ -42,8 +42,7 @@ pub struct Wait {
     token_file: Option<PathBuf>,
 }
 
-/// Between two tries, the first and the longest; each at most half shorter, so that those who wait together do not ask
-/// together.
+/// Between two tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// One try ends with that even if its answer is late: a sidecar that was just started anew may answer the next.
@@ -57,7 +56,7 @@ pub(super) async fn run(args: &Wait, context: &Context) -> Result<(), Failure> {
     let spinner = Spinner::new();
     let wanting = RefCell::new(Wanting::new());
     let waited = async {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::between(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             let now = match timeout(TRY, missing(args, context, &connect)).await {
                 Ok(now) => now?,
@@ -71,8 +70,7 @@ pub(super) async fn run(args: &Wait, context: &Context) -> Result<(), Failure> {
             if args.timeout.is_zero() {
                 return Ok(false);
             }
-            sleep(pause.mul_f64(0.5 + (RandomState::new().hash_one(pause) % 1_000) as f64 / 2_000.0)).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            sleep(pauses.next()).await;
         }
     };
     // One try is made, however short the time.

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::Signal;
 
 use super::limits::{self, TooLarge};
@@ -42,8 +43,8 @@ impl Program {
     /// # Errors
     /// The system's own.
     pub fn hand(&mut self, name: &OsStr, bytes: &[u8]) -> io::Result<()> {
-        // Not closed when the program is executed: that is what it is for.
-        let memory = std::fs::File::from(memfd_create("secret", MemfdFlags::ALLOW_SEALING)?);
+        // Whatever else is started meanwhile does not get it.
+        let memory = std::fs::File::from(memfd_create("secret", MemfdFlags::ALLOW_SEALING | MemfdFlags::CLOEXEC)?);
         io::Write::write_all(&mut &memory, bytes)?;
         io::Seek::rewind(&mut &memory)?;
         fcntl_add_seals(&memory, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
@@ -69,7 +70,10 @@ impl Program {
     /// Becomes it: same process, same descriptors 0, 1 and 2. Comes back only if that fails.
     #[must_use]
     pub fn execute(self) -> io::Error {
-        self.command().exec()
+        match self.command() {
+            Ok(mut command) => command.exec(),
+            Err(error) => error,
+        }
     }
 
     /// Starts it under this process, which holds these signals back; it is asked to end when this process is gone.
@@ -77,7 +81,7 @@ impl Program {
     /// # Errors
     /// The system's own.
     pub fn start(self, signals: &Signals) -> io::Result<Child> {
-        let mut command = self.command();
+        let mut command = self.command()?;
         signals.put_under(&mut command, Signal::TERM.as_raw());
         command.spawn()
     }
@@ -88,12 +92,15 @@ impl Program {
         self.words.first().map(PathBuf::from).unwrap_or_default()
     }
 
-    /// The standard library gives SIGPIPE its default back before it executes.
-    fn command(&self) -> Command {
+    /// Ready to be executed at once. The standard library gives SIGPIPE its default back before it executes.
+    fn command(&self) -> io::Result<Command> {
         let mut words = self.words.iter();
         let mut command = Command::new(words.next().map(OsString::as_os_str).unwrap_or_default());
         command.args(words).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command
+        for descriptor in &self.descriptors {
+            fcntl_setfd(descriptor, FdFlags::empty())?;
+        }
+        Ok(command)
     }
 }
 

@@ -108,8 +108,10 @@ fn unreachable(address: &Address, error: &reqwest::Error) -> Failure {
         "did not answer in time".to_owned()
     } else {
         match cause(error) {
-            Some(kind) => format!("cannot be reached: {}", crate::config::cause(kind)),
-            None => "broke the connection off".to_owned(),
+            Some(kind) if kind != std::io::ErrorKind::UnexpectedEof => {
+                format!("cannot be reached: {}", crate::config::cause(kind))
+            }
+            Some(_) | None => "broke the connection off".to_owned(),
         }
     };
     Failure::new(Exit::Unavailable, format!("the sidecar at {address} {why}"))

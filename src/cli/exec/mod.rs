@@ -13,7 +13,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use rustix::process::Signal;
 use tokio::sync::mpsc;
 
 use super::hydration::{Asking, Door, Faults, Places, Set, Surroundings, Wanted};
@@ -21,7 +20,8 @@ use super::terminal::harmless;
 use super::{Context, Exit, Failure};
 use crate::config::cause;
 use crate::hydrate::{Program, Supervisor};
-use deliver::{Delivery, Mark};
+use deliver::{Delivery, Filled, Mark};
+use follow::{Watch, follow};
 
 /// Start a program with the secrets that its environment refers to; it takes sidekey's place, or runs under it with --watch.
 #[derive(Debug, Args)]
@@ -48,8 +48,8 @@ pub struct Exec {
     #[arg(long = "fd", value_name = "NAME")]
     descriptors: Vec<String>,
     /// Stay, and when a secret changes restart the program, or send it a signal [default signal: HUP]
-    #[arg(long, value_name = "restart|signal[=SIG]", value_parser = follow::Watch::parse)]
-    watch: Option<follow::Watch>,
+    #[arg(long, value_name = "restart|signal[=SIG]", value_parser = Watch::parse)]
+    watch: Option<Watch>,
     /// With --watch: how long the program may take to end before it is killed
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     grace: Duration,
@@ -73,16 +73,16 @@ Later places win: the environment, --all-from, --env-file, --map, --set. All ref
 program's own; 126 if it cannot be run, 127 if it is not there; before it is started as everywhere: 1, 64, 69, 77.";
 
 pub(super) async fn run(args: &Exec, context: &Context) -> Result<ExitCode, Failure> {
-    match &args.watch {
-        None => {
-            let ready = Plan::made(args, context).await.map_err(|faults| faults.so("nothing was started"))?;
-            let (_, Ready { program, .. }) = ready;
-            let name = program.name();
-            context.found.restore();
-            Err(not_started(&name, &program.execute()))
-        }
-        Some(watch) => supervise(args, watch, context).await,
+    if let Some(watch) = args.watch {
+        return supervise(args, watch, context).await;
     }
+    let plan = Plan::made(args, context).await.map_err(not_all)?;
+    let (program, _) = plan.first().await.map_err(not_all)?;
+    let name = program.name();
+    context.found.restore();
+    let error = program.execute();
+    plan.delivery.remove();
+    Err(not_started(&name, &error))
 }
 
 /// How to come from the command line to the program, once and again.
@@ -93,51 +93,74 @@ struct Plan<'a> {
     delivery: Delivery<'a>,
 }
 
-/// The program with all its values.
+/// What the program has that was made ready.
 struct Ready {
-    program: Program,
-    /// Where the values came from: what is watched.
+    /// Where its values came from: what is watched.
     origins: BTreeSet<String>,
     mark: Mark,
 }
 
 impl<'a> Plan<'a> {
-    async fn made(args: &'a Exec, context: &'a Context) -> Result<(Self, Ready), Faults> {
+    async fn made(args: &'a Exec, context: &'a Context) -> Result<Self, Faults> {
         let door = Door::new(context, &args.asking);
         let around = if args.clean { Surroundings::Ordinary(&args.pass) } else { Surroundings::Passed(&args.pass) };
         let set = args.places.gather(around, &door).await?;
         let delivery = Delivery::of(args, &set, context)?;
         let wanted = Wanted::by(&set.layer);
-        let plan = Self { door, set, wanted, delivery };
-        let ready = plan.carry_out().await?;
-        Ok((plan, ready))
+        Ok(Self { door, set, wanted, delivery })
     }
 
-    /// Everything, or every failure.
-    async fn carry_out(&self) -> Result<Ready, Faults> {
+    /// The program with every value, or every failure.
+    async fn fill(&self) -> Result<(Filled<'_>, Ready), Faults> {
         let values = self.door.resolve(&self.wanted).await?;
-        let (program, mark) = self.delivery.deliver(&self.set, &values)?;
-        Ok(Ready { program, origins: values.origins(), mark })
+        let filled = self.delivery.fill(&self.set, &values)?;
+        let ready = Ready { origins: values.origins(), mark: filled.mark() };
+        Ok((filled, ready))
+    }
+
+    /// The same, ready to be started; or nothing of it is left behind.
+    async fn first(&self) -> Result<(Program, Ready), Faults> {
+        let first = async {
+            let (filled, ready) = self.fill().await?;
+            Ok((filled.deliver()?, ready))
+        };
+        first.await.inspect_err(|_| self.delivery.remove())
     }
 }
 
-async fn supervise(args: &Exec, watch: &follow::Watch, context: &Context) -> Result<ExitCode, Failure> {
+async fn supervise(args: &Exec, watch: Watch, context: &Context) -> Result<ExitCode, Failure> {
     let held =
         |error: io::Error| Failure::new(Exit::Unavailable, format!("signals cannot be held: {}", cause(error.kind())));
     // Before there is another thread, which would take them.
     let supervisor = Supervisor::new(args.grace).map_err(held)?;
-    let (plan, ready) = tokio::select! {
-        made = Plan::made(args, context) => made.map_err(|faults| faults.so("nothing was started"))?,
+    let plan = tokio::select! {
+        made = Plan::made(args, context) => made.map_err(not_all)?,
         signal = supervisor.told_to_end() => return Ok(after(signal.map_err(held)?)),
     };
-    let Ready { program, origins, mark } = ready;
-    let name = program.name();
-    context.found.restore();
-    let (send, changes) = mpsc::channel(1);
-    tokio::select! {
-        ended = supervisor.run(program, changes) => ended.map(ExitCode::from).map_err(|error| not_started(&name, &error)),
-        never = follow::follow(*watch, args.jitter, &plan, origins, mark, send) => match never {},
-    }
+    let supervised = async {
+        let (program, ready) = tokio::select! {
+            first = plan.first() => first.map_err(not_all)?,
+            signal = supervisor.told_to_end() => return Ok(after(signal.map_err(held)?)),
+        };
+        let name = program.name();
+        context.found.restore();
+        let (send, changes) = mpsc::channel(1);
+        tokio::select! {
+            ended = supervisor.run(program, changes) => match ended {
+                Ok(code) => Ok(ExitCode::from(code)),
+                Err(error) => Err(not_started(&name, &error)),
+            },
+            never = follow(watch, args.jitter, &plan, ready, send) => match never {},
+        }
+    };
+    let ended = supervised.await;
+    plan.delivery.remove();
+    ended
+}
+
+/// A program is started with all or not at all.
+fn not_all(faults: Faults) -> Failure {
+    faults.so("nothing was started")
 }
 
 fn after(signal: i32) -> ExitCode {
@@ -149,23 +172,4 @@ fn not_started(name: &std::path::Path, error: &io::Error) -> Failure {
     let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NoProgram } else { Exit::NotRunnable };
     let why = if error.kind() == io::ErrorKind::NotFound { "no such program".into() } else { cause(error.kind()) };
     Failure::new(exit, format!("{}: {why}", harmless(&name.display().to_string())))
-}
-
-/// A signal by its name, with or without SIG, or by its number.
-fn signal(text: &str) -> Option<Signal> {
-    let name = text.to_ascii_uppercase();
-    let by_name = match name.strip_prefix("SIG").unwrap_or(&name) {
-        "HUP" => Signal::HUP,
-        "INT" => Signal::INT,
-        "QUIT" => Signal::QUIT,
-        "USR1" => Signal::USR1,
-        "USR2" => Signal::USR2,
-        "TERM" => Signal::TERM,
-        "ALRM" => Signal::ALARM,
-        "WINCH" => Signal::WINCH,
-        "CONT" => Signal::CONT,
-        "PWR" => Signal::POWER,
-        other => return other.parse().ok().and_then(Signal::from_named_raw),
-    };
-    Some(by_name)
 }

@@ -1,16 +1,16 @@
 //! Whoever answers: found once, waited for while it may still be starting, and asked as long as the command runs.
 
 use std::cell::RefCell;
-use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Faults, Values, Wanted};
 use crate::cli::args::Connect;
 use crate::cli::client::Client;
+use crate::cli::pauses::Pauses;
 use crate::cli::terminal::tell;
 use crate::cli::{Context, Failure};
 
@@ -34,8 +34,7 @@ pub(in crate::cli) struct Door<'a> {
     known: RefCell<Option<Rc<Client>>>,
 }
 
-/// Between two tries, the first and the longest; each at most half shorter, so that those who wait together do not ask
-/// together.
+/// Between two tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Who waits longer is told for what.
@@ -60,13 +59,12 @@ impl<'a> Door<'a> {
     pub(super) async fn patiently<T>(&self, ask: impl AsyncFn(Rc<Client>) -> Result<T, Faults>) -> Result<T, Faults> {
         let why = RefCell::new("it has not answered yet".to_owned());
         let tries = async {
-            let mut pause = FIRST_PAUSE;
+            let mut pauses = Pauses::between(FIRST_PAUSE, LONGEST_PAUSE);
             loop {
                 match self.once(&ask).await {
-                    Err(faults) if faults.may_pass() && !self.connect.direct && Instant::now() + pause < self.until => {
+                    Err(faults) if faults.may_pass() && !self.connect.direct && Instant::now() < self.until => {
                         faults.first().clone_into(&mut why.borrow_mut());
-                        sleep(pause.mul_f64(0.5 + (RandomState::new().hash_one(pause) % 1_000) as f64 / 2_000.0)).await;
-                        pause = (pause * 2).min(LONGEST_PAUSE);
+                        sleep_until(self.until.min(Instant::now() + pauses.next())).await;
                     }
                     outcome => return outcome,
                 }
@@ -83,7 +81,8 @@ impl<'a> Door<'a> {
         tries.await
     }
 
-    async fn once<T>(&self, ask: impl AsyncFn(Rc<Client>) -> Result<T, Faults>) -> Result<T, Faults> {
+    /// Asks once whoever answers.
+    pub(super) async fn once<T>(&self, ask: impl AsyncFn(Rc<Client>) -> Result<T, Faults>) -> Result<T, Faults> {
         let outcome = ask(self.client()?).await;
         if outcome.as_ref().is_err_and(Faults::may_pass) {
             self.forget();
@@ -92,7 +91,7 @@ impl<'a> Door<'a> {
     }
 
     /// Who answers, as far as is known.
-    pub(in crate::cli) fn client(&self) -> Result<Rc<Client>, Failure> {
+    fn client(&self) -> Result<Rc<Client>, Failure> {
         if let Some(known) = &*self.known.borrow() {
             return Ok(known.clone());
         }

@@ -2,7 +2,7 @@
 //!
 //! [`Places`] are the flags that tell variables; [`Places::gather`] lays them over the environment into a [`Set`]. A [`Door`]
 //! leads to whoever answers, and waits for a sidecar that is starting; [`Door::resolve`] gives [`Values`] for all that is
-//! [`Wanted`]. Both tell every fault at once, as [`Faults`], each by the name of what lacks it.
+//! [`Wanted`]. [`News`] tells when to do that again. The first two tell every fault at once, as [`Faults`], each by the name of what lacks it.
 //!
 //! Must never happen: a part of a set; a failure that hides another; a value in a fault; a wait that says nothing.
 
@@ -11,6 +11,8 @@ mod door;
 mod faults;
 mod files;
 mod listing;
+mod news;
+mod pace;
 mod places;
 mod surroundings;
 mod values;
@@ -18,6 +20,7 @@ mod values;
 pub(super) use changes::{Changes, chance};
 pub(super) use door::{Asking, Door};
 pub(super) use faults::Faults;
+pub(super) use news::News;
 pub(super) use places::{Places, Set};
 pub(super) use surroundings::Surroundings;
 pub(super) use values::{Values, Wanted};

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Faults;
 use crate::api::model::{ProblemDocument, ResolveAnswer, ResolveRequest, ResolvedFrom};
-use crate::cli::Exit;
 use crate::cli::client::{Client, Request};
 use crate::cli::sidecar::Need;
+use crate::cli::{Exit, Failure};
 use crate::hydrate::set::Layer;
 use crate::secret::{Reference, SecretValue, VaultName};
 
@@ -75,13 +75,16 @@ impl Wanted {
         if !answer.status.is_success() {
             let each = serde_json::from_slice::<ProblemDocument>(&answer.body).map(|problem| problem.errors);
             let each = each.unwrap_or_default();
-            let mut faults = Faults::none();
+            let mut told = Vec::new();
             for (text, reference) in by_text {
                 let (Some(fault), Some(whom)) = (each.get(text), self.0.get(*reference)) else { continue };
-                let failure = Client::fault_in_words(fault);
-                for name in whom {
-                    faults.add(failure.exit, format!("{name}: {text}: {}", failure.message));
-                }
+                let Failure { exit, message } = Client::fault_in_words(fault);
+                told.extend(whom.iter().map(|name| (format!("{name}: {text}: {message}"), exit)));
+            }
+            told.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+            let mut faults = Faults::none();
+            for (line, exit) in told {
+                faults.add(exit, line);
             }
             // None of ours: it is the request that was not taken.
             faults.or(())?;

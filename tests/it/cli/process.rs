@@ -94,6 +94,16 @@ impl Staying {
         self.child.id()
     }
 
+    /// What it prints from here to its end.
+    pub fn rest(&mut self) -> String {
+        self.out.by_ref().map(|line| line.unwrap() + "\n").collect()
+    }
+
+    /// Its exit code, when it ends by itself.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
     /// Asks it to stop and gives its exit code.
     pub fn stop(&mut self) -> Option<i32> {
         self.signal(rustix::process::Signal::TERM);

@@ -142,7 +142,7 @@ fn a_value_can_come_as_a_file_in_memory_or_as_a_descriptor_instead() {
     let files = folder.path().join("values").display().to_string();
     let flags =
         ["--set", "A=pay-prod/db-password", "--set", "B=pay-prod/db-password", "--fd", "B", "--as-files", &files];
-    let script = "cat $A; stat -c %a $A; cat $B; echo; cat $B; echo x >$B; ls /proc/self/fd; env";
+    let script = "cat $A; stat -L -c %a $A; cat $B; echo; cat $B; echo x >$B; ls /proc/self/fd; env";
     let run = finish(&mut exec(&azure, &flags, script));
     let text = run.text();
     assert!(text.starts_with(&format!("{PASSWORD}400\n{PASSWORD}\n{PASSWORD}")), "{run:?}");

@@ -1,6 +1,8 @@
 //! `exec`, as the program that is started sees it, and as whoever started it does.
 mod alone;
+mod failing;
 mod supervised;
+mod terminal;
 
 use std::process::Command;
 

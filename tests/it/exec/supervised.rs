@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use rustix::process::Signal;
 
 use super::{exec, site};
-use crate::cli::process::{SIDEKEY, Staying, finish};
+use crate::cli::process::{Azure, Run, SIDEKEY, Staying, finish, mode};
 
 #[test]
 fn a_new_value_restarts_the_program_and_what_the_old_one_left_behind_is_ended() {
@@ -72,63 +72,129 @@ fn the_program_does_not_outlive_a_supervisor_that_was_killed() {
     assert_eq!(out.read_to_end(&mut Vec::new()).unwrap(), 0);
 }
 
-/// Python's `pty` is the terminal: its size, a key that interrupts, one that stops, and the shell that goes on.
-#[test]
-fn a_terminals_keys_and_size_reach_the_program_once() {
-    const TERMINAL: &str = r#"
-import fcntl, os, pty, signal, struct, sys, termios
-watch = ["--watch", "restart"] if sys.argv[3] == "watch" else []
-script = "n=0; trap 'n=$((n+1)); echo interrupted $n' INT; trap 'stty size' WINCH; stty size; echo ready; while :; do sleep 0.05; done"
-pid, terminal = pty.fork()
-if pid == 0:
-    os.execv(sys.argv[1], [sys.argv[1], "exec", "--addr", sys.argv[2], *watch, "--set", "A=pay-prod/db-password", "--",
-             "/bin/bash", "-c", script])
-text = b""
-def until(mark):
-    global text
-    while mark not in text:
-        text += os.read(terminal, 4096)
-    text = text[text.index(mark) + len(mark):]
-until(b"ready")
-fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
-until(b"33 77")
-os.write(terminal, b"\x03"); until(b"interrupted 1")
-os.write(terminal, b"\x03"); until(b"interrupted 2")
-os.kill(pid, signal.SIGTERM)
-print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-"#;
-    let (azure, _serving) = site();
-    for (how, end) in [("alone", "-15"), ("watch", "143")] {
-        let output = Command::new("python3").args(["-c", TERMINAL, SIDEKEY, &azure.socket(), how]).output().unwrap();
-        let told = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert_eq!(told.trim(), end, "{how}: {}", String::from_utf8_lossy(&output.stderr));
+/// The first process of a pid namespace, as in a container: everybody's orphans are its children.
+#[expect(clippy::print_stderr, reason = "who reads a green run must see what it did not show")]
+fn as_the_first_process(azure: &Azure, flags: &[&str], script: &str) -> Option<Run> {
+    let apart = ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child", "--"];
+    let mut command = Command::new("unshare");
+    command.args(apart).arg(SIDEKEY).args(["exec", "--addr", &azure.socket(), "--watch", "restart"]).args(flags);
+    command.args(["--set", "A=pay-prod/db-password", "--", "/bin/sh", "-c", script]);
+    let run = finish(command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null()));
+    if run.err.contains("unshare: ") {
+        eprintln!("not shown: a pid namespace ({})", run.err.trim());
+        return None;
     }
+    Some(run)
 }
 
-/// Python waits for signals one by one, so that a second one is not lost in the first.
 #[test]
-fn a_terminals_key_reaches_the_program_once_and_not_from_the_supervisor_too() {
-    const TERMINAL: &str = r#"
-import os, pty, signal, sys
-counter = "import signal\nboth={signal.SIGINT,signal.SIGUSR1}\nsignal.pthread_sigmask(signal.SIG_BLOCK,both)\nprint('ready',flush=True)\nn=0\nwhile signal.sigwait(both)==signal.SIGINT: n+=1\nprint('came',n,'times',flush=True)"
-pid, terminal = pty.fork()
-if pid == 0:
-    os.execv(sys.argv[1], [sys.argv[1], "exec", "--addr", sys.argv[2], "--watch", "restart", "--set", "A=pay-prod/db-password", "--",
-             sys.executable, "-c", counter])
-text = b""
-def until(mark):
-    global text
-    while mark not in text:
-        text += os.read(terminal, 4096)
-until(b"ready")
-for n in range(20):
-    os.write(terminal, b"\x03"); until(b"^C" * (n + 1))
-os.kill(pid, signal.SIGUSR1)
-until(b"times")
-count = int(text.split(b"came ")[1].split()[0])
-print(1 <= count <= 20)
-"#;
+fn as_the_first_process_it_takes_the_end_of_everybodys_orphans() {
     let (azure, _serving) = site();
-    let output = Command::new("python3").args(["-c", TERMINAL, SIDEKEY, &azure.socket()]).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "True", "{}", String::from_utf8_lossy(&output.stderr));
+    let script = "for n in 1 2 3 4 5 6 7 8 9; do (sh -c 'exit 1' & setsid sh -c 'exit 2' &); done
+        n=0
+        while grep -qs '^State:.Z' /proc/[0-9]*/status; do
+            n=$((n + 1)); [ $n -gt 500 ] && { echo zombies; exit 1; }; sleep 0.02
+        done
+        read -r pid rest </proc/1/stat; echo \"no zombies under $pid\"; exit 5";
+    let Some(run) = as_the_first_process(&azure, &[], script) else { return };
+    assert_eq!((run.code, run.text()), (5, "no zombies under 1\n"), "{}", run.err);
+}
+
+#[test]
+fn as_the_first_process_it_hands_signals_on() {
+    let (azure, _serving) = site();
+    // The kernel gives the first process of a namespace no signal that it does not take itself.
+    let script = "trap 'echo told; exit 3' TERM; kill -TERM 1; while :; do sleep 0.02; done";
+    let Some(run) = as_the_first_process(&azure, &[], script) else { return };
+    assert_eq!((run.code, run.text()), (3, "told\n"), "{}", run.err);
+}
+
+#[test]
+fn what_ignores_every_request_to_end_is_killed_after_the_grace() {
+    let (azure, _serving) = site();
+    let script = "trap '' TERM; setsid sh -c 'trap \"\" TERM HUP INT; echo left $$; while :; do sleep 1000; done' & \
+                  read -r line <\"$0\"; exit 4";
+    let pipe = azure.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let flags = ["--watch", "restart", "--grace", "300ms", "--set", "A=pay-prod/db-password"];
+    let mut command = exec(&azure, &flags, script);
+    command.arg(&pipe);
+    let mut running = Staying::start(command);
+    let left = running.read_until("left ").trim().rsplit_once(' ').unwrap().1.to_owned();
+    std::fs::write(&pipe, "go on\n").unwrap();
+    assert_eq!(running.wait(), Some(4));
+    assert!(!std::path::Path::new(&format!("/proc/{left}")).exists(), "it is left behind");
+}
+
+#[test]
+fn a_program_that_is_told_to_end_while_it_is_being_replaced_is_not_replaced() {
+    let (azure, _serving) = site();
+    let flags = ["--watch", "restart", "--grace", "2s", "--set", "A=pay-prod/db-password"];
+    let script = "trap 'echo asked' TERM; echo \"begun $A\"; while :; do sleep 0.02; done";
+    let mut running = Staying::start(exec(&azure, &flags, script));
+    running.read_until("begun");
+    azure.set("pay-prod", "db-password", "second");
+    running.read_until("asked");
+    running.signal(Signal::TERM);
+    assert_eq!(running.read_until("asked"), "asked\n");
+    assert_eq!(running.wait(), Some(137), "killed after the grace");
+    assert_eq!(running.rest(), "", "and no other was begun");
+}
+
+#[test]
+fn files_are_replaced_under_the_program_and_gone_when_it_ends() {
+    let (azure, _serving) = site();
+    azure.set("pay-prod", "large", "1");
+    let outer = tempfile::tempdir_in("/dev/shm").unwrap();
+    let folder = outer.path().join("values");
+    let files = folder.display().to_string();
+    for (watch, end) in [("signal=USR1", Some(143)), ("restart", Some(143))] {
+        let flags =
+            ["--watch", watch, "--as-files", &files, "--set", "A=pay-prod/db-password", "--set", "B=pay-prod/large"];
+        let script =
+            "trap 'echo \"value $(cat $A) $A\"' USR1; echo \"value $(cat $A) $A\"; while :; do sleep 0.05; done";
+        let mut running = Staying::start(exec(&azure, &flags, script));
+        running.read_until("value ");
+        let (value, path) = (format!("of {watch}"), folder.join("A"));
+        azure.set("pay-prod", "db-password", &value);
+        assert_eq!(running.read_until("value "), format!("value {value} {}\n", path.display()));
+        assert_eq!((mode(&folder), mode(&path), mode(&folder.join("..data"))), (0o700, 0o400, 0o700));
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 4, "A, B, what counts, and one generation");
+        assert_eq!(running.stop(), end);
+        assert!(!folder.exists());
+    }
+    // One that was there before stays, and so does what others put into it.
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("others"), "").unwrap();
+    let flags = ["--watch", "restart", "--as-files", &files, "--set", "A=pay-prod/large"];
+    assert_eq!(finish(&mut exec(&azure, &flags, "cat $A")).text(), "1");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().map(|one| one.unwrap().file_name()).collect::<Vec<_>>(), ["others"]);
+}
+
+#[test]
+fn the_program_has_the_same_descriptors_after_every_restart_and_nothing_of_the_supervisors() {
+    let (azure, _serving) = site();
+    let list = "ls -l /proc/self/fd | sed -n 's/.* \\([0-9]*\\) -> .*/\\1/p' | tr '\\n' ' '; grep -E '^(SigBlk|SigIgn)' /proc/self/status | tr '\\n\\t' '  '";
+    let script = format!("{list}; echo; echo \"value $(cat $A)\"; exec sleep 1000");
+    let flags = ["--watch", "restart", "--fd", "A", "--set", "A=pay-prod/db-password"];
+    let mut running = Staying::start(exec(&azure, &flags, &script));
+    let mut seen = Vec::new();
+    for value in ["Autumn-2026-staple", "second", "third"] {
+        if value != "Autumn-2026-staple" {
+            azure.set("pay-prod", "db-password", value);
+        }
+        let text = running.read_until("value ");
+        let (state, told) = text.split_once('\n').unwrap();
+        assert_eq!(told, format!("value {value}\n"));
+        seen.push(state.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    }
+    running.stop();
+    let alone = finish(
+        Command::new("/bin/sh").args(["-c", list]).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null()),
+    );
+    let alone: Vec<_> = alone.text().split_whitespace().map(str::to_owned).collect();
+    for state in &seen {
+        assert_eq!(state.len(), alone.len() + 1, "one more, which was asked for: {state:?}, alone {alone:?}");
+        assert_eq!(state.iter().rev().take(4).collect::<Vec<_>>(), alone.iter().rev().take(4).collect::<Vec<_>>());
+    }
 }
