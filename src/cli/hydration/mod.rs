@@ -6,7 +6,6 @@
 //!
 //! Must never happen: a part of a set; a failure that hides another; a value in a fault; a wait that says nothing.
 
-mod changes;
 mod door;
 mod faults;
 mod files;
@@ -17,7 +16,6 @@ mod places;
 mod surroundings;
 mod values;
 
-pub(super) use changes::{Changes, chance};
 pub(super) use door::{Asking, Door};
 pub(super) use faults::Faults;
 pub(super) use news::News;

@@ -10,9 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::time::{Instant, sleep, sleep_until};
 
-use super::hydration::{Asking, Changes, chance};
+use super::hydration::{Asking, News};
 use super::terminal::tell;
 use super::{Context, Failure};
 use plan::Plan;
@@ -60,10 +59,6 @@ A template is of the language of Jinja:
   url = postgres://app:{{ secret('secret://pay-prod/db#/password')|url }}@{{ env('DB_HOST', 'localhost') }}/orders
 Filters are url, json, base64, base64d, shell, and Jinja's own. What is not defined is a fault; a template reads no file.";
 
-/// Between one rendering and the next; doubled for each that follows at once, up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
 impl Render {
     /// Whether another program is started.
     pub(super) fn runs_another(&self) -> bool {
@@ -84,33 +79,21 @@ pub(super) async fn run(args: &Render, context: &Context) -> Result<(), Failure>
     if !args.watch {
         return Ok(());
     }
-    let mut changes = Changes::new(plan.door());
-    let (mut pause, mut acted, mut again) = (FIRST_PAUSE, None::<Instant>, false);
+    let mut news = News::new(plan.door(), args.jitter);
     loop {
-        if !again {
-            changes.next(&origins).await;
-        }
-        sleep(chance(args.jitter)).await;
-        if let Some(acted) = acted {
-            pause = if acted.elapsed() > LONGEST_PAUSE { FIRST_PAUSE } else { pause };
-            sleep_until(acted + pause).await;
-        }
-        again = false;
+        news.next(&origins).await;
         match plan.carry_out().await {
             Ok((changed, found)) => {
                 origins = found;
                 if changed {
                     tell("sidekey: a secret has changed; the files are replaced");
-                    pause = if acted.is_some() { (pause * 2).min(LONGEST_PAUSE) } else { pause };
-                    acted = Some(Instant::now());
                     plan.on_change().await.unwrap_or_else(|failure| tell(&format!("sidekey: {failure}")));
+                    news.acted();
                 }
             }
             Err(faults) => {
-                let failure = faults.so("a secret has changed, and the files stay as they are");
-                tell(&format!("sidekey: {failure}"));
-                sleep(FIRST_PAUSE + chance(FIRST_PAUSE)).await;
-                again = true;
+                tell(&faults.so("sidekey: a secret has changed, and the files stay as they are").message);
+                news.failed().await;
             }
         }
     }

@@ -146,7 +146,7 @@ impl<'a> Plan<'a> {
 fn told(error: &std::io::Error) -> String {
     match error.get_ref() {
         Some(own) => own.to_string(),
-        None => cause(error.kind()).to_string(),
+        None => cause(error.kind()),
     }
 }
 

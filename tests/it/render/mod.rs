@@ -194,3 +194,22 @@ fn while_it_watches_a_set_changes_whole_with_one_command_for_several_changes() {
     assert!(why.contains("the files stay as they are"), "{why}");
     assert_eq!(house.read("conf/key"), "key-2");
 }
+
+#[test]
+fn while_it_watches_what_a_value_decides_is_watched_too() {
+    let house = House::new();
+    house.azure.only("pay-prod", "[cache]\nlisting_interval = \"1s\"\n");
+    house.azure.set("pay-prod", "which", "one");
+    house.azure.set("pay-prod", "extra", "extra-1");
+    let (_serving, _) = house.azure.serve("");
+    let text = "{% if secret('pay-prod/which') == 'two' %}{{ secret('pay-prod/extra') }}{% else %}none{% endif %}";
+    let (template, out, socket) = (house.write("t.j2", text), house.at("a.out"), house.azure.socket());
+    let hook = format!("cat {out}; echo");
+    let args = ["render", "--addr", &socket, "-t", &template, "-o", &out, "--watch", "--on-change", &hook];
+    let mut watching = Staying::start(command(args));
+    watching.read_until("none");
+    house.azure.set("pay-prod", "which", "two");
+    watching.read_until("extra-1");
+    house.azure.set("pay-prod", "extra", "extra-2");
+    watching.read_until("extra-2");
+}
