@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{aws, check, doctor, env, exec, get, healthcheck, list, manual, search, serve, vaults, wait, watch};
+use super::{
+    aws, check, doctor, env, exec, get, healthcheck, list, manual, render, search, serve, vaults, wait, watch,
+};
 #[cfg(feature = "emulator")]
 use super::{demo, emulator};
 
@@ -35,6 +37,7 @@ const AFTER_HELP: &str = "  sidekey serve                         the sidecar; s
   sidekey doctor                        what is missing, and the command that mends it
   sidekey exec -- ./app                 an app with the secrets that its environment refers to
   sidekey env --env-file app.env        such variables with their values, for whoever else sets them
+  sidekey render -t a.j2 -o a.conf      a file made of a template and secrets
   sidekey wait && ./app                 start an app when its sidecar is ready
 
 Exit codes:
@@ -82,6 +85,8 @@ pub enum Command {
     Exec(exec::Exec),
     /// Print variables with the secrets that they refer to, in nine formats
     Env(env::Env),
+    /// Render templates with the secrets that they ask for into files
+    Render(render::Render),
     /// Print credentials of AWS for its SDKs, out of two or three secrets
     AwsCredentials(aws::AwsCredentialsArgs),
     /// Tell what changes, as it happens; never shows values
@@ -166,7 +171,11 @@ impl Command {
     /// Whether another program is executed in its place or under it, with no fewer rights than if it were started alone.
     #[must_use]
     pub fn becomes_another(&self) -> bool {
-        matches!(self, Self::Exec(_))
+        match self {
+            Self::Exec(_) => true,
+            Self::Render(args) => args.runs_another(),
+            _ => false,
+        }
     }
 
     /// Whether it runs until it is told to stop, and so takes signals itself.
@@ -183,6 +192,7 @@ impl Command {
             | Self::Watch(_)
             | Self::Exec(_)
             | Self::Env(_)
+            | Self::Render(_)
             | Self::AwsCredentials(_)
             | Self::Completions(_)
             | Self::Man(_)

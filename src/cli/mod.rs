@@ -29,6 +29,7 @@ mod pauses;
 mod phrase;
 mod protection;
 mod reload;
+mod render;
 mod search;
 mod secrets;
 mod serve;
@@ -69,6 +70,7 @@ pub async fn run(command: &Command, context: &Context) -> Result<ExitCode, Failu
         Command::Env(args) => env::run(args, context).await,
         Command::Completions(args) => manual::complete(args),
         Command::Man(args) => manual::man(args),
+        Command::Render(args) => render::run(args, context).await,
         Command::AwsCredentials(args) => aws::run(args, context).await,
         Command::Exec(args) => return exec::run(args, context).await,
         Command::Search(args) => search::run(args, context).await,

@@ -10,6 +10,8 @@ pub mod dangerous;
 pub mod files;
 mod formats;
 pub mod limits;
+mod page;
+mod replace;
 pub mod set;
 mod shell;
 mod supervisor;
@@ -17,5 +19,7 @@ mod template;
 
 pub use child::Program;
 pub use formats::{Format, Unfit};
+pub use page::{BadPage, Known, Page, Rendered};
+pub use replace::{Kept, NotReplaced, replace, replace_together};
 pub use supervisor::{Change, Supervisor};
 pub use template::{BadTemplate, BadValue, Fault, Misfit, Template};

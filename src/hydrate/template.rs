@@ -11,7 +11,7 @@
 
 mod filter;
 
-use filter::Filter;
+pub(super) use filter::Filter;
 pub use filter::Misfit;
 use zeroize::Zeroizing;
 

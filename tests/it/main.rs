@@ -20,6 +20,7 @@ mod golden;
 mod house;
 mod hydrate;
 mod matrix;
+mod render;
 mod sandbox;
 mod seven;
 mod simulated;

@@ -29,6 +29,8 @@ pub(in crate::cli) struct News<'a> {
     door: &'a Door<'a>,
     pace: Pace,
     stream: Option<Stream>,
+    /// What the stream tells of.
+    of: BTreeSet<String>,
     parser: Parser,
     /// Something is still to be looked at.
     pending: bool,
@@ -46,6 +48,7 @@ impl<'a> News<'a> {
             door,
             pace: Pace::new(jitter),
             stream: None,
+            of: BTreeSet::new(),
             parser: Parser::default(),
             pending: false,
             failed: pauses.clone(),
@@ -59,6 +62,11 @@ impl<'a> News<'a> {
     pub(in crate::cli) async fn next(&mut self, origins: &BTreeSet<String>) {
         if origins.is_empty() {
             std::future::pending::<()>().await;
+        }
+        // A value may decide which others are in use.
+        if *origins != self.of {
+            self.of.clone_from(origins);
+            self.stream = None;
         }
         loop {
             if self.stream.is_none() {

@@ -24,7 +24,7 @@ pub enum Misfit {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Filter {
+pub(in crate::hydrate) enum Filter {
     /// Percent-encoded: safe in every part of a URL.
     Url,
     /// As it stands between the quotes of a JSON string.
@@ -42,7 +42,7 @@ const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 
 impl Filter {
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub(in crate::hydrate) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "url" => Self::Url,
             "json" => Self::Json,
@@ -53,7 +53,7 @@ impl Filter {
         })
     }
 
-    pub(super) fn apply(self, value: &[u8]) -> Result<Zeroizing<Vec<u8>>, Misfit> {
+    pub(in crate::hydrate) fn apply(self, value: &[u8]) -> Result<Zeroizing<Vec<u8>>, Misfit> {
         Ok(Zeroizing::new(match self {
             Self::Url => percent_encode(value, ENCODED).to_string().into_bytes(),
             Self::Json => {

@@ -1,0 +1,276 @@
+//! A template of a whole file, in the language of Jinja: `{{ secret("pay-prod/db-password") }}`.
+//!
+//! Which secrets it wants shows when it is rendered: at first none is known, and each that it asks for is written down;
+//! once these are known, it is rendered with them. What depends on a value may then want more, and so on.
+//!
+//! A template reads no file and starts nothing; it has `secret` and `env`, filters, and so much fuel. Must never happen: a
+//! value in a fault (a template can put one into any error); a page that is rendered without a value that it asked for.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Value;
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
+use zeroize::Zeroizing;
+
+use super::template::Filter;
+use crate::secret::{Reference, SecretValue};
+
+/// A template that can be read.
+#[derive(Debug, Clone)]
+pub struct Page {
+    name: String,
+    source: String,
+}
+
+/// What is wrong with a template, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name}{}: {what}", place(*.line))]
+pub struct BadPage {
+    name: String,
+    line: Option<usize>,
+    what: String,
+}
+
+/// What a page is rendered with.
+#[derive(Default)]
+#[allow(missing_debug_implementations, reason = "it is full of values")]
+pub struct Known {
+    values: HashMap<Reference, Value>,
+    variables: BTreeMap<String, String>,
+}
+
+/// How far a page came.
+#[allow(missing_debug_implementations, reason = "a page is full of values")]
+pub enum Rendered {
+    /// It is whole.
+    Whole(SecretValue),
+    /// These were wanted, and are not known.
+    Wants(Vec<Reference>),
+}
+
+/// Steps of its program: thousands of lines, and no endless loop.
+const FUEL: u64 = 5_000_000;
+/// A page, in bytes. What has more is no file of settings.
+const LONGEST: usize = 16 * 1024 * 1024;
+/// What stands for a value that is not known yet, and is thrown away.
+const UNKNOWN: &str = "";
+
+impl Page {
+    /// Reads a template; `name` is what faults call it.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn parse(name: impl Into<String>, source: impl Into<String>) -> Result<Self, BadPage> {
+        let page = Self { name: name.into(), source: source.into() };
+        let environment = environment();
+        // No value is known yet, so that all of it can be told.
+        let parsed = environment.template_from_named_str(&page.name, &page.source).map(drop);
+        parsed.map_err(|error| page.bad(&error, true))?;
+        Ok(page)
+    }
+
+    /// Renders it with what is known.
+    ///
+    /// # Errors
+    /// If it fails for another reason than that something is not known yet.
+    pub fn render(&self, known: &Known) -> Result<Rendered, BadPage> {
+        let mut environment = environment();
+        let wanted: Arc<Mutex<Vec<Reference>>> = Arc::default();
+        let (values, asked) = (known.values.clone(), Arc::clone(&wanted));
+        let source = self.source.clone();
+        environment.add_function("secret", move |text: &str| {
+            let reference = Reference::parse_lenient(text);
+            let reference = reference.map_err(|bad| ours(format!("the reference {bad}")))?;
+            if let Some(value) = values.get(&reference) {
+                return Ok(value.clone());
+            }
+            // A fault would tell it.
+            if !values.is_empty() && !source.contains(text) {
+                return Err(ours("a reference must not be made of a value".to_owned()));
+            }
+            asked.lock().unwrap_or_else(PoisonError::into_inner).push(reference);
+            Ok(UNKNOWN.into())
+        });
+        let variables = known.variables.clone();
+        environment.add_function("env", move |name: &str, otherwise: Option<&str>| {
+            let variable = variables.get(name).map(String::as_str).or(otherwise);
+            variable.map(str::to_owned).ok_or_else(|| ours("env: that variable is not set".to_owned()))
+        });
+        let template = environment.template_from_named_str(&self.name, &self.source);
+        let template = template.map_err(|error| self.bad(&error, true))?;
+        let mut out = Bounded(Zeroizing::new(Vec::new()));
+        let done = template.render_captured_to((), &mut out).map(drop);
+        let wanted = std::mem::take(&mut *wanted.lock().unwrap_or_else(PoisonError::into_inner));
+        if !wanted.is_empty() {
+            return Ok(Rendered::Wants(wanted));
+        }
+        done.map_err(|error| self.bad(&error, known.values.is_empty()))?;
+        Ok(Rendered::Whole(SecretValue::new(std::mem::take(&mut *out.0))))
+    }
+
+    /// `all`: no value can be in it. Else only what we have said ourselves, or the kind of it.
+    fn bad(&self, error: &Error, all: bool) -> BadPage {
+        let own = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Ours>());
+        let what = match (own, error.detail()) {
+            (Some(own), _) => own.to_string(),
+            (None, Some(detail)) if all => format!("{}: {detail}", error.kind()),
+            (None, _) => error.kind().to_string(),
+        };
+        BadPage { name: self.name.clone(), line: error.line(), what }
+    }
+}
+
+impl Known {
+    /// Nothing yet, but these variables of the environment.
+    #[must_use]
+    pub fn new(variables: BTreeMap<String, String>) -> Self {
+        Self { values: HashMap::new(), variables }
+    }
+
+    /// The value of that reference; `false`: it is no text, which templates are made of.
+    #[must_use]
+    pub fn learn(&mut self, reference: Reference, value: &SecretValue) -> bool {
+        let opened = value.expose();
+        let Ok(text) = std::str::from_utf8(&opened) else { return false };
+        self.values.insert(reference, text.into());
+        true
+    }
+}
+
+/// An error of our own, in which there is no value.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Ours(String);
+
+fn ours(what: String) -> Error {
+    Error::new(ErrorKind::InvalidOperation, "").with_source(Ours(what))
+}
+
+fn environment<'s>() -> Environment<'s> {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();
+    environment.set_syntax(syntax.expect("the usual delimiters"));
+    environment.set_fuel(Some(FUEL));
+    for name in ["url", "json", "base64", "base64d", "shell"] {
+        environment.add_filter(name, move |value: &str| {
+            let filter = Filter::named(name).expect("all of these are there");
+            let made =
+                filter.apply(value.as_bytes()).map_err(|misfit| ours(format!("the value for |{name} {misfit}")))?;
+            let text = std::str::from_utf8(&made).map_err(|_| ours(format!("what |{name} gives is no text")))?;
+            Ok::<_, Error>(text.to_owned())
+        });
+    }
+    environment
+}
+
+/// No more than that.
+struct Bounded(Zeroizing<Vec<u8>>);
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > LONGEST {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn place(line: Option<usize>) -> String {
+    line.map_or_else(String::new, |line| format!(":{line}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(pairs: &[(&str, &str)]) -> Known {
+        let mut known = Known::new([("PORT".to_owned(), "8080".to_owned())].into());
+        for (reference, value) in pairs {
+            assert!(known.learn(reference.parse().unwrap(), &SecretValue::new(*value)));
+        }
+        known
+    }
+
+    fn rendered(source: &str, pairs: &[(&str, &str)]) -> Result<String, String> {
+        let page = Page::parse("t", source).map_err(|bad| bad.to_string())?;
+        match page.render(&known(pairs)).map_err(|bad| bad.to_string())? {
+            Rendered::Whole(text) => Ok(String::from_utf8(text.expose().to_vec()).unwrap()),
+            Rendered::Wants(wanted) => Err(format!("wants {wanted:?}")),
+        }
+    }
+
+    const DB: (&str, &str) = ("secret://pay/db", "c@na'ry\"\\<&>\n");
+
+    #[test]
+    fn values_stand_where_they_are_asked_for_as_they_are_or_as_a_filter_makes_them() {
+        for (source, expected) in [
+            ("a={{ secret('pay/db') }}|\n", "a=c@na'ry\"\\<&>\n|\n"),
+            ("{{ secret('secret://pay/db')|url }}", "c%40na%27ry%22%5C%3C%26%3E%0A"),
+            ("\"{{ secret('pay/db')|json }}\"", r#""c@na'ry\"\\<&>\n""#),
+            ("{{ secret('pay/db')|base64|base64d|base64 }}", "Y0BuYSdyeSJcPCY+Cg=="),
+            ("{{ secret('pay/db')|shell }}", "\"c@na'ry\\\"\\\\<&>\n\""),
+            ("{{ env('PORT') }}{{ env('NONE', 'x') }}", "8080x"),
+            ("{% for x in range(2) %}{{ secret('pay/db')|length }};{% endfor %}", "13;13;"),
+        ] {
+            assert_eq!(rendered(source, &[DB]).as_deref(), Ok(expected), "{source}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_wanted_all_at_once_and_what_a_value_decides_is_wanted_then() {
+        let page =
+            Page::parse("t", "{{ secret('a/x') }}{% if secret('a/on') == '1' %}{{ secret('a/y')|int }}{% endif %}");
+        let page = page.unwrap();
+        let wants = |pairs: &[(&str, &str)]| match page.render(&known(pairs)).unwrap() {
+            Rendered::Whole(_) => Vec::new(),
+            Rendered::Wants(wanted) => wanted.iter().map(ToString::to_string).collect(),
+        };
+        assert_eq!(wants(&[]), ["secret://a/x", "secret://a/on"]);
+        assert_eq!(wants(&[("secret://a/x", "1"), ("secret://a/on", "1")]), ["secret://a/y"]);
+        assert!(wants(&[("secret://a/x", "1"), ("secret://a/on", "0")]).is_empty());
+        // A filter that cannot take what stands for it does not hide what is wanted.
+        let page = Page::parse("t", "{{ secret('a/n')|int + 1 }}{{ secret('a/z') }}").unwrap();
+        assert!(matches!(page.render(&known(&[])).unwrap(), Rendered::Wants(wanted) if !wanted.is_empty()));
+    }
+
+    #[test]
+    fn a_fault_has_its_place_and_no_value() {
+        let canary = ("secret://a/x", "canary");
+        for (source, told) in [
+            ("\n{{ secret('a/x' }}", "t:2: syntax error"),
+            ("{{ secret('hunter2://x') }}", "t:1: the reference"),
+            ("{{ nothing }}", "t:1: undefined value"),
+            ("{{ env('NONE') }}", "t:1: env: that variable is not set"),
+            ("\n{{ secret('a/x')|int }}", "t:2: "),
+            ("{{ secret('a/x')|base64d }}", "t:1: the value for |base64d is not base64"),
+            ("{{ secret('a/x') + 1 }}", "t:1: "),
+            ("{{ secret(secret('a/x')|upper) }}", "t:1: a reference must not be made of a value"),
+            ("{% include '/etc/passwd' %}", "t:1: syntax error"),
+            ("{% import 'x' as y %}", "t:1: syntax error"),
+            ("{{ secret('a/x').frob() }}", "t:1: "),
+            ("{{ [secret('a/x')].canary.y }}", "t:1: "),
+        ] {
+            let fault = rendered(source, &[canary]).unwrap_err();
+            assert!(fault.starts_with(told), "{source}: {fault}");
+            assert!(!fault.contains("canary") && !fault.contains("hunter2"), "{source}: {fault}");
+        }
+    }
+
+    #[test]
+    fn what_would_go_on_for_ever_or_fill_a_disk_ends() {
+        let loops = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}";
+        assert!(rendered(loops, &[]).unwrap_err().contains("fuel"), "{:?}", rendered(loops, &[]));
+        let much = "{% for a in range(9999) %}{{ '0123456789abcdef' * 9999 }}{% endfor %}";
+        assert!(rendered(much, &[]).is_err());
+    }
+}
