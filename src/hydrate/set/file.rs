@@ -94,10 +94,8 @@ fn wait(file: &File, patience: Duration) -> Result<(), Unreadable> {
 
 fn ready(file: &File, patience: Duration) -> Result<PollFlags, Unreadable> {
     let mut polled = [PollFd::from_borrowed_fd(file.as_fd(), PollFlags::IN)];
-    let patience = Timespec {
-        tv_sec: patience.as_secs().try_into().unwrap_or(i64::MAX),
-        tv_nsec: patience.subsec_nanos().into(),
-    };
+    let patience =
+        Timespec { tv_sec: patience.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: patience.subsec_nanos().into() };
     loop {
         match poll(&mut polled, Some(&patience)) {
             Ok(_) => return Ok(polled[0].revents()),
