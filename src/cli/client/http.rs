@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, Response, StatusCode};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::trust::Trust;
 use super::{Address, Answer, Request};
@@ -16,6 +16,9 @@ use crate::cli::{Exit, Failure};
 /// Longer than the longest read that a sidecar allows itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 const CONNECT: Duration = Duration::from_secs(3);
+
+/// A sidecar that has no place at this moment, amid a flood say, closes upon whoever comes, and may have one in the next: milliseconds.
+const PAUSES: [u64; 4] = [25, 50, 100, 200];
 
 /// Of a stream: as long as it likes.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -59,7 +62,7 @@ impl Http {
 
     /// The whole answer.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure> {
-        let answer = self.request(request).send().await.map_err(|error| self.unreachable(&error))?;
+        let answer = self.begin(|| self.request(request)).await?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         let body = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
         Ok(Answer { status, headers, body })
@@ -67,15 +70,25 @@ impl Http {
 
     /// The head of an answer, and what then comes without a limit of time.
     pub(super) async fn open(&self, request: &Request<'_>) -> Result<(StatusCode, HeaderMap, Pieces), Failure> {
-        let request = self.request(request).timeout(FOR_EVER);
-        let answer = match timeout(PATIENCE, request.send()).await {
-            Ok(answer) => answer.map_err(|error| self.unreachable(&error))?,
+        let answer = match timeout(PATIENCE, self.begin(|| self.request(request).timeout(FOR_EVER))).await {
+            Ok(answer) => answer?,
             Err(_) => {
                 let what = format!("the sidecar at {} did not answer in time", self.address);
                 return Err(Failure::new(Exit::Unavailable, what));
             }
         };
         Ok((answer.status(), answer.headers().clone(), Pieces { answer, address: self.address.clone() }))
+    }
+
+    /// The head of an answer. Whoever is closed upon without one asks again: all that is asked here may be asked twice.
+    async fn begin(&self, request: impl Fn() -> RequestBuilder) -> Result<Response, Failure> {
+        for pause in PAUSES {
+            match request().send().await {
+                Err(error) if is_turned_away(&error) => sleep(Duration::from_millis(pause)).await,
+                answer => return answer.map_err(|error| self.unreachable(&error)),
+            }
+        }
+        request().send().await.map_err(|error| self.unreachable(&error))
     }
 
     fn request(&self, request: &Request<'_>) -> RequestBuilder {
@@ -115,6 +128,19 @@ fn unreachable(address: &Address, error: &reqwest::Error) -> Failure {
         }
     };
     Failure::new(Exit::Unavailable, format!("the sidecar at {address} {why}"))
+}
+
+/// Whether it was there, and closed before it answered or had no room in its queue.
+fn is_turned_away(error: &reqwest::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
+            return true;
+        }
+        source = error.source();
+    }
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset, WouldBlock};
+    matches!(cause(error), Some(BrokenPipe | ConnectionReset | WouldBlock))
 }
 
 /// What the system said, without the address that libraries put around it.
