@@ -172,6 +172,60 @@ fn what_the_kernel_would_refuse_is_told_by_its_variable() {
 }
 
 #[test]
+fn without_a_sidecar_it_signs_in_itself_and_the_program_gets_nothing_of_that() {
+    let azure = crate::cli::process::Azure::demo();
+    let config = azure.config();
+    for watch in [&[][..], &["--watch", "restart"]] {
+        let words = [&["--config", &config, "exec", "--direct"], watch].concat();
+        let mut direct = Command::new(SIDEKEY);
+        direct.args(words).args(["--set", "A=pay-prod/db-password", "--", "/bin/sh", "-c", "exec env"]).env_clear();
+        let run = finish(direct.env("PATH", "/usr/bin:/bin").env("SIDEKEY_LOG_LEVEL", "warn").stdin(Stdio::null()));
+        assert_eq!(run.code, 0, "{}", run.err);
+        let mut found: Vec<_> = run.text().lines().filter(|line| !line.starts_with("PWD=")).collect();
+        found.sort_unstable();
+        assert_eq!(found, [&format!("A={PASSWORD}"), "PATH=/usr/bin:/bin"]);
+    }
+}
+
+#[test]
+fn of_the_environment_only_what_is_wanted_is_passed_on() {
+    let (azure, _serving) = site();
+    let env = |flags: &[&str]| {
+        let mut command = exec(&azure, flags, "exec env");
+        command.envs([
+            ("PLAIN", "x"),
+            ("LC_ALL", "C"),
+            ("SIDEKEY_ADDR", "/x"),
+            ("REF", "secret://pay-prod/db-password"),
+        ]);
+        let run = finish(&mut command);
+        let names = run.text().lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name);
+        let mut names: Vec<_> = names.filter(|name| !["PWD", "PATH"].contains(name)).map(str::to_owned).collect();
+        names.sort_unstable();
+        names.join(" ")
+    };
+    assert_eq!(env(&[]), "LC_ALL PLAIN REF XDG_RUNTIME_DIR");
+    assert_eq!(env(&["--clean"]), "LC_ALL REF");
+    assert_eq!(env(&["--clean", "--pass", "PLAIN"]), "LC_ALL PLAIN REF");
+    assert_eq!(env(&["--pass", "SIDEKEY_ADDR"]), "LC_ALL PLAIN REF SIDEKEY_ADDR XDG_RUNTIME_DIR");
+}
+
+#[test]
+fn more_references_than_one_request_takes_are_resolved_all_the_same() {
+    let (azure, _serving) = site();
+    azure.set(
+        "pay-prod",
+        "fields",
+        &format!("{{{}}}", (0..1_500).map(|n| format!("\"f{n}\":\"v{n}\"")).collect::<Vec<_>>().join(",")),
+    );
+    let map = azure.path("map.toml");
+    let line = |n: usize| format!("F{n} = \"secret://pay-prod/fields#/f{n}\"\n");
+    fs::write(&map, (0..1_500).map(line).collect::<String>()).unwrap();
+    let run = finish(&mut exec(&azure, &["--map", map.to_str().unwrap()], "echo $F0 $F999 $F1000 $F1499"));
+    assert_eq!(run.text(), "v0 v999 v1000 v1499\n", "{}", run.err);
+}
+
+#[test]
 fn a_sidecar_that_is_still_starting_is_waited_for() {
     let azure = crate::cli::process::Azure::demo();
     let mut command = exec(&azure, &["--set", "A=pay-prod/db-password", "--wait", "10m"], "echo $A");
