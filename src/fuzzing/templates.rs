@@ -3,7 +3,7 @@ use std::fmt::Display;
 use crate::hydrate::Template;
 use crate::hydrate::set::{self, Layer, MapFormat};
 use crate::secret::fuzzing::assert_tellable;
-use crate::secret::{Reference, SecretValue};
+use crate::secret::{BadReference, Reference, SecretValue};
 
 /// Stands in seeds where a text may be a secret.
 const MARK: &str = "hunter";
@@ -61,11 +61,17 @@ fn escaped(text: &str) -> String {
         rest = behind;
     }
     escaped.push_str(rest);
-    // Where the whole is, or begins like, a reference, behind any backslashes.
+    // Where the whole is, or begins like, a reference, behind any backslashes; a URL only if it is one of a secret.
     let bare = text.trim_start_matches('\\').trim();
-    let is_ours = Reference::begins(bare) || bare.get(..8).is_some_and(|begin| begin.eq_ignore_ascii_case("https://"));
-    let refers = is_ours && Template::parse(bare).map_or(true, |template| template.references().count() == 1);
-    if refers && !bare.starts_with('$') { format!("\\{escaped}") } else { escaped }
+    let refers = match bare.parse::<Reference>() {
+        Ok(_) | Err(BadReference::Name(_)) => true,
+        Err(BadReference::Pointer | BadReference::Tilde) => {
+            let address = bare.split('#').next().unwrap_or_default();
+            Reference::begins(bare) || address.parse::<Reference>().is_ok()
+        }
+        Err(BadReference::Form | BadReference::AppService(_)) => Reference::begins(bare),
+    };
+    if refers { format!("\\{escaped}") } else { escaped }
 }
 
 fn names_hold(layer: &Layer) {

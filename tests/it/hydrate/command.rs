@@ -70,6 +70,26 @@ fn whole_listings_are_named_after_their_secrets() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_as_settings_is_told_and_never_quoted() {
+    let azure = Azure::demo();
+    let file = azure.path("app.env").display().to_string();
+    let run = env(&azure, &["--env-file", &file], &[]);
+    assert_eq!((run.code, run.text()), (74, ""), "{}", run.err);
+    for (text, told) in [
+        (b"A=1\nB=hunter2\xff\n".as_slice(), "line 2: is not UTF-8"),
+        (b"A=1\nB=hunter2\0\n", "line 2: holds a NUL byte"),
+        (b"A=1\nhunter2\n", "line 2: expected NAME=VALUE"),
+        (b"A=1\nB=secret://pay-prod/hunter_2\n", "line 2: B: at character 25: "),
+        (&[b'\n'; 9 << 20], "is larger than 8 MiB"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let run = env(&azure, &["--env-file", &file], &[]);
+        assert_eq!((run.code, run.text()), (64, ""), "{}", run.err);
+        assert!(run.err.contains(&format!("{file}: {told}")) && !run.err.contains("hunter"), "{}", run.err);
+    }
+}
+
+#[test]
 fn a_sidecar_that_is_still_starting_is_waited_for_and_set_wins_over_all() {
     let azure = Azure::demo();
     let set = ["--set", "A=pay-prod/db-password", "--set", "B=x${secret://pay-prod/db-password|base64}"];

@@ -11,8 +11,8 @@ fn readers(trip: &Trip) {
     if has("python3", &[&python, "has", "dotenv"]) {
         trip.read_by("python3", &[&python, "dotenv", "{}"]);
     }
-    let nodes = std::env::var("ROUND_TRIPS_NODES").unwrap_or_else(|_| "node".to_owned());
-    for program in nodes.split_whitespace() {
+    let nodes = std::env::var_os("ROUND_TRIPS_NODES").unwrap_or_else(|| "node".into());
+    for program in nodes.to_str().unwrap().split_whitespace() {
         if has(program, &["-e", "require('util').parseEnv('')"]) {
             trip.read_by(program, &[&node, "parseEnv", "{}"]);
             trip.read_by(program, &["--env-file={}", &node, "environment"]);

@@ -13,7 +13,7 @@ fn runner(text: &str, windows: bool) -> Option<Found> {
         let (equals, heredoc) = (line.find('=').unwrap_or(usize::MAX), line.find("<<").unwrap_or(usize::MAX));
         if line.is_empty() {
         } else if equals < heredoc {
-            found.insert(line[..equals].to_owned(), line[equals + 1..].as_bytes().to_vec());
+            found.insert(line[..equals].to_owned(), line.as_bytes()[equals + 1..].to_vec());
         } else {
             let (name, delimiter) = line.split_once("<<").filter(|(name, end)| !name.is_empty() && !end.is_empty())?;
             let (start, mut end) = (rest, 0);
