@@ -68,12 +68,12 @@ if command -v kubectl >/dev/null || have kustomize "kustomize"; then
     done
 fi
 if have helm "the chart"; then
-    check "helm lint" helm lint --quiet --strict deploy/helm/sidekey
-    check "helm template, as it stands" bash -c 'helm template sidekey "$1" --namespace sidekey >"$2"' _ deploy/helm/sidekey "$work/chart.yaml"
+    check "helm lint" helm lint --quiet --strict --kube-version 1.29.0 deploy/helm/sidekey
+    check "helm template, as it stands" bash -c 'helm template --kube-version 1.29.0 sidekey "$1" --namespace sidekey >"$2"' _ deploy/helm/sidekey "$work/chart.yaml"
     cp -r deploy/helm "$work/helm"
     check "helm template of an app with the sidecar" bash -c \
-        'helm dependency update --skip-refresh "$1" && helm template orders "$1" --namespace orders >"$2"' _ "$work/helm/example" "$work/app.yaml"
-    check "a misspelt value is refused" bash -c '! helm template sidekey "$1" --set imgae.tag=1' _ deploy/helm/sidekey
+        'helm dependency update --skip-refresh "$1" && helm template --kube-version 1.29.0 orders "$1" --namespace orders >"$2"' _ "$work/helm/example" "$work/app.yaml"
+    check "a misspelt value is refused" bash -c '! helm template --kube-version 1.29.0 sidekey "$1" --set imgae.tag=1' _ deploy/helm/sidekey
 fi
 for file in "$work"/*.yaml; do
     [[ -s $file ]] || continue
