@@ -21,12 +21,12 @@ export CARGO_ENCODED_RUSTFLAGS CFLAGS="$c" LC_ALL=C TZ=UTC
 export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-0}"
 unset RUSTFLAGS
 
-# For another processor, GCC's cross compiler makes ring's C code, and the linker that comes with Rust links it all.
+# For another processor, GCC's cross compiler makes ring's C code and links all of it, with the musl that comes with Rust.
 there=${target%%-*}
 if [[ $there != "$(uname -m)" && $target == *-linux-musl ]]; then
     export "CC_${target//-/_}=${CC:-$there-linux-gnu-gcc}" "AR_${target//-/_}=${AR:-$there-linux-gnu-ar}"
     linker=CARGO_TARGET_${target//-/_}_LINKER
-    export "${linker^^}=rust-lld"
+    export "${linker^^}=${CC:-$there-linux-gnu-gcc}"
 fi
 
 cargo build --locked --profile dist --no-default-features --bin sidekey --target "$target" >&2

@@ -26,7 +26,7 @@ one=$(build one "$home" | tail -n 1)
 other=$(export TZ=Asia/Tokyo LANG=de_DE.UTF-8 USER=somebody; build another/and/deeper "$work/home" | tail -n 1)
 
 sha256sum "$one" "$other" | sed "s#$work/##"
-ls -l "$one" | awk '{ print $5 " bytes" }'
+stat --format '%s bytes' "$one"
 for place in "$work" "$home" "$PWD"; do
     if grep --quiet --fixed-strings --text "$place" "$one"; then
         echo "the binary tells where it was built: $place"

@@ -46,6 +46,8 @@ def until(what, found, log=None):
     while time.monotonic() < end:
         if result := found():
             return result
+        if log and "fault in the configuration" in pathlib.Path(log).read_text():
+            break
         time.sleep(0.05)
     sys.exit(f"in vain: {what}\n{log and pathlib.Path(log).read_text()}")
 
@@ -54,6 +56,7 @@ def scrape(sidekey):
     """The samples of a sidecar that has had some life."""
     with tempfile.TemporaryDirectory() as folder:
         env = {"PATH": os.environ["PATH"], "HOME": folder, "XDG_RUNTIME_DIR": folder, "NO_COLOR": "1"}
+        pathlib.Path(folder, "keys").mkdir(mode=0o700)
         log = open(f"{folder}/demo", "w+b")
         demo = subprocess.Popen([sidekey, "demo"], stdout=log, stderr=log, env=env)
         sidecar = None
@@ -67,10 +70,12 @@ def scrape(sidekey):
             config.write_text(
                 f"""
                 [listen]
+                socket = "off"
                 tcp = "127.0.0.1:0"
+                token_file = "{folder}/token"
                 [cache]
                 prefetch = ["secret://pay-prod/*", "secret://pay-prod/missing"]
-                snapshot = {{ file = "{folder}/snapshot", key_file = "{folder}/key" }}
+                snapshot = {{ file = "{folder}/snapshot", key_file = "{folder}/keys/snapshot" }}
                 [audit]
                 file = "{folder}/audit.log"
                 [limits]
@@ -85,11 +90,9 @@ def scrape(sidekey):
             out = open(f"{folder}/log", "w+b")
             sidecar = subprocess.Popen([sidekey, "serve", "--config", str(config)], stdout=out, stderr=out, env=env)
             address = until(
-                "serve", lambda: re.search(r'"address":"http://(127\.0\.0\.1:\d+)', pathlib.Path(out.name).read_text()), out.name
+                "serve", lambda: re.search(r'"address":"(127\.0\.0\.1:\d+)', pathlib.Path(out.name).read_text()), out.name
             )[1]
-            token = until("token", lambda: pathlib.Path(folder, "sidekey/token").exists()) and pathlib.Path(
-                folder, "sidekey/token"
-            ).read_text()
+            token = pathlib.Path(folder, "token").read_text().strip()
 
             def ask(path, token=token, stream=False):
                 request = urllib.request.Request(f"http://{address}{path}", headers={"Authorization": f"Bearer {token}"})
@@ -128,9 +131,11 @@ def scrape(sidekey):
 
 
 def of_readme():
-    """Metrics, labels and words of the README's table, for what was not seen."""
-    known, words = {}, set()
-    for row in re.findall(r"^\| `sidekey_.*$", (ROOT / "README.md").read_text(), re.M):
+    """Metrics, labels and words of the README's tables, for what was not seen."""
+    readme = (ROOT / "README.md").read_text()
+    problems = re.findall(r"^\| (?:\d.*?)?\| (.*?)\|", readme, re.M)
+    known, words = {}, set(re.findall(r"`([\w-]+)`", " ".join(problems)))
+    for row in re.findall(r"^\| `sidekey_.*$", readme, re.M):
         cells = row.split("|")
         if len(cells) < 5:
             continue
