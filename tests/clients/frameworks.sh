@@ -54,7 +54,7 @@ printf '%s\n' '-----BEGIN KEY-----' 'MIIB $x #y' '  last' '-----END KEY-----' | 
 if here_is mvn; then
   mkdir -p "$tools/spring"
   cp -r "$examples/spring-configtree/." "$tools/spring/"
-  (cd "$tools/spring" && mvn --quiet --batch-mode package >&2)
+  (cd "$tools/spring" && mvn --quiet --batch-mode -Dstyle.color=never package >&2)
   (cd "$work" && SECRETS=$memory/ sidekey exec --map "$examples/spring-configtree/secrets.toml" "${as_files[@]}" -- \
     java -Dfile.encoding=UTF-8 -jar "$tools/spring/target/app.jar" --spring.main.banner-mode=off \
     --logging.level.root=error) >"$work/spring"
@@ -96,7 +96,8 @@ else
 fi
 
 # PostgreSQL: made with a password that came as a file, as its image does it; then entered by .pgpass and by PGPASSWORD.
-initdb=$(command -v initdb || find /usr/lib/postgresql -name initdb 2>/dev/null | sort -V | tail -n 1)
+initdb=$(find /usr/lib/postgresql -name initdb 2>/dev/null | sort -V | tail -n 1)
+initdb=${initdb:-$(command -v initdb || true)}
 if [[ -n $initdb ]] && here_is psql && { [[ $(id -u) -ne 0 ]] || here_is setpriv; }; then
   as=()
   data=$work/postgres
