@@ -48,8 +48,7 @@ Examples:
   sidekey env --format k8s-secret --name orders --all-from 'pay-prod/*' | kubectl apply -f -
   sidekey env --format github --map app.json >> \"$GITHUB_ENV\"
 
-Of the environment, the variables that hold references are taken. A later one wins: the environment, --all-from, --env-file,
---map, --set. What a format cannot carry is told by the variable's name, and then nothing is printed.";
+Of the environment, the variables that hold references are taken. A later place wins: the environment, --all-from, --env-file, --map, --set. All references are resolved together: if one fails, every failure is told by its variable, and nothing is printed; the same if the format cannot carry a value.";
 
 pub(super) async fn run(args: &Env, context: &Context) -> Result<(), Failure> {
     if args.out.is_none() && !args.show && stdout_is_terminal() {

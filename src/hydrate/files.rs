@@ -215,6 +215,7 @@ fn random() -> String {
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
 
@@ -270,26 +271,32 @@ mod tests {
         let outer = tempfile::tempdir().unwrap();
         let path = outer.path().join("values");
         let folder = opened(&path);
-        let done = std::sync::atomic::AtomicBool::new(false);
+        folder.put(["A", "B", "C"].map(|name| (name, b"0".as_slice()))).unwrap();
+        let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let reading = scope.spawn(|| {
                 let mut whole = 0;
-                while !done.load(std::sync::atomic::Ordering::Acquire) || whole == 0 {
-                    let Ok(generation) = fs::canonicalize(path.join(CURRENT)) else { continue };
+                loop {
+                    let last = done.load(Ordering::Acquire);
+                    let generation = fs::canonicalize(path.join(CURRENT)).unwrap();
                     let read = |name| fs::read_to_string(generation.join(name)).ok();
                     if let (Some(a), Some(b), Some(c)) = (read("A"), read("B"), read("C")) {
                         assert!(!a.is_empty() && a == b && b == c, "{a} {b} {c}");
                         whole += 1;
                     }
                     assert!(path.join("A").symlink_metadata().is_ok(), "the name is always there");
+                    if last {
+                        return whole;
+                    }
                 }
             });
-            for n in 0..300 {
+            let put = (0..300).try_for_each(|n| {
                 let value = format!("{n}").repeat(1 + n);
-                folder.put(["A", "B", "C"].map(|name| (name, value.as_bytes()))).unwrap();
-            }
-            done.store(true, std::sync::atomic::Ordering::Release);
-            reading.join().unwrap();
+                folder.put(["A", "B", "C"].map(|name| (name, value.as_bytes())))
+            });
+            done.store(true, Ordering::Release);
+            assert!(reading.join().unwrap() > 0);
+            put.unwrap();
         });
     }
 

@@ -7,10 +7,12 @@
 use std::io;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, getsid, kill_process, set_child_subreaper, wait};
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, getpid, getsid, kill_process, set_child_subreaper, wait, waitpid,
+};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::child::Program;
 use crate::kernel::{Arrived, Signals};
@@ -47,6 +49,8 @@ const HELD: &[Signal] = &[
     Signal::WINCH,
     Signal::POWER,
 ];
+/// So long an ended child that is not the program is left to who may be waiting for it, such as for the Azure CLI.
+const OTHERS: Duration = Duration::from_secs(1);
 /// Between the end of a program that keeps children and the look at whether they are gone.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -55,8 +59,7 @@ struct Running {
     pid: Pid,
     /// It is being replaced by this one.
     next: Option<Box<Program>>,
-    /// When it is killed.
-    deadline: Option<Instant>,
+    kill_at: Option<Instant>,
 }
 
 impl Supervisor {
@@ -91,54 +94,62 @@ impl Supervisor {
         // Who is left behind by its parent comes to us, and not to somebody who does not know it.
         let _ = set_child_subreaper(Some(getpid()));
         let mut running = self.begin(first)?;
-        let mut told_to_end = false;
+        let (mut told_to_end, mut reap_at) = (false, None);
         loop {
-            let deadline = running.deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
-            tokio::select! {
+            let ended = tokio::select! {
                 biased;
                 arrived = self.arrived() => {
                     let arrived = arrived?;
                     if arrived.signal == Signal::CHILD.as_raw() {
-                        if let Some(ended) = reap(Some(running.pid))? {
-                            self.clear_up().await?;
-                            match running.next.take() {
-                                Some(next) if !told_to_end => running = self.begin(*next)?,
-                                Some(_) | None => return Ok(code(ended)),
-                            }
-                        }
-                        continue;
+                        reap_at.get_or_insert_with(|| Instant::now() + OTHERS);
+                        end_of(running.pid)?
+                    } else {
+                        told_to_end |= arrived.signal == Signal::TERM.as_raw()
+                            || (running.next.is_some() && ends(arrived.signal));
+                        forward(running.pid, arrived);
+                        None
                     }
-                    told_to_end |= arrived.signal == Signal::TERM.as_raw()
-                        || (running.next.is_some() && ends(arrived.signal));
-                    forward(running.pid, arrived);
                 }
-                Some(change) = changes.recv(), if running.next.is_none() && !told_to_end => match change {
-                    Change::Restart(next) => {
-                        send(running.pid, Signal::TERM);
-                        // Who was stopped cannot end.
-                        send(running.pid, Signal::CONT);
-                        running.next = Some(next);
-                        running.deadline = Some(Instant::now() + self.grace);
+                Some(change) = changes.recv(), if running.next.is_none() && !told_to_end => {
+                    match change {
+                        Change::Restart(next) => {
+                            end(running.pid);
+                            running.next = Some(next);
+                            running.kill_at = Some(Instant::now() + self.grace);
+                        }
+                        Change::Signal(signal) => send(running.pid, signal),
                     }
-                    Change::Signal(signal) => send(running.pid, signal),
-                },
-                () = sleep_until(deadline), if running.deadline.is_some() => {
+                    None
+                }
+                () = at(running.kill_at) => {
                     send(running.pid, Signal::KILL);
-                    running.deadline = None;
+                    running.kill_at = None;
+                    None
+                }
+                () = at(reap_at) => {
+                    reap_at = None;
+                    reap(Some(running.pid))?
+                }
+            };
+            if let Some(ended) = ended {
+                told_to_end |= self.clear_up().await?;
+                match running.next.take() {
+                    Some(next) if !told_to_end => running = self.begin(*next)?,
+                    Some(_) | None => return Ok(code(ended)),
                 }
             }
         }
     }
 
-    /// Ends what the program left behind: asks, and after the grace kills.
-    async fn clear_up(&self) -> io::Result<()> {
+    /// Ends what the program left behind: asks, and after the grace kills. Whether we were told to end meanwhile.
+    async fn clear_up(&self) -> io::Result<bool> {
         let deadline = Instant::now() + self.grace;
-        let mut asked = Vec::new();
+        let (mut asked, mut told_to_end) = (Vec::new(), false);
         loop {
             reap(None)?;
             let left = children();
             if left.is_empty() {
-                return Ok(());
+                return Ok(told_to_end);
             }
             let late = Instant::now() >= deadline;
             for pid in left {
@@ -146,11 +157,13 @@ impl Supervisor {
                     send(pid, Signal::KILL);
                 } else if !asked.contains(&pid) {
                     asked.push(pid);
-                    send(pid, Signal::TERM);
-                    send(pid, Signal::CONT);
+                    end(pid);
                 }
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::select! {
+                arrived = self.arrived() => told_to_end |= ends(arrived?.signal),
+                () = sleep(LOOK) => {}
+            }
         }
     }
 
@@ -158,7 +171,7 @@ impl Supervisor {
         let child = program.start(self.signals.get_ref())?;
         // It is waited for with all others, by its number alone.
         let pid = Pid::from_child(&child);
-        Ok(Running { pid, next: None, deadline: None })
+        Ok(Running { pid, next: None, kill_at: None })
     }
 
     async fn arrived(&self) -> io::Result<Arrived> {
@@ -172,24 +185,56 @@ impl Supervisor {
     }
 }
 
-/// Takes the end of whoever has ended, and tells that of `watched`. If that one was stopped by its terminal, so are we, for
-/// the shell to see.
+/// The end of that child, if it has ended.
+fn end_of(pid: Pid) -> io::Result<Option<WaitStatus>> {
+    let mut ended = None;
+    while let Some((_, status)) = some(waitpid(Some(pid), WaitOptions::NOHANG | WaitOptions::UNTRACED))? {
+        ended = met(status);
+    }
+    Ok(ended)
+}
+
+/// Takes the end of whoever has ended, and tells that of `watched`.
 fn reap(watched: Option<Pid>) -> io::Result<Option<WaitStatus>> {
     let mut ended = None;
-    loop {
-        match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
-            Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(ended),
-            Ok(Some((pid, status))) if Some(pid) == watched => {
-                let by_terminal = [Signal::TSTP, Signal::TTIN, Signal::TTOU].map(|signal| Some(signal.as_raw()));
-                if !status.stopped() {
-                    ended = Some(status);
-                } else if by_terminal.contains(&status.stopping_signal()) {
-                    send(getpid(), Signal::STOP);
-                }
-            }
-            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+    while let Some((pid, status)) = some(wait(WaitOptions::NOHANG | WaitOptions::UNTRACED))? {
+        if Some(pid) == watched {
+            ended = met(status);
         }
+    }
+    Ok(ended)
+}
+
+/// That there is no child, or none any more, is no error.
+fn some(waited: rustix::io::Result<Option<(Pid, WaitStatus)>>) -> io::Result<Option<(Pid, WaitStatus)>> {
+    match waited {
+        Err(rustix::io::Errno::CHILD) => Ok(None),
+        waited => Ok(waited?),
+    }
+}
+
+/// Whether what was told of the program is its end. If it was stopped by its terminal, so are we, for the shell to see.
+fn met(status: WaitStatus) -> Option<WaitStatus> {
+    let by_terminal = [Signal::TSTP, Signal::TTIN, Signal::TTOU].map(|signal| Some(signal.as_raw()));
+    if !status.stopped() {
+        return Some(status);
+    }
+    if by_terminal.contains(&status.stopping_signal()) {
+        send(getpid(), Signal::STOP);
+    }
+    None
+}
+
+/// Asks it to end. Who was stopped could not.
+fn end(pid: Pid) {
+    send(pid, Signal::TERM);
+    send(pid, Signal::CONT);
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

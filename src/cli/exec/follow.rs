@@ -37,7 +37,7 @@ pub(super) async fn follow(
     Ready { mut origins, mut mark }: Ready,
     to: mpsc::Sender<Change>,
 ) -> Infallible {
-    let mut news = News::new(&plan.door, jitter);
+    let (mut news, mut lacking) = (News::new(&plan.door, jitter), String::new());
     loop {
         news.next(&origins).await;
         let changed = async {
@@ -46,7 +46,11 @@ pub(super) async fn follow(
             let is_same = ready.mark.as_ref() == mark.as_ref();
             Ok::<_, Faults>(if is_same { None } else { Some((filled.deliver()?, ready)) })
         };
-        match changed.await {
+        let changed = changed.await;
+        if changed.is_ok() {
+            lacking.clear();
+        }
+        match changed {
             Ok(None) => {}
             Ok(Some((program, ready))) => {
                 Ready { origins, mark } = ready;
@@ -63,7 +67,12 @@ pub(super) async fn follow(
             }
             Err(faults) => {
                 let what = "sidekey: a secret has changed, and the program goes on with what it has";
-                tell(&faults.so(what).message);
+                let told = faults.so(what).message;
+                // What lasts is told once.
+                if told != lacking {
+                    tell(&told);
+                    lacking = told;
+                }
                 news.failed().await;
             }
         }

@@ -35,26 +35,29 @@ pub struct Exec {
     /// Of the environment, pass on what refers to secrets, and PATH, HOME, USER, LOGNAME, SHELL, TERM, TZ, LANG, LC_* alone
     #[arg(long)]
     clean: bool,
-    /// Pass this variable on in spite of --clean, or though it is sidekey's own, such as SIDEKEY_ADDR
+    /// Pass this variable on in spite of --clean, or though it is sidekey's own, such as SIDEKEY_ADDR; may be given several
+    /// times
     #[arg(long, value_name = "NAME")]
     pass: Vec<String>,
-    /// Write each value into a file of this folder, which must be in memory; the variable holds its path
+    /// Write each value into a file of this folder, which must be in memory and this program's alone; the variable holds its
+    /// path
     #[arg(long, value_name = "DIR")]
     as_files: Option<PathBuf>,
     /// Let the folder of --as-files be on a disk
     #[arg(long, requires = "as_files")]
     allow_disk: bool,
-    /// Hand this variable's value over in sealed memory; the variable holds the path /proc/self/fd/N to read it at
+    /// Hand this variable's value over in sealed memory; the variable holds the path /proc/self/fd/N to read it at; may be
+    /// given several times
     #[arg(long = "fd", value_name = "NAME")]
     descriptors: Vec<String>,
     /// Stay, and when a secret changes restart the program, or send it a signal [default signal: HUP]
     #[arg(long, value_name = "restart|signal[=SIG]", value_parser = Watch::parse)]
     watch: Option<Watch>,
     /// With --watch: how long the program may take to end before it is killed
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", requires = "watch", default_value = "10s", value_parser = humantime::parse_duration)]
     grace: Duration,
     /// With --watch: act at a random moment within so long after a change, so that a fleet does not act at once
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", requires = "watch", default_value = "0s", value_parser = humantime::parse_duration)]
     jitter: Duration,
     #[command(flatten)]
     asking: Asking,
@@ -69,8 +72,9 @@ Examples:
   sidekey exec --watch restart --grace 20s --jitter 1m -- ./app
   sidekey exec --watch signal=HUP --as-files /run/app -- nginx -g 'daemon off;'
 
-Later places win: the environment, --all-from, --env-file, --map, --set. All references are resolved together. If one fails, each failure is told and nothing is started. The exit code is the
-program's own; 126 if it cannot be run, 127 if it is not there; before it is started as everywhere: 1, 64, 69, 77.";
+A later place wins: the environment, --all-from, --env-file, --map, --set. All references are resolved together: if one fails, every failure is told by its variable, and nothing is started.
+
+The exit code is the program's own; 126 if it cannot be run, 127 if there is none; before it is started as everywhere: 1, 64, 69, 74, 77.";
 
 pub(super) async fn run(args: &Exec, context: &Context) -> Result<ExitCode, Failure> {
     if let Some(watch) = args.watch {

@@ -57,7 +57,7 @@ impl<'a> Door<'a> {
 
     /// Asks, and asks again for as long as it may be that the sidecar is only starting.
     pub(super) async fn patiently<T>(&self, ask: impl AsyncFn(Rc<Client>) -> Result<T, Faults>) -> Result<T, Faults> {
-        let why = RefCell::new("it has not answered yet".to_owned());
+        let why = RefCell::new("no answer yet".to_owned());
         let tries = async {
             let mut pauses = Pauses::between(FIRST_PAUSE, LONGEST_PAUSE);
             loop {
@@ -76,7 +76,7 @@ impl<'a> Door<'a> {
             () = sleep(SILENCE) => {}
         }
         if !self.connect.direct {
-            tell(&format!("sidekey: waiting for the sidecar: {}", why.borrow()));
+            tell(&format!("sidekey: still waiting: {}", why.borrow()));
         }
         tries.await
     }

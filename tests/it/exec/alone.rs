@@ -169,6 +169,72 @@ fn what_the_kernel_would_refuse_is_told_by_its_variable() {
     assert_eq!(run.code, 64, "{}", run.err);
     assert!(run.err.contains("LARGE: ") && run.err.contains("131072") && run.err.contains("--as-files"), "{}", run.err);
     assert!(!marker.exists());
+    // All together have a quarter of the stack's limit: just below it the kernel agrees, just above it is not asked.
+    let together = |variables: usize| {
+        let mut command = Command::new("/bin/sh");
+        let script = "ulimit -s 8192; exec \"$0\" exec --addr \"$1\" -- /bin/sh -c 'echo started'";
+        command.args(["-c", script, SIDEKEY, &azure.socket()]).env_clear().env("PATH", "/usr/bin:/bin");
+        let value = "${secret://pay-prod/large}".repeat(5);
+        finish(command.envs((0..variables).map(|n| (format!("V{n}"), value.clone()))))
+    };
+    let (below, above) = (together(16), together(18));
+    assert_eq!((below.code, below.text()), (0, "started\n"), "{}", below.err);
+    assert_eq!((above.code, above.text()), (64, ""), "{}", above.err);
+    assert!(above.err.contains("arguments and environment have"), "{}", above.err);
+}
+
+#[test]
+fn without_a_sidecar_it_signs_in_itself_and_the_program_gets_nothing_of_that() {
+    let azure = crate::cli::process::Azure::demo();
+    let config = azure.config();
+    for watch in [&[][..], &["--watch", "restart"]] {
+        let words = [&["--config", &config, "exec", "--direct"], watch].concat();
+        let mut direct = Command::new(SIDEKEY);
+        direct.args(words).args(["--set", "A=pay-prod/db-password", "--", "/bin/sh", "-c", "exec env"]).env_clear();
+        let run = finish(direct.env("PATH", "/usr/bin:/bin").env("SIDEKEY_LOG_LEVEL", "warn").stdin(Stdio::null()));
+        assert_eq!(run.code, 0, "{}", run.err);
+        let mut found: Vec<_> = run.text().lines().filter(|line| !line.starts_with("PWD=")).collect();
+        found.sort_unstable();
+        assert_eq!(found, [&format!("A={PASSWORD}"), "PATH=/usr/bin:/bin"]);
+    }
+}
+
+#[test]
+fn of_the_environment_only_what_is_wanted_is_passed_on() {
+    let (azure, _serving) = site();
+    let env = |flags: &[&str]| {
+        let mut command = exec(&azure, flags, "exec env");
+        command.envs([
+            ("PLAIN", "x"),
+            ("LC_ALL", "C"),
+            ("SIDEKEY_ADDR", "/x"),
+            ("REF", "secret://pay-prod/db-password"),
+        ]);
+        let run = finish(&mut command);
+        let names = run.text().lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name);
+        let mut names: Vec<_> = names.filter(|name| !["PWD", "PATH"].contains(name)).map(str::to_owned).collect();
+        names.sort_unstable();
+        names.join(" ")
+    };
+    assert_eq!(env(&[]), "LC_ALL PLAIN REF XDG_RUNTIME_DIR");
+    assert_eq!(env(&["--clean"]), "LC_ALL REF");
+    assert_eq!(env(&["--clean", "--pass", "PLAIN"]), "LC_ALL PLAIN REF");
+    assert_eq!(env(&["--pass", "SIDEKEY_ADDR"]), "LC_ALL PLAIN REF SIDEKEY_ADDR XDG_RUNTIME_DIR");
+}
+
+#[test]
+fn more_references_than_one_request_takes_are_resolved_all_the_same() {
+    let (azure, _serving) = site();
+    azure.set(
+        "pay-prod",
+        "fields",
+        &format!("{{{}}}", (0..1_100).map(|n| format!("\"f{n}\":\"v{n}\"")).collect::<Vec<_>>().join(",")),
+    );
+    let map = azure.path("map.toml");
+    let line = |n: usize| format!("F{n} = \"secret://pay-prod/fields#/f{n}\"\n");
+    fs::write(&map, (0..1_100).map(line).collect::<String>()).unwrap();
+    let run = finish(&mut exec(&azure, &["--map", map.to_str().unwrap()], "echo $F0 $F999 $F1000 $F1099"));
+    assert_eq!(run.text(), "v0 v999 v1000 v1099\n", "{}", run.err);
 }
 
 #[test]

@@ -239,7 +239,7 @@ fn a_sidecar_that_is_gone_is_told_with_its_address() {
     let run = finish(exec(&azure, &["--wait", "2500ms"], "echo started").env("A", "secret://v/a"));
     assert_eq!((run.code, run.text()), (69, ""));
     let mut lines = run.err.lines();
-    assert!(lines.next().unwrap().starts_with("sidekey: waiting for the sidecar: "), "{}", run.err);
+    assert!(lines.next().unwrap().starts_with("sidekey: still waiting: the sidecar at "), "{}", run.err);
     assert_eq!(lines.next(), Some("sidekey: nothing was started:"), "{}", run.err);
 }
 

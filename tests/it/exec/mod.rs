@@ -3,6 +3,7 @@ mod alone;
 mod failing;
 mod supervised;
 mod terminal;
+mod traces;
 
 use std::process::Command;
 

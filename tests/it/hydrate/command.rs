@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
 
 use crate::cli::process::{Azure, Run, command, finish};
 
@@ -66,4 +67,19 @@ fn whole_listings_are_named_after_their_secrets() {
     assert_eq!((run.code, run.text()), (0, "APP_PASSWORD=Autumn-2026-staple\n"), "{}", run.err);
     let run = env(&azure, &["--all-from", "pay-prod/no-such-*"], &[]);
     assert_eq!((run.code, run.text()), (1, ""), "{}", run.err);
+}
+
+#[test]
+fn a_sidecar_that_is_still_starting_is_waited_for_and_set_wins_over_all() {
+    let azure = Azure::demo();
+    let set = ["--set", "A=pay-prod/db-password", "--set", "B=x${secret://pay-prod/db-password|base64}"];
+    let socket = azure.socket();
+    let words = ["env", "--addr", &socket, "--wait", "10m"].into_iter().chain(set);
+    let waiting = command(words).env("A", "secret://pay-prod/absent").stdout(Stdio::piped()).spawn().unwrap();
+    let (_serving, _) = azure.serve("");
+    let output = waiting.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "A='Autumn-2026-staple'\nB='xQXV0dW1uLTIwMjYtc3RhcGxl'\n");
+    let gone = finish(command(["env", "--addr", "/nonexistent/s", "--wait", "0s"].iter().chain(&set)).env("X", "y"));
+    assert_eq!((gone.code, gone.text()), (69, ""), "{}", gone.err);
+    assert!(gone.err.starts_with("sidekey: nothing was printed:\n"), "{}", gone.err);
 }
