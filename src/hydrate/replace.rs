@@ -286,19 +286,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         fs::write(folder.join("a"), "old").unwrap();
-        fs::create_dir(folder.join("x")).unwrap();
-        // Twice the same new name: drafted well, and the second finds what it did not expect. A folder would be found before.
-        let twice = files(folder, &[("a", "1"), ("b", "2")]);
-        let gone = folder.join("x/gone");
-        let mut all = twice;
-        all.push((gone.clone(), SecretValue::new("3")));
-        let drafts: Vec<_> =
-            all.iter().map(|(path, content)| draft(folder_of(path), content, PRIVATE).unwrap()).collect();
-        assert!(take_place(&drafts[0], &all[0].0).unwrap() && !take_place(&drafts[1], &all[1].0).unwrap());
-        fs::write(&gone, "another's").unwrap();
-        assert!(take_place(&drafts[2], &gone).unwrap(), "what is there is exchanged and can come back");
-        renameat_with(CWD, &*drafts[2], CWD, &gone, RenameFlags::EXCHANGE).unwrap();
-        assert_eq!(fs::read_to_string(gone).unwrap(), "another's");
+        // A draft of it can be made, and then it can have no such name.
+        let error = replace(&files(folder, &[("a", "1"), ("b", "2"), ("c/", "3")]), PRIVATE).unwrap_err();
+        assert_eq!(error.path, folder.join("c/"));
+        assert_eq!(
+            (fs::read_to_string(folder.join("a")).unwrap(), names(folder)),
+            ("old".into(), vec!["a".to_owned()])
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use crate::cli::process::{Azure, Run, Staying, Told, command, finish, mode};
 
 const VALUE: &str = "Autumn-2026-staple";
+const OTHER: &str = "r3d1s-pay-9f2c";
 
 struct House {
     azure: Azure,
@@ -146,11 +147,12 @@ fn on_change_runs_once_where_something_changed_and_gets_no_value() {
 fn while_it_watches_a_set_changes_whole_with_one_command_for_several_changes() {
     let house = House::new();
     house.azure.only("pay-prod", "[cache]\nlisting_interval = \"1s\"\n");
-    house.azure.set("pay-prod", "user", "user-1");
-    house.azure.set("pay-prod", "key", "key-1");
+    // As old as a secret mostly is: of two values of one second the vault's listing tells one time.
     let (_serving, _) = house.azure.serve("");
-    let (user, key) =
-        (house.write("u.j2", "{{ secret('pay-prod/user') }}"), house.write("k.j2", "{{ secret('pay-prod/key') }}"));
+    let (user, key) = (
+        house.write("u.j2", "{{ secret('pay-prod/db-password') }}"),
+        house.write("k.j2", "{{ secret('pay-prod/redis-password') }}"),
+    );
     let (dir, socket) = (house.at("conf"), house.azure.socket());
     let hook = format!("cat {dir}/user {dir}/key; echo");
     let mut command = command([
@@ -174,13 +176,17 @@ fn while_it_watches_a_set_changes_whole_with_one_command_for_several_changes() {
     command.stderr(Stdio::piped());
     let mut watching = Staying::start(command);
     let told = Told::of(watching.stderr());
-    assert_eq!(watching.read_until("user-1"), "user-1key-1\n");
+    assert_eq!(watching.read_until(VALUE), format!("{VALUE}{OTHER}\n"));
     let before = fs::read_link(house.azure.path("conf/..data")).unwrap();
-    house.azure.set("pay-prod", "user", "user-2");
-    house.azure.set("pay-prod", "key", "key-2");
+    house.azure.set("pay-prod", "db-password", "user-2");
+    house.azure.set("pay-prod", "redis-password", "key-2");
     let shown = watching.read_until("user-2key-2");
     // The two may have been met by two listings; no more than that, and never another pair by half.
-    assert!(shown.lines().all(|line| ["user-2key-1", "user-1key-2", "user-2key-2"].contains(&line)), "{shown}");
+    assert!(
+        shown.lines().all(|line| [format!("user-2{OTHER}"), format!("{VALUE}key-2"), "user-2key-2".to_owned()]
+            .contains(&line.to_owned())),
+        "{shown}"
+    );
     told.until("the files are replaced");
     assert_ne!(fs::read_link(house.azure.path("conf/..data")).unwrap(), before);
     // One that is not there any more: what is there stays, and it is told.
@@ -188,7 +194,7 @@ fn while_it_watches_a_set_changes_whole_with_one_command_for_several_changes() {
         .azure
         .emulator
         .control()
-        .change(sidekey::emulator::Change::Disable { vault: "pay-prod".into(), secret: "key".into() })
+        .change(sidekey::emulator::Change::Disable { vault: "pay-prod".into(), secret: "redis-password".into() })
         .unwrap();
     let why = told.until("is disabled");
     assert!(why.contains("the files stay as they are"), "{why}");
@@ -199,17 +205,15 @@ fn while_it_watches_a_set_changes_whole_with_one_command_for_several_changes() {
 fn while_it_watches_what_a_value_decides_is_watched_too() {
     let house = House::new();
     house.azure.only("pay-prod", "[cache]\nlisting_interval = \"1s\"\n");
-    house.azure.set("pay-prod", "which", "one");
-    house.azure.set("pay-prod", "extra", "extra-1");
     let (_serving, _) = house.azure.serve("");
-    let text = "{% if secret('pay-prod/which') == 'two' %}{{ secret('pay-prod/extra') }}{% else %}none{% endif %}";
+    let text = "{% if secret('pay-prod/db-password') == 'two' %}{{ secret('pay-prod/redis-password') }}{% else %}none{% endif %}";
     let (template, out, socket) = (house.write("t.j2", text), house.at("a.out"), house.azure.socket());
     let hook = format!("cat {out}; echo");
     let args = ["render", "--addr", &socket, "-t", &template, "-o", &out, "--watch", "--on-change", &hook];
     let mut watching = Staying::start(command(args));
     watching.read_until("none");
-    house.azure.set("pay-prod", "which", "two");
-    watching.read_until("extra-1");
-    house.azure.set("pay-prod", "extra", "extra-2");
+    house.azure.set("pay-prod", "db-password", "two");
+    watching.read_until(OTHER);
+    house.azure.set("pay-prod", "redis-password", "extra-2");
     watching.read_until("extra-2");
 }
