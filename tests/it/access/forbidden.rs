@@ -157,6 +157,44 @@ async fn vaults_counts_and_what_is_missing_are_those_that_may_be_seen() {
 }
 
 #[tokio::test]
+async fn what_was_declared_and_is_missing_is_named_to_who_could_find_it_and_counted_for_all() {
+    let prefetch = ["pay/gone", "hr/gone", "hr/other", "gov/never-*"].map(|what| what.parse().unwrap()).to_vec();
+    let estate = Estate::with(VAULTS, BrokerOptions { prefetch, ..BrokerOptions::default() }).await;
+    let router = estate.router();
+    let named = async |read: &[&str], list: &[&str]| {
+        let ready = ask(&router, &caller(read, list), "/readyz?verbose").await.json();
+        assert_eq!(ready["ready"], json!(false));
+        let missing = ready["missing"].as_array().unwrap().iter();
+        missing.map(|missing| missing["what"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let all = named(&["*/*"], &["*/*"]).await;
+    assert!(all.iter().any(|what| what.contains("pay/gone")) && all.iter().any(|what| what.contains("hr/gone")));
+    // A pattern of the configuration is for who is kept from nothing.
+    assert!(all.iter().all(|what| !what.contains('*')), "{all:?}");
+    for (read, list) in [(&["hr/gone"][..], &["hr/*"][..]), (&["hr/*"], &["hr/gone"])] {
+        let told = named(read, list).await;
+        assert!(told.len() == 1 && told[0].contains("hr/gone"), "{told:?}");
+    }
+    assert!(named(&["hr/*"], &[]).await.is_empty() && named(&[], &["*/*"]).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_vault_that_is_never_asked_is_missing_in_a_read_over_all_of_them() {
+    let estate = Estate::of(&[("a:pay", &["db"]), (SHORT, &[])]).await;
+    let router = estate.router();
+    let unanswered = async |read: &[&str]| {
+        let answer = ask(&router, &caller(read, &[]), "/v1/secrets/absent").await;
+        let told = answer.json()["unanswered"].as_array().cloned().unwrap_or_default();
+        told.iter().filter_map(|one| one["vault"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    assert_eq!(unanswered(&["*/*"]).await, ["hidden"]);
+    assert!(unanswered(&["pay/*"]).await.is_empty(), "for who may not read there it is not there");
+    let answer = ask(&router, &caller(&["*/*"], &[]), "/v1/secrets/db").await;
+    let incomplete = answer.headers.iter().find(|(name, _)| name == "sidekey-incomplete").unwrap();
+    assert!(incomplete.1.contains("hidden;reason="), "{incomplete:?}");
+}
+
+#[tokio::test]
 async fn what_may_be_listed_and_not_read_is_not_found_and_the_other_way_round() {
     let estate = Estate::of(VAULTS).await;
     let router = estate.router();

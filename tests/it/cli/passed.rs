@@ -96,11 +96,13 @@ fn a_port_that_was_passed_is_refused_where_nobody_would_be_known_on_it_and_has_t
     let mut serving = Staying::start(serve);
     Told::of(serving.stderr()).until("first round done");
     let token = azure.path("token").display().to_string();
+    let http = format!("http://{address}");
     let get = |more: &[&str]| {
-        let line = ["get", "pay-prod", "db-password", "--addr", &address];
+        let line = ["get", "pay-prod", "db-password", "--addr", &http];
         finish(&mut command(line.iter().chain(more)))
     };
-    assert_eq!(get(&["--token-file", &token]).text(), "Autumn-2026-staple");
+    let run = get(&["--token-file", &token]);
+    assert_eq!(run.text(), "Autumn-2026-staple", "{run:?}");
     assert_eq!(get(&[]).code, 77);
     assert_eq!(serving.stop(), Some(0));
 }
