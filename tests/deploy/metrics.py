@@ -41,8 +41,8 @@ if sys.argv[1] == "--as-rules":
 
 
 def until(what, found, log=None):
-    """What `found` gives once it gives something. A minute is long."""
-    end = time.monotonic() + 60
+    """What `found` gives once it gives something. Two minutes are long."""
+    end = time.monotonic() + 120
     while time.monotonic() < end:
         if result := found():
             return result
@@ -74,12 +74,12 @@ def scrape(sidekey):
                 tcp = "127.0.0.1:0"
                 token_file = "{folder}/token"
                 [cache]
-                prefetch = ["secret://pay-prod/*", "secret://pay-prod/missing"]
+                prefetch = ["secret://pay-prod/db-*", "secret://pay-prod/missing"]
                 snapshot = {{ file = "{folder}/snapshot", key_file = "{folder}/keys/snapshot" }}
                 [audit]
                 file = "{folder}/audit.log"
                 [limits]
-                reads_per_second = 5
+                reads_per_second = 50
                 burst = 4
                 [log]
                 json = true
