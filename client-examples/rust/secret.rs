@@ -39,7 +39,7 @@ fn secret(addr: &str, reference: &str) -> io::Result<(u16, Vec<u8>)> {
     }
     let timeout = env::var("SIDEKEY_TIMEOUT").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
     let mut stream = connect(addr, Duration::from_secs(timeout))?;
-    write!(stream, "{request}\r\n")?;
+    stream.write_all((request + "\r\n").as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let cut_off = || io::Error::from(ErrorKind::UnexpectedEof);

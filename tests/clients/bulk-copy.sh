@@ -63,6 +63,7 @@ RCLONE_CONFIG_S3_REGION=eu-central-1
 RCLONE_CONFIG_S3_ENDPOINT=http://127.0.0.1:$s3_port
 RCLONE_CONFIG_S3_FORCE_PATH_STYLE=true
 RCLONE_CONFIG_S3_NO_CHECK_BUCKET=true
+RCLONE_CONFIG_S3_STORAGE_CLASS=STANDARD
 RCLONE_CONFIG_AZURE_TYPE=azureblob
 RCLONE_CONFIG_AZURE_ACCOUNT=archive
 RCLONE_CONFIG_AZURE_NO_CHECK_CONTAINER=true
@@ -104,7 +105,7 @@ compare() { # WHAT BUCKET CONTAINER
 }
 
 # --- there: ended in its middle, gone on with, rotated in its middle
-admin | stores fill 1 4 >"$work/count"
+admin | stores fill 1 4 1 >"$work/count"
 # All of it at once, as when the machine goes; it is a process group of its own.
 background "$work/log" setsid "$root/client-examples/bulk-copy/bulk-copy.sh" s3:exports azure:archive
 first=$!
@@ -146,7 +147,7 @@ later() { (($(date -u +%s) > now)); }
 now=$(date -u +%s)
 until_true 5 later
 date -u +%FT%TZ >"$STATE/since"
-admin | stores fill 2 1 >"$work/count"
+admin | stores fill 2 1 9 >"$work/count"
 : >"$work/log"
 copy s3:exports azure:archive || fail "the incremental copy"
 listed=$(sed -nE 's/^([0-9]+) objects in .*/\1/p' "$work/log")
@@ -157,6 +158,14 @@ compare "incremental, $listed new" exports archive
 STATE=$work/back copy azure:archive s3:returned || fail "the copy back"
 compare "Azure to S3" returned archive
 admin | stores hashes exports | LC_ALL=C sort | cmp - "$work/s3.sums" || fail "what came back is not what went"
+
+# What was stored just now, and was given an old time, is new.
+printf late >"$work/late"
+touch -d 2020-02-02 "$work/late"
+rclone_keyed copyto "$work/late" azure:archive/late
+date -u -d '1 minute ago' +%FT%TZ >"$work/back/since"
+STATE=$work/back copy azure:archive s3:returned || fail "the incremental copy back"
+compare "incremental back" returned archive
 
 # --- no traces
 kill "$sampler"

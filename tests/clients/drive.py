@@ -86,7 +86,9 @@ def server(path: str, answer: bytes | None):
                 return
             held.append(connection)
             if answer is not None:
-                connection.recv(65536)
+                asked = b""
+                while not asked.endswith(b"\r\n\r\n") and (more := connection.recv(65536)):
+                    asked += more
                 connection.sendall(answer)
                 connection.close()
 

@@ -58,10 +58,10 @@ def rotate():
 
 
 def fill():
-    """Objects for each partition: small ones, an empty one, a large one, and names that are not easy."""
+    """Objects for each partition, or each nth: small ones, an empty one, a large one, and names that are not easy."""
     s3 = client("s3", json.load(sys.stdin))
     chance = random.Random(int(sys.argv[3]))
-    names = [f"{first}{sys.argv[3]}/{number:03}" for first in NAMES for number in range(int(sys.argv[4]))]
+    names = [f"{first}{sys.argv[3]}/{number:03}" for first in NAMES[:: int(sys.argv[5])] for number in range(int(sys.argv[4]))]
     names += [f"{prefix}{sys.argv[3]} a+b&c=d%41 'e'.bin" for prefix in ("_", "-", "ü", "世", "(", "#", "A ", "z ")]
     for number, name in enumerate(names):
         size = {0: 0, 1: 12_000_000}.get(number, chance.randrange(4096))
