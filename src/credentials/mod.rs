@@ -3,7 +3,7 @@
 //!
 //! systemd connects from an abstract address that tells the unit and the id, and takes what it reads until the end; there
 //! is no other word between the two (`name`). [`Credentials`] says which secret that is, and reads it through the broker, as
-//! a caller of its own with the right to that secret and no other; [`serve`] accepts and answers.
+//! a caller of its own with the right to that secret and no other; [`serve()`] accepts and answers.
 //!
 //! To systemd there is no refusal: a connection that is closed without a byte is a credential without a byte, and its unit
 //! is started with that. So who is refused is sent more than systemd takes for a credential, which fails the unit's start
