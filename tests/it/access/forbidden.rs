@@ -179,6 +179,21 @@ async fn what_was_declared_and_is_missing_is_named_to_who_could_find_it_and_coun
 }
 
 #[tokio::test]
+async fn of_a_vault_that_cannot_be_listed_any_more_as_much_is_known_as_may_be_found() {
+    let estate = Estate::of(&[("a:hr", &["db", "salary"])]).await;
+    estate.shelves[0].unlisted.store(true, std::sync::atomic::Ordering::Relaxed);
+    estate.catalog.refresh(None).await;
+    for (read, known) in [(&["hr/*"][..], 2), (&["hr/db"], 1)] {
+        let app = caller(read, &["*/*"]);
+        for path in ["/v1/search", "/v1/vaults", "/readyz?verbose"] {
+            let told = ask(&estate.router(), &app, path).await.json();
+            let unanswered = &told["unanswered"][0];
+            assert_eq!((&unanswered["vault"], &unanswered["known_secrets"]), (&json!("hr"), &json!(known)), "{told}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_vault_that_is_never_asked_is_missing_in_a_read_over_all_of_them() {
     let estate = Estate::of(&[("a:pay", &["db"]), (SHORT, &[])]).await;
     let router = estate.router();

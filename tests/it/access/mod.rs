@@ -8,6 +8,7 @@ mod rotation;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -35,7 +36,7 @@ use tower::ServiceExt;
 struct Shelf {
     inner: MemoryVault,
     /// It may be read and not listed.
-    unlisted: bool,
+    unlisted: AtomicBool,
     asked: Arc<Mutex<Vec<(String, String)>>>,
 }
 
@@ -51,7 +52,7 @@ impl Vault for Shelf {
     }
 
     fn list(&self) -> BoxStream<'_, Result<Metadata, VaultError>> {
-        if self.unlisted {
+        if self.unlisted.load(Ordering::Relaxed) {
             let denied = VaultError::new(VaultErrorKind::Denied(Denial::Rbac), "as the test wants it");
             return stream::iter([Err(denied)]).boxed();
         }
@@ -115,7 +116,7 @@ impl Estate {
         for (id, names) in vaults {
             let (source, vault) = id.trim_end_matches('!').split_once(':').unwrap();
             let inner = MemoryVault::new(VaultInfo::new(source.parse().unwrap(), vault.parse().unwrap()));
-            let shelf = Arc::new(Shelf { inner, unlisted: id.ends_with('!'), asked: Arc::clone(&asked) });
+            let shelf = Arc::new(Shelf { inner, unlisted: id.ends_with('!').into(), asked: Arc::clone(&asked) });
             for name in *names {
                 shelf.inner.set(&name.parse().unwrap(), format!("{source}:{vault}/{name}"), Attributes::default());
             }

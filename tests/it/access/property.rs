@@ -214,7 +214,7 @@ async fn check(vaults: &[(&str, Vec<&str>)], read: &[String], list: &[String]) {
     let gone: BTreeSet<_> = expected.difference(&changed).collect();
     // What is held is told of when its new value is read: it was read above.
     assert!(gone.iter().all(|reference| could(reference)), "{gone:?}");
-    for shelf in estate.shelves.iter().filter(|shelf| !shelf.unlisted) {
+    for shelf in estate.shelves.iter().filter(|shelf| !shelf.unlisted.load(std::sync::atomic::Ordering::Relaxed)) {
         let id = shelf.info().id().to_string();
         for name in NAMES.iter().map(|name| (*name).to_owned()) {
             let is_new = !all.contains(&(id.clone(), name.clone()));
