@@ -50,8 +50,14 @@ same_toolchain() {
     grep -q "^ENV RUSTUP_TOOLCHAIN=$pinned\$" Dockerfile && grep -q "rust:${pinned%.*}-" Dockerfile
 }
 check "the Dockerfile's compiler is that of rust-toolchain.toml" same_toolchain
-check "the image's version is Cargo.toml's" \
-    grep -qx "ARG VERSION=$(sed -n '0,/^version/s/^version = "\(.*\)"/\1/p' Cargo.toml)" Dockerfile
+versions() {
+    local version
+    version=$(sed -n '0,/^version/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+    grep -qx "ARG VERSION=$version" Dockerfile && grep -qx "appVersion: $version" deploy/helm/sidekey/Chart.yaml &&
+        grep -qF "default \"$version\"" deploy/helm/sidekey/templates/_sidecar.tpl &&
+        grep -qx "    newTag: $version" deploy/kubernetes/overlays/production/kustomization.yaml deploy/kubernetes/node/kustomization.yaml
+}
+check "images and charts have Cargo.toml's version" versions
 targets() {
     [[ $(deploy/target.sh amd64) == x86_64-unknown-linux-musl && $(deploy/target.sh arm64) == aarch64-unknown-linux-musl ]] &&
         [[ $(deploy/target.sh "") == "$(uname -m)-unknown-linux-musl" ]] && ! deploy/target.sh riscv64
