@@ -45,7 +45,7 @@ def until(mark):
         if found:
             text = text[found.end():]
             return found[0]
-        assert select.select([terminal], [], [], 60)[0], f"no {mark} in {text!r}"
+        assert select.select([terminal], [], [], 600)[0], f"no {mark} in {text!r}"
         text += os.read(terminal, 4096).decode()
 def field(line, name):
     return int(line.split()[line.split().index(name) + 1])
