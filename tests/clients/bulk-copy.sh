@@ -3,7 +3,7 @@
 # copy is ended in its middle and goes on; both keys are rotated in its middle while the sidecar still holds the old ones;
 # afterwards every object's hash is compared, and every trace is searched for keys.
 #
-#   tests/clients/bulk-copy.sh [SIDEKEY_BINARY]
+#   tests/clients/bulk-copy.sh [SIDEKEY_BINARY]     (default: the debug build, which must be there)
 #
 # CLIENTS_TOOLS keeps what pip and npm bring between runs (default: target/clients).
 set -euo pipefail
