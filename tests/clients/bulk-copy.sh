@@ -3,7 +3,7 @@
 # copy is ended in its middle and goes on; both keys are rotated in its middle while the sidecar still holds the old ones;
 # afterwards every object's hash is compared, and every trace is searched for keys.
 #
-#   tests/clients/bulk-copy.sh [SIDEKEY_BINARY]
+#   tests/clients/bulk-copy.sh [SIDEKEY_BINARY]     (default: the debug build, which must be there)
 #
 # CLIENTS_TOOLS keeps what pip and npm bring between runs (default: target/clients).
 set -euo pipefail
@@ -123,11 +123,11 @@ until_true 60 at_least $((before + 8)) || fail "the second copy does not get on"
 # Both keys at once. The vault has the new ones, the sidecar still holds the old ones.
 admin | stores rotate >"$work/s3-copy.2"
 value() { python3 -c 'import json,sys; print(json.dumps({"set":{"vault":"orders-prod","secret":sys.argv[1],"value":sys.stdin.read().strip()}}))' "$1"; }
-emulator POST changes "$(value s3-copy <"$work/s3-copy.2")"
+value s3-copy <"$work/s3-copy.2" | emulator POST changes @-
 kill "$azurite_process"
 wait "$azurite_process" || true
 key2=$(azure_key)
-emulator POST changes "$(value azure-archive-key <<<"$key2")"
+value azure-archive-key <<<"$key2" | emulator POST changes @-
 start_azurite "$key2"
 rotated_at=$(done_count)
 wait "$second" || fail "the copy did not live through the rotation"
@@ -146,7 +146,7 @@ compare "S3 to Azure" exports archive
 later() { (($(date -u +%s) > now)); }
 now=$(date -u +%s)
 until_true 5 later
-date -u +%FT%TZ >"$STATE/since"
+date -u -d "@$now" +%FT%TZ >"$STATE/since"
 admin | stores fill 2 1 9 >"$work/count"
 : >"$work/log"
 copy s3:exports azure:archive || fail "the incremental copy"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The frameworks' own ways of client-examples/, each through its real consumer as far as this machine has it.
 #
-#   tests/clients/frameworks.sh [SIDEKEY_BINARY]
+#   tests/clients/frameworks.sh [SIDEKEY_BINARY]     (default: the debug build, which must be there)
 #
 # CLIENTS_TOOLS keeps what is built between runs (default: target/clients). CLIENTS_ALL=1: what cannot be run is a failure,
 # but for .NET, which is in no Debian package.

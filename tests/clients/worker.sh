@@ -2,7 +2,7 @@
 # client-examples/worker/ through rotations, an outage of the vault, both at once, and its own end in the middle of a job. Every
 # job must be done, and the trouble must have been met.
 #
-#   tests/clients/worker.sh [SIDEKEY_BINARY]
+#   tests/clients/worker.sh [SIDEKEY_BINARY]     (default: the debug build, which must be there)
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
