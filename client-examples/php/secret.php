@@ -23,8 +23,9 @@ function secret(string $reference, string $addr, float $timeout): string
     ] + ($tcp ? [] : [CURLOPT_UNIX_SOCKET_PATH => $addr]));
     $body = curl_exec($request);
     $status = curl_getinfo($request, CURLINFO_RESPONSE_CODE);
+    $isWhole = curl_getinfo($request, CURLINFO_CONTENT_LENGTH_DOWNLOAD) >= 0; // else it was cut off in its head
     return match (true) {
-        $body === false => throw new SecretException("no answer from $addr: " . curl_error($request)),
+        $body === false || !$isWhole => throw new SecretException("no answer from $addr: " . curl_error($request)),
         $status !== 200 => throw new SecretException("$status $body", $status),
         default => $body,
     };

@@ -27,6 +27,8 @@ def secret(reference: str) -> bytes:
         connection.request("GET", path.format(*map(quote, reference.split("/", 1))), headers=headers)
         response = connection.getresponse()
         body = response.read()
+    if response.getheader("Content-Length") is None:
+        raise http.client.IncompleteRead(body)  # cut off in its head, which reads like an end
     if response.status != 200:
         raise LookupError(response.status, body.decode())  # a problem in JSON; a 409's has "candidates" to choose from
     return body

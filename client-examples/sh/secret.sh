@@ -18,7 +18,10 @@ secret() { # the value to stdout, byte for byte, asked for anew at each use; wha
     */*) path=/v1/vaults/${1%%/*}/secrets/${1#*/} ;;
     *) path=/v1/secrets/$1 ;;
   esac
-  { status=$(ask --fail --write-out '%{stderr}%{http_code}' 2>&1 >&3); } 3>&1 && return
+  # An answer without a length was cut off in its head.
+  { status=$(ask --fail --write-out '%{stderr}%{http_code} %header{content-length}' 2>&1 >&3); } 3>&1 &&
+    [ "${status#* }" ] && return
+  status=${status%% *}
   case $status in
     000 | 2*) echo "sidekey: no whole answer from $SIDEKEY_ADDR" >&2; return 69 ;;
   esac

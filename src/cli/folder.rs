@@ -13,7 +13,7 @@ use crate::config::{Config, last_resort};
 pub(super) fn prepare(config: &Config, context: &Context) -> Result<(), Failure> {
     let folder = last_resort(context.uid);
     let socket = config.listen.socket.as_ref().map(|socket| socket.path.as_path());
-    let token = config.listen.tcp.filter(|_| config.listen.takes_token()).map(|_| config.listen.token_file.as_path());
+    let token = config.access.token_file.as_deref();
     let used = [socket, token].into_iter().flatten().any(|path| path.parent() == Some(&folder));
     if !used {
         return Ok(());

@@ -206,7 +206,9 @@ class Program:
             self.run("a server that hangs", reference, self.environment(path, None, timeout="1"), 69, told=[path])
         answers = {
             "an answer cut off": (b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 100\r\n\r\nhalf of", 69),
-            "an answer cut off in its head": (b"HTTP/1", 69),
+            "an answer cut off in its status line": (b"HTTP/1", 69),
+            "an answer cut off in its head": (b"HTTP/1.1 200 OK\r\ncontent-type: te", 69),
+            "an answer cut off between two headers": (b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n", 69),
             "no answer": (b"", 69),
             "forbidden": (problem("403 Forbidden", "forbidden"), 77),
             "throttled": (problem("503 Service Unavailable", "vault-throttled"), 69),
