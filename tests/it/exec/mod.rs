@@ -5,9 +5,9 @@ mod supervised;
 mod terminal;
 mod traces;
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use super::cli::process::{Azure, Staying, command};
+use super::cli::process::{Azure, SIDEKEY, Staying};
 
 /// A sidecar on an Azure that is listed all the time.
 fn site() -> (Azure, Staying) {
@@ -17,11 +17,13 @@ fn site() -> (Azure, Staying) {
     (azure, serving)
 }
 
-/// `exec` with these flags, of a shell that runs that script.
+/// `exec` with these flags, of a shell that runs that script. What these tests were started with may ignore signals, as
+/// `nohup` does, and a shell does not trap what was ignored before it.
 fn exec(azure: &Azure, flags: &[&str], script: &str) -> Command {
     let socket = azure.socket();
-    let words = ["exec", "--addr", &socket].into_iter().chain(flags.iter().copied());
-    let mut command = command(words.chain(["--", "/bin/sh", "-c", script]));
-    command.env("PATH", "/usr/bin:/bin");
+    let mut command = Command::new("/usr/bin/env");
+    command.args(["--default-signal", SIDEKEY, "exec", "--addr", &socket]).args(flags);
+    command.args(["--", "/bin/sh", "-c", script]).stdin(Stdio::null());
+    command.env_clear().env("XDG_RUNTIME_DIR", "/nonexistent-sidekey-test").env("PATH", "/usr/bin:/bin");
     command
 }
