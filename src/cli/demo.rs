@@ -187,6 +187,12 @@ fn greeting(
         ("Which vaults could not be asked, and why?", own("vaults --output table")),
         ("One field of a JSON value", own("get 'secret://pay-prod/paypal-credentials#/client_id'")),
         ("A certificate with its key as PEM", own("get web-prod shop-contoso-com --pem")),
+        (
+            "A program whose environment is filled before it starts",
+            format!(
+                "DATABASE_URL='postgres://app:${{secret://pay-prod/db-password|url}}@db/shop' {program} exec --addr {socket} -- sh -c 'echo \"$DATABASE_URL\"'"
+            ),
+        ),
         ("What is missing, and the command that mends it", format!("{program} doctor --config {file}")),
     ];
     let mut text = format!(

@@ -65,6 +65,9 @@ fn every_command_that_the_demo_prints_works_as_printed_and_nothing_outlives_it()
     let pem = run("as PEM");
     assert!(pem.text().starts_with("-----BEGIN PRIVATE KEY-----\n") && pem.text().contains("BEGIN CERTIFICATE"));
 
+    let started = run("A program whose environment");
+    assert_eq!((started.code, started.text()), (0, "postgres://app:Autumn-2026-staple@db/shop\n"), "{}", started.err);
+
     let doctor = run("What is missing");
     assert_eq!(doctor.code, 77, "{}", doctor.err);
     for told in [
