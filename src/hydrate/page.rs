@@ -218,7 +218,7 @@ mod tests {
             ("{{ secret('secret://pay/db')|url }}", "c%40na%27ry%22%5C%3C%26%3E%0A"),
             ("\"{{ secret('pay/db')|json }}\"", r#""c@na'ry\"\\<&>\n""#),
             ("{{ secret('pay/db')|base64|base64d|base64 }}", "Y0BuYSdyeSJcPCY+Cg=="),
-            ("{{ secret('pay/db')|shell }}", "\"c@na'ry\\\"\\\\<&>\n\""),
+            ("{{ secret('pay/db')|shell }}", "'c@na'\"'\"'ry\"\\<&>\n'"),
             ("{{ env('PORT') }}{{ env('NONE', 'x') }}", "8080x"),
             ("{% for x in range(2) %}{{ secret('pay/db')|length }};{% endfor %}", "13;13;"),
         ] {
