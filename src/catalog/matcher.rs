@@ -149,7 +149,7 @@ fn regex(parameter: &str, text: &str) -> Result<Regex, BadQuery> {
         BadQuery::new(parameter, format!("is no regular expression: {problem}")).at(character)
     };
     match parsed {
-        Ok(_) => bounded::regex(text).map_err(|why| BadQuery::new(parameter, why)),
+        Ok(_) => bounded::regex(text, true).map_err(|why| BadQuery::new(parameter, why)),
         Err(regex_syntax::Error::Parse(error)) => Err(told(error.kind().to_string(), error.span())),
         Err(regex_syntax::Error::Translate(error)) => Err(told(error.kind().to_string(), error.span())),
         Err(_) => Err(BadQuery::new(parameter, "is no regular expression")),

@@ -52,7 +52,8 @@ impl Glob {
         let told = |error: globset::Error| BadGlob(format!("is no glob: {}", tame(&error.kind().to_string())));
         let glob = glob.map_err(told)?;
         let whole = if text.contains(['?', '[', ']', '{', '}', '\\']) {
-            Whole::Regex(bounded::regex(glob.regex()).map_err(|why| BadGlob(why.to_owned()))?)
+            // Its text is of small letters by now, and `[#-_]` must not come to hold them.
+            Whole::Regex(bounded::regex(glob.regex(), false).map_err(|why| BadGlob(why.to_owned()))?)
         } else if let Some((start, rest)) = text.split_once('*') {
             let (inner, end) = rest.rsplit_once('*').unwrap_or(("", rest));
             let inner = inner.split('*').filter(|piece| !piece.is_empty());
@@ -144,6 +145,13 @@ mod tests {
         assert!(matches("ab*ba", "abba") && !matches("ab*ba", "aba"));
         assert!(matches("a*b*b", "abb") && !matches("a*b*b", "ab"));
         assert!(matches("*ab*ab*", "abab") && !matches("*ab*ab*", "aba"));
+    }
+
+    #[test]
+    fn a_range_that_spans_large_letters_does_not_hold_the_small_ones() {
+        let matches = |glob: &str, name: &str| Glob::new(glob).expect("a glob").matches(name);
+        assert!(matches("[%-c]*", "abc") && matches("[A-C]*", "abc"));
+        assert!(!matches("[%-c]*", "db-password") && !matches("[#-_]*", "db-password"));
     }
 
     #[test]

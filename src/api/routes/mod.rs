@@ -71,9 +71,13 @@ pub(super) fn pattern(path: &str) -> &'static str {
     }
 }
 
-/// Nothing is served there. A name with a slash in it, or none, is told apart from a path that is simply wrong.
 async fn nowhere(uri: Uri) -> Problem {
-    if let Some(rest) = uri.path().strip_prefix("/v1/secrets/")
+    unserved(uri.path())
+}
+
+/// Nothing is served there. A name with a slash in it, or none, is told apart from a path that is simply wrong.
+fn unserved(path: &str) -> Problem {
+    if let Some(rest) = path.strip_prefix("/v1/secrets/")
         && let Err(error) = rest.parse::<SecretName>()
     {
         return Problem::new(Code::BadReference, format!("in the path: {error}"));
