@@ -2,7 +2,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use super::{exec, site};
+use super::{alone, exec, site};
 use crate::cli::process::{CLIENT_SECRET, SIDEKEY, finish};
 
 const PASSWORD: &str = "Autumn-2026-staple";
@@ -107,13 +107,7 @@ fn it_is_the_same_process_with_its_own_end_and_everything_as_if_it_were_started_
 
     let state = "grep -E '^(Sig(Blk|Ign)|NoNewPrivs)' /proc/self/status; ulimit -S -c; ulimit -H -c; ls /proc/self/fd";
     let under = finish(&mut exec(&azure, &set, state));
-    let alone = Command::new("/bin/sh")
-        .args(["-c", state])
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .stdin(Stdio::null())
-        .output();
-    assert_eq!(under.text(), String::from_utf8(alone.unwrap().stdout).unwrap());
+    assert_eq!(under.text(), finish(&mut alone(state)).text());
 }
 
 #[test]

@@ -17,13 +17,25 @@ fn site() -> (Azure, Staying) {
     (azure, serving)
 }
 
-/// `exec` with these flags, of a shell that runs that script. What these tests were started with may ignore signals, as
-/// `nohup` does, and a shell does not trap what was ignored before it.
+/// `exec` with these flags, of a shell that runs that script.
 fn exec(azure: &Azure, flags: &[&str], script: &str) -> Command {
     let socket = azure.socket();
+    let words = [SIDEKEY, "exec", "--addr", &socket].into_iter().chain(flags.iter().copied());
+    let mut command = with_all_signals(words.chain(["--", "/bin/sh", "-c", script]));
+    command.env("XDG_RUNTIME_DIR", "/nonexistent-sidekey-test");
+    command
+}
+
+/// A shell that runs that script, without sidekey.
+fn alone(script: &str) -> Command {
+    with_all_signals(["/bin/sh", "-c", script])
+}
+
+/// What these tests were started with may ignore signals, as `nohup` does, and a shell does not trap what was ignored before
+/// it.
+fn with_all_signals<'a>(words: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new("/usr/bin/env");
-    command.args(["--default-signal", SIDEKEY, "exec", "--addr", &socket]).args(flags);
-    command.args(["--", "/bin/sh", "-c", script]).stdin(Stdio::null());
-    command.env_clear().env("XDG_RUNTIME_DIR", "/nonexistent-sidekey-test").env("PATH", "/usr/bin:/bin");
+    command.arg("--default-signal").args(words).stdin(Stdio::null());
+    command.env_clear().env("PATH", "/usr/bin:/bin");
     command
 }

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use super::{exec, site};
+use super::{alone, exec, site};
 use crate::cli::process::{Azure, Run, SIDEKEY, Staying, finish, mode};
 
 #[test]
@@ -189,9 +189,7 @@ fn the_program_has_the_same_descriptors_after_every_restart_and_nothing_of_the_s
         seen.push(state.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
     }
     running.stop();
-    let alone = finish(
-        Command::new("/bin/sh").args(["-c", list]).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null()),
-    );
+    let alone = finish(&mut alone(list));
     let alone: Vec<_> = alone.text().split_whitespace().map(str::to_owned).collect();
     for state in &seen {
         assert_eq!(state.len(), alone.len() + 1, "one more, which was asked for: {state:?}, alone {alone:?}");

@@ -51,7 +51,7 @@ fn command_lines_and_logs_of_the_program_and_its_supervisor_hold_no_value() {
     let home = azure.path("home");
     fs::create_dir(&home).unwrap();
     let flags = ["-vv", "--watch", "restart", "--set", "A=pay-prod/db-password"];
-    let mut command = exec(&azure, &flags, "echo \"program $$ $PPID\"; echo \"value $A\"; exec sleep 1000");
+    let mut command = exec(&azure, &flags, "echo \"program $$ $PPID\"; echo \"value $A\"; sleep 1000 & wait");
     command.current_dir(&home).env("HOME", &home).env("TMPDIR", &home).stderr(Stdio::piped());
     let mut running = Staying::start(command);
     let told = Told::of(running.stderr());
