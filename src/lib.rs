@@ -5,7 +5,7 @@
 //! - [`kernel`]: what only the kernel gives; the one place with unsafe code.
 //! - [`sandbox`]: what this process gives up because it does not need it.
 //! - [`secret`]: names, references, metadata, values. [`clock`]: what ages are counted on. [`metrics`]: what is counted.
-//!   [`tasks`]: what runs in the background and gets up again when it falls.
+//!   [`tasks`]: what runs in the background and gets up again when it falls; [`sparing`]: a log that callers cannot fill.
 //! - [`rights`]: globs over vaults and names, and what somebody may read and list by them.
 //! - [`vaults`]: where secrets live: the `Vault` and `Source` traits, Azure Key Vault, and the reference in memory.
 //! - [`budget`]: how much may be asked of a vault, and when: around every source.

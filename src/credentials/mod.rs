@@ -65,7 +65,7 @@ pub enum Refusal {
     #[error("no [[credential]] is for this unit and id")]
     NotConfigured,
     /// It could not be read.
-    #[error("{0}")]
+    #[error(transparent)]
     Broker(broker::Error),
     /// It would have to be recorded, and could not be.
     #[error("the read cannot be recorded")]

@@ -124,10 +124,10 @@ fn tell(asked: &UnitAndId, refusal: Option<&Refusal>, required: bool) {
 async fn turn_away(peer: Option<&Peer>, credentials: &Credentials, metrics: &Metrics) {
     static TOLD: LazyLock<Sparing<()>> = LazyLock::new(Sparing::default);
     metrics.refused("unknown-peer");
-    if let Some(untold) = TOLD.tell(()) {
-        let uid = peer.map(|peer| peer.uid);
-        tracing::warn!(uid, untold, "a connection to the socket for credentials was closed: it is not systemd's");
-    }
+    // Who comes again and again fills neither the log nor the audit.
+    let Some(untold) = TOLD.tell(()) else { return };
+    let uid = peer.map(|peer| peer.uid);
+    tracing::warn!(uid, untold, "a connection to the socket for credentials was closed: it is not systemd's");
     let line = Line {
         request: &request_id(),
         caller: None,

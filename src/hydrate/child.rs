@@ -37,7 +37,7 @@ impl Program {
         self.environment.push((name.to_owned(), value));
     }
 
-    /// Gives the program these bytes in memory that only it and what it starts have, and that nobody can change; the
+    /// Gives the program these bytes in memory that it inherits, and so does what it starts, and that nobody can change; the
     /// variable holds the path to read them at.
     ///
     /// # Errors

@@ -131,8 +131,7 @@ fn key() -> hmac::Key {
     static KEY: OnceLock<[u8; 32]> = OnceLock::new();
     let bytes = KEY.get_or_init(|| {
         let mut bytes = [0; 32];
-        // Without randomness a mark is a plain digest, and it never leaves this process.
-        let _ = SystemRandom::new().fill(&mut bytes);
+        SystemRandom::new().fill(&mut bytes).expect("the system has random bytes");
         bytes
     });
     hmac::Key::new(hmac::HMAC_SHA256, bytes)
