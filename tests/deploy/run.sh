@@ -66,7 +66,7 @@ check "two processors are built for, and no other" targets
 
 # -- scripts
 scripts() { git ls-files -z | xargs -0 grep -lIE --null '^#!.*\b(ba|da)?sh\b' --; }
-linted() { scripts | xargs -0 shellcheck; }
+linted() { scripts | xargs -0 shellcheck --external-sources; }
 have shellcheck "the scripts' lint" && check "shellcheck of every script" linted
 
 # -- Kubernetes: the oldest release with native sidecars, and the newest that the checker knows

@@ -87,6 +87,12 @@ impl Places {
                 Err(_) => Template::parse(text),
             };
             match template {
+                // A program must not be given a mistyped reference for its password.
+                Ok(template) if template.references().next().is_none() => {
+                    let what =
+                        "holds no reference: VAULT/NAME, or secret://VAULT/NAME, alone or as ${…} in a longer text";
+                    faults.add(Exit::Usage, format!("--set {name}: {what}"));
+                }
                 Ok(template) => drop(layer.insert(name.clone(), template)),
                 Err(error) => faults.add(Exit::Usage, format!("--set {name}: {error}")),
             }

@@ -75,6 +75,16 @@ fn whichever_reference_fails_all_failures_are_told_and_nothing_is_started() {
 }
 
 #[test]
+fn a_mistyped_reference_is_not_given_to_the_program_for_a_password() {
+    let (azure, _serving) = site();
+    for text in ["pay-prod/db_password", "secrets://pay-prod/db-password", "db password", ""] {
+        let run = finish(&mut exec(&azure, &["--set", &format!("A={text}")], "echo started"));
+        assert_eq!((run.code, run.text()), (64, ""), "{text}");
+        assert!(run.err.contains("--set A: holds no reference") && !run.err.contains("db_p"), "{}", run.err);
+    }
+}
+
+#[test]
 fn what_could_take_the_program_over_is_set_only_where_that_is_allowed() {
     let (azure, _serving) = site();
     for name in ["LD_PRELOAD", "BASH_ENV", "NODE_OPTIONS", "GIT_SSH_COMMAND", "PYTHONPATH"] {

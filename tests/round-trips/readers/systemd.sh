@@ -5,6 +5,7 @@
 #   systemd.sh FILE OUT
 set -euo pipefail
 
+# shellcheck disable=SC2016
 exec unshare --pid --mount --fork --kill-child --uts --ipc --cgroup --propagation private -- bash -euc '
   mount -t proc proc /proc
   cp "$1" "$2.given"
