@@ -16,7 +16,7 @@ mkdir -p "$tools/azurite"
 [[ -x $tools/venv/bin/python ]] || python3 -m venv "$tools/venv"
 "$tools/venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
 azurite=$tools/azurite/node_modules/.bin/azurite-blob
-[[ -x $azurite ]] || (cd "$tools/azurite" && npm install --silent --no-audit --no-fund azurite@3.37.0)
+[[ -x $azurite ]] || npm install --prefix "$tools/azurite" --silent --no-audit --no-fund azurite@3.37.0
 
 # shellcheck source=tests/clients/demo.sh
 source "$here/demo.sh"
@@ -43,12 +43,12 @@ start_azurite() {
   AZURITE_ACCOUNTS="archive:$1" background "$work/azurite.log" "$azurite" --blobHost 127.0.0.1 --blobPort "$azure_port" \
     --location "$work/azurite" --skipApiVersionCheck --disableTelemetry --silent
   azurite_process=$!
-  until_true 30 listens "$azure_port"
+  until_true 120 listens "$azure_port"
 }
 azure_key() { head -c 48 /dev/urandom | base64 -w 0; }
 key=$(azure_key)
 start_azurite "$key"
-until_true 30 listens "$s3_port"
+until_true 120 listens "$s3_port"
 stores begin >"$work/keys.json"
 admin() { python3 -c 'import json,sys; print(json.dumps(json.load(open(sys.argv[1]))["admin"]))' "$work/keys.json"; }
 python3 -c 'import json,sys; print(json.dumps(json.load(open(sys.argv[1]))["copy"]), end="")' "$work/keys.json" |
