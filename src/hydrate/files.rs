@@ -21,7 +21,7 @@ const RAMFS: u64 = 0x8584_58f6;
 /// What leads to the generation that counts.
 const CURRENT: &str = "..data";
 /// How the names of generations begin, and of what is to take [`CURRENT`]'s place.
-const GENERATION: &str = "..sidekey-";
+pub(super) const GENERATION: &str = "..sidekey-";
 
 /// A folder for the values of one program.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Folder {
                 Ok(())
             }
             Err(error) => {
-                let _ = self.discard(&generation);
+                let _ = discard(&self.folder, &generation);
                 Err(error)
             }
         }
@@ -168,29 +168,38 @@ impl Folder {
             names.extend(entry?.file_name().to_str().map(str::to_owned));
         }
         for name in names {
-            if name.starts_with(GENERATION) && name != generation {
-                self.discard(&name)?;
+            if is_generation(&name) && name != generation {
+                discard(&self.folder, &name)?;
             } else if !is_wanted(&name) && self.leads(&name).is_some_and(|to| to == format!("{CURRENT}/{name}")) {
                 unlinkat(&self.folder, &name, AtFlags::empty())?;
             }
         }
         Ok(())
     }
+}
 
-    /// Removes a generation, or the draft of a link.
-    fn discard(&self, name: &str) -> io::Result<()> {
-        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let Ok(old) = openat(&self.folder, name, flags, Mode::empty()) else {
-            return Ok(unlinkat(&self.folder, name, AtFlags::empty())?);
-        };
-        for entry in Dir::read_from(&old)? {
-            let entry = entry?;
-            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-                unlinkat(&old, entry.file_name(), AtFlags::empty())?;
-            }
-        }
-        Ok(unlinkat(&self.folder, name, AtFlags::REMOVEDIR)?)
+/// Whether that is the name of a generation, or of the draft of a link: only such are ever removed.
+pub(super) fn is_generation(name: &str) -> bool {
+    name.strip_prefix(GENERATION)
+        .is_some_and(|rest| rest.len() == 16 && rest.bytes().all(|c| c.is_ascii_alphanumeric()))
+}
+
+/// Removes a generation, or the draft of a link: nothing else, no folder within it, and nothing that a link leads to.
+pub(super) fn discard(folder: &OwnedFd, name: &str) -> io::Result<()> {
+    if !is_generation(name) {
+        return Ok(());
     }
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(old) = openat(folder, name, flags, Mode::empty()) else {
+        return Ok(unlinkat(folder, name, AtFlags::empty())?);
+    };
+    for entry in Dir::read_from(&old)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            unlinkat(&old, entry.file_name(), AtFlags::empty())?;
+        }
+    }
+    Ok(unlinkat(folder, name, AtFlags::REMOVEDIR)?)
 }
 
 /// Whether a file can have that name beside ours.
@@ -306,8 +315,8 @@ mod tests {
         let outer = tempfile::tempdir().unwrap();
         let path = outer.path().join("values");
         opened(&path).put([("OLD", b"1".as_slice())]).unwrap();
-        fs::create_dir(path.join("..sidekey-half")).unwrap();
-        fs::write(path.join("..sidekey-half/A"), "half").unwrap();
+        fs::create_dir(path.join("..sidekey-0123456789abcdef")).unwrap();
+        fs::write(path.join("..sidekey-0123456789abcdef/A"), "half").unwrap();
         fs::write(path.join("others"), "x").unwrap();
         fs::write(path.join("A"), "a plain file of this name").unwrap();
         let folder = opened(&path);

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::{NamedTempFile, TempPath};
 
+use super::files::{GENERATION, discard};
 use crate::secret::SecretValue;
 
 /// How a file is to be.
@@ -87,7 +88,7 @@ pub fn replace_together(folder: &Path, files: &[(String, SecretValue)], kept: Ke
     if before.is_some() && is_set_so(folder, files, kept) {
         return Ok(false);
     }
-    let next = tempfile::Builder::new().prefix("..").tempdir_in(folder).map_err(&failed_folder)?;
+    let next = tempfile::Builder::new().prefix(GENERATION).rand_bytes(16).tempdir_in(folder).map_err(&failed_folder)?;
     for (name, content) in files {
         let path = folder.join(name);
         let failed = failed(&path);
@@ -135,11 +136,9 @@ fn tidy(folder: &Path, files: &[(String, SecretValue)], before: Option<&Path>) {
             let _ = fs::remove_file(entry.path());
         }
     }
-    // Only one that we have made: a link to somewhere else is not followed.
-    if let Some(before) =
-        before.filter(|before| before.components().count() == 1 && before.to_string_lossy().starts_with(".."))
-    {
-        let _ = fs::remove_dir_all(folder.join(before));
+    // Only one that we have made: what else `..data` led to is nothing of ours.
+    if let (Some(before), Ok(folder)) = (before.and_then(Path::to_str), File::open(folder)) {
+        let _ = discard(&folder.into(), before);
     }
 }
 
@@ -326,5 +325,38 @@ mod tests {
         );
         assert!(replace_together(folder, &set(&[("a", "1")]), PRIVATE).unwrap());
         assert_eq!(fs::read_to_string(folder.join("a")).unwrap(), "1");
+    }
+
+    #[test]
+    fn what_a_link_of_somebody_else_leads_to_is_never_removed() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("made");
+        fs::create_dir_all(outer.path().join("..sidekey-0123456789abcdef")).unwrap();
+        fs::create_dir_all(folder.join("..others")).unwrap();
+        let kept =
+            [outer.path().join("beside"), outer.path().join("..sidekey-0123456789abcdef/x"), folder.join("..others/x")];
+        kept.iter().for_each(|path| fs::write(path, "x").unwrap());
+        symlink(outer.path().join("..sidekey-0123456789abcdef"), folder.join("..sidekey-fedcba9876543210")).unwrap();
+        let whole = outer.path().to_str().unwrap();
+        for to in [
+            "..",
+            ".",
+            "../",
+            "..//",
+            "../made",
+            "..others",
+            "..sidekey-0123456789abcdef/..",
+            "..sidekey-fedcba9876543210",
+            "../..sidekey-0123456789abcdef",
+            whole,
+            "/",
+            "nowhere",
+        ] {
+            let _ = fs::remove_file(folder.join(DATA));
+            symlink(to, folder.join(DATA)).unwrap();
+            let _ = replace_together(&folder, &set(&[("a", to)]), PRIVATE);
+            assert_eq!(fs::read_to_string(folder.join("a")).unwrap(), to);
+            assert!(kept.iter().all(|path| path.exists()), "{to}");
+        }
     }
 }
