@@ -189,11 +189,12 @@ fn page(template: &Path) -> Result<Page, (Exit, String)> {
     let unread =
         |error: std::io::Error| (Exit::InputOutput, format!("{name}: cannot be read: {}", cause(error.kind())));
     // A pipe or a device tells no length before.
-    let mut source = String::new();
-    File::open(template).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut source)).map_err(unread)?;
+    let mut source = Vec::new();
+    File::open(template).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut source)).map_err(unread)?;
     if source.len() as u64 > LONGEST {
         return Err((Exit::Usage, format!("{name}: it has more than {LONGEST} bytes")));
     }
+    let source = String::from_utf8(source).map_err(|_| (Exit::Usage, format!("{name}: it is not UTF-8")))?;
     Page::parse(name, source).map_err(|bad| (Exit::Usage, bad.to_string()))
 }
 
