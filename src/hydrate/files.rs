@@ -492,6 +492,30 @@ mod tests {
         assert_eq!(fs::read_link(path.join("B")).unwrap(), Path::new("elsewhere"));
     }
 
+    /// Where the file system and the rights of who tests let a file be made one that nobody can replace.
+    #[test]
+    fn what_fails_after_the_turn_is_told_by_its_name_and_the_set_is_in_force() {
+        use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+        let outer = tempfile::tempdir().unwrap();
+        let path = outer.path().join("values");
+        let folder = for_readers(&path).unwrap();
+        let _ = folder.put(&[("B", b"1")]).unwrap();
+        fs::write(path.join("A"), "plain").unwrap();
+        let fixed = fs::File::open(path.join("A")).unwrap();
+        let Ok(flags) = ioctl_getflags(&fixed) else { return };
+        if ioctl_setflags(&fixed, flags | IFlags::IMMUTABLE).is_err() {
+            return;
+        }
+        let put = folder.put(&[("A", b"2"), ("B", b"2")]);
+        ioctl_setflags(&fixed, flags).unwrap();
+        assert!(matches!(put.unwrap(), Put::But(name, _) if name == "A"));
+        assert_eq!(listed(&path).len(), 4, "the generation before is gone, and no draft is left");
+        let read = |name| fs::read_to_string(path.join(name)).unwrap();
+        assert_eq!((read("A"), read("B"), read("..data/A")), ("plain".into(), "2".into(), "2".into()));
+        assert!(matches!(folder.put(&[("A", b"2"), ("B", b"2")]).unwrap(), Put::Whole), "it is tried again");
+        assert_eq!(read("A"), "2");
+    }
+
     #[test]
     fn what_was_left_behind_goes_even_where_nothing_changes_and_one_of_it_cannot_be_removed() {
         let outer = tempfile::tempdir().unwrap();
