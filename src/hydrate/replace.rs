@@ -2,32 +2,25 @@
 //!
 //! A file is drafted beside the one that it replaces, open to nobody else until it has its owner and its mode, and takes
 //! that one's place by one rename. [`replace`] does that with files anywhere: if one cannot take its place, those before it
-//! go back. [`replace_together`] does it with the files of one folder at one instant, as the volumes of Kubernetes do: each is
-//! a link through `..data`, which is turned to another folder.
+//! go back, where the file system can exchange two files; where it cannot (some of NFS, FUSE and vfat), new files go, and those
+//! that took an old one's place stay. [`replace_together`] does it with the files of one folder at one instant: see
+//! [`super::files`].
 //!
-//! Must never happen: half a file, or a wider mode than its own, at any moment; a part of a set; a value outside of the
-//! folder that it belongs into; something that is no file replaced.
+//! Must never happen: half a file, or a wider mode than its own, at any moment; a file of which neither the old one nor the
+//! new one is left; something that is no file replaced.
 
-use std::fs::{self, File, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown, symlink};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use tempfile::{NamedTempFile, TempPath};
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use tempfile::TempPath;
 
+use super::files::{BadFolder, Folder, Put};
+use super::kept::Kept;
 use crate::secret::SecretValue;
-
-/// How a file is to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
-    /// Permission bits.
-    pub mode: u32,
-    /// User and group; `None`: ours.
-    pub user: Option<u32>,
-    /// See `user`.
-    pub group: Option<u32>,
-}
 
 /// Why nothing was replaced.
 #[derive(Debug, thiserror::Error)]
@@ -44,25 +37,32 @@ pub struct NotReplaced {
 /// # Errors
 /// The first that cannot be replaced.
 pub fn replace(files: &[(PathBuf, SecretValue)], kept: Kept) -> Result<bool, NotReplaced> {
+    replace_by(files, kept, |from, to, how| renameat_with(CWD, from, CWD, to, how))
+}
+
+/// A rename that not every file system can do.
+type Rename = fn(&Path, &Path, RenameFlags) -> rustix::io::Result<()>;
+
+fn replace_by(files: &[(PathBuf, SecretValue)], kept: Kept, rename: Rename) -> Result<bool, NotReplaced> {
     let mut drafts = Vec::new();
     for (path, content) in files {
-        let failed = failed(path);
-        if !is_so(path, content, kept).map_err(&failed)? {
-            drafts.push((path, draft(folder_of(path), content, kept).map_err(&failed)?));
+        let (failed, content) = (failed(path), content.expose());
+        if !is_so(path, &content, kept).map_err(&failed)? {
+            drafts.push((path, draft(folder_of(path), &content, kept).map_err(&failed)?));
         }
     }
-    let mut done: Vec<(&Path, TempPath, bool)> = Vec::new();
+    let mut done: Vec<(&Path, TempPath, Taken)> = Vec::new();
     let changed = !drafts.is_empty();
     for (path, draft) in drafts {
-        match take_place(&draft, path) {
-            Ok(exchanged) => done.push((path, draft, exchanged)),
+        match take_place(&draft, path, rename) {
+            Ok(taken) => done.push((path, draft, taken)),
             Err(error) => {
-                // What was exchanged goes back, what was new goes. The drafts are removed with their names.
-                for (path, draft, exchanged) in done.into_iter().rev() {
-                    let _ = if exchanged {
-                        renameat_with(CWD, &*draft, CWD, path, RenameFlags::EXCHANGE).map_err(io::Error::from)
-                    } else {
-                        fs::remove_file(path)
+                // The drafts are removed with their names.
+                for (path, draft, taken) in done.into_iter().rev() {
+                    let _ = match taken {
+                        Taken::Exchanged => rename(&draft, path, RenameFlags::EXCHANGE).map_err(io::Error::from),
+                        Taken::New => fs::remove_file(path),
+                        Taken::Over => Ok(()),
                     };
                 }
                 return Err(failed(path)(error));
@@ -75,137 +75,73 @@ pub fn replace(files: &[(PathBuf, SecretValue)], kept: Kept) -> Result<bool, Not
     Ok(changed)
 }
 
-/// The same with files of that folder, which all change at one instant. `false`: they are as they should be already.
+/// The same with files of that folder, which all change at one instant. `uid` is this user.
 ///
 /// # Errors
-/// The first that cannot be replaced.
-pub fn replace_together(folder: &Path, files: &[(String, SecretValue)], kept: Kept) -> Result<bool, NotReplaced> {
-    let failed_folder = failed(folder);
-    fs::create_dir_all(folder).map_err(&failed_folder)?;
-    let data = folder.join(DATA);
-    let before = fs::read_link(&data).ok();
-    if before.is_some() && is_set_so(folder, files, kept) {
-        return Ok(false);
-    }
-    let next = tempfile::Builder::new().prefix("..").tempdir_in(folder).map_err(&failed_folder)?;
-    for (name, content) in files {
-        let path = folder.join(name);
-        let failed = failed(&path);
-        if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file() && !found.is_symlink()) {
-            return Err(failed(no_file()));
-        }
-        draft(next.path(), content, kept)
-            .and_then(|draft| draft.persist(next.path().join(name)).map_err(|e| e.error))
-            .map_err(failed)?;
-    }
-    // Who may read a file says its mode; the folder lets them come to it.
-    fs::set_permissions(next.path(), Permissions::from_mode(0o755)).map_err(&failed_folder)?;
-    settle(next.path());
-    let target = PathBuf::from(next.path().file_name().unwrap_or_default());
-    // A name that is new leads nowhere until the turn.
-    for (name, _) in files {
-        let path = folder.join(name);
-        if fs::symlink_metadata(&path).is_err() {
-            symlink(Path::new(DATA).join(name), &path).map_err(failed(&path))?;
-        }
-    }
-    link_over(&target, &data).map_err(&failed_folder)?;
-    // From here on it is done.
-    let _ = next.keep();
-    for (name, _) in files {
-        let (path, through) = (folder.join(name), Path::new(DATA).join(name));
-        if fs::read_link(&path).ok().as_deref() != Some(&*through) {
-            link_over(&through, &path).map_err(failed(&path))?;
-        }
-    }
-    tidy(folder, files, before.as_deref().filter(|before| **before != *target));
-    settle(folder);
-    Ok(true)
-}
-
-/// As Kubernetes calls it.
-const DATA: &str = "..data";
-
-/// What is left of the set before: its folder, and names that lead nowhere now.
-fn tidy(folder: &Path, files: &[(String, SecretValue)], before: Option<&Path>) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let is_ours = fs::read_link(entry.path()).is_ok_and(|to| to == Path::new(DATA).join(&name));
-        if is_ours && !files.iter().any(|(kept, _)| **kept == *name) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-    // Only one that we have made: a link to somewhere else is not followed.
-    if let Some(before) =
-        before.filter(|before| before.components().count() == 1 && before.to_string_lossy().starts_with(".."))
-    {
-        let _ = fs::remove_dir_all(folder.join(before));
-    }
-}
-
-fn is_set_so(folder: &Path, files: &[(String, SecretValue)], kept: Kept) -> bool {
-    let count = fs::read_dir(folder.join(DATA)).map_or(0, Iterator::count);
-    let is_link = |name: &str| fs::read_link(folder.join(name)).is_ok_and(|to| to == Path::new(DATA).join(name));
-    count == files.len()
-        && files.iter().all(|(name, content)| {
-            is_link(name) && is_so(&folder.join(DATA).join(name), content, kept).unwrap_or(false)
-        })
-}
-
-/// A link in the place of whatever has that name, in one step.
-fn link_over(target: &Path, at: &Path) -> io::Result<()> {
-    let aside = tempfile::Builder::new().prefix("..link-").make_in(folder_of(at), |path| symlink(target, path))?;
-    aside.into_temp_path().persist(at).map_err(|error| error.error)
+/// The first that cannot be replaced; or the folder is not fit for it.
+pub fn replace_together(
+    folder: &Path,
+    files: &[(String, SecretValue)],
+    kept: Kept,
+    uid: u32,
+) -> Result<Put, NotReplaced> {
+    let opened = Folder::open_for_readers(folder, uid, kept).map_err(|bad| match bad {
+        BadFolder::Io(error) => failed(folder)(error),
+        bad => failed(folder)(io::Error::other(bad)),
+    })?;
+    let values: Vec<_> = files.iter().map(|(name, content)| (name.as_str(), content.expose())).collect();
+    let values: Vec<_> = values.iter().map(|(name, content)| (*name, &**content)).collect();
+    opened.put(&values).map_err(failed(folder))
 }
 
 /// Whether it is there, with that content, that mode and that owner.
-fn is_so(path: &Path, content: &SecretValue, kept: Kept) -> io::Result<bool> {
-    let found = match fs::metadata(path) {
+fn is_so(path: &Path, content: &[u8], kept: Kept) -> io::Result<bool> {
+    match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
         // Putting a file in a device's or a pipe's place would break more than this command.
-        Ok(found) if !found.is_file() => return Err(no_file()),
-        Ok(found) => found,
-    };
-    let owned = kept.user.is_none_or(|user| user == found.uid()) && kept.group.is_none_or(|group| group == found.gid());
-    if !owned || found.mode() & 0o7777 != kept.mode || found.len() != content.len() as u64 {
-        return Ok(false);
+        Ok(found) if !found.is_file() => return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")),
+        Ok(_) => {}
     }
-    Ok(fs::read(path).map(zeroize::Zeroizing::new).is_ok_and(|held| is_same(&held, content)))
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    #[allow(clippy::cast_possible_wrap, reason = "flags")]
+    let file = File::options().read(true).custom_flags(flags.bits() as i32).open(path);
+    Ok(file.and_then(|file| kept.is_so(&file, content)).unwrap_or(false))
 }
 
 /// For its owner alone until it is whole; then as it is to be.
-fn draft(folder: &Path, content: &SecretValue, kept: Kept) -> io::Result<TempPath> {
-    let mut file: NamedTempFile = tempfile::Builder::new().prefix(".sidekey-").tempfile_in(folder)?;
-    write(file.as_file_mut(), content)?;
-    if kept.user.is_some() || kept.group.is_some() {
-        fchown(file.as_file(), kept.user, kept.group)?;
-    }
-    file.as_file().set_permissions(Permissions::from_mode(kept.mode))?;
-    file.as_file().sync_all()?;
+fn draft(folder: &Path, content: &[u8], kept: Kept) -> io::Result<TempPath> {
+    let file = tempfile::Builder::new().prefix(".sidekey-").tempfile_in(folder)?;
+    kept.fill(file.as_file(), content)?;
     Ok(file.into_temp_path())
 }
 
-fn write(file: &mut File, content: &SecretValue) -> io::Result<()> {
-    file.write_all(&content.expose())
+/// How a draft has come into its place, and so how it goes back.
+enum Taken {
+    /// What was there lies under the draft's name now.
+    Exchanged,
+    /// Nothing was there.
+    New,
+    /// What was there is gone: this one must stay.
+    Over,
 }
 
-fn is_same(held: &[u8], content: &SecretValue) -> bool {
-    *held == *content.expose()
-}
-
-/// `true`: what was there lies under the draft's name now.
-fn take_place(draft: &TempPath, path: &Path) -> io::Result<bool> {
-    match renameat_with(CWD, &**draft, CWD, path, RenameFlags::EXCHANGE) {
-        Ok(()) => return Ok(true),
-        Err(rustix::io::Errno::NOENT) => {}
-        // Not every file system can; there a failure of a later one cannot bring this one back.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            return fs::rename(draft, path).map(|()| false);
-        }
+fn take_place(draft: &TempPath, path: &Path, rename: Rename) -> io::Result<Taken> {
+    match rename(draft, path, RenameFlags::EXCHANGE) {
+        Ok(()) => return Ok(Taken::Exchanged),
+        Err(Errno::NOENT) => match rename(draft, path, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(Taken::New),
+            Err(Errno::INVAL | Errno::NOSYS) => {}
+            Err(error) => return Err(error.into()),
+        },
+        Err(Errno::INVAL | Errno::NOSYS) => {}
         Err(error) => return Err(error.into()),
     }
-    renameat_with(CWD, &**draft, CWD, path, RenameFlags::NOREPLACE).map(|()| false).map_err(Into::into)
+    // Here two files cannot be exchanged. A second name shows at least whether there was one.
+    if fs::hard_link(draft, path).is_ok() {
+        return Ok(Taken::New);
+    }
+    fs::rename(draft, path).map(|()| Taken::Over)
 }
 
 /// Without this a rename may be lost with the power; where it is refused (some file systems do), it is still atomic.
@@ -217,17 +153,17 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn no_file() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "it is no file")
-}
-
 fn failed(path: &Path) -> impl Fn(io::Error) -> NotReplaced {
     move |error| NotReplaced { path: path.to_owned(), error }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+
     use super::*;
+
+    const DATA: &str = "..data";
 
     const PRIVATE: Kept = Kept { mode: 0o400, user: None, group: None };
 
@@ -237,6 +173,11 @@ mod tests {
 
     fn set(pairs: &[(&str, &str)]) -> Vec<(String, SecretValue)> {
         pairs.iter().map(|(name, text)| ((*name).to_owned(), SecretValue::new(*text))).collect()
+    }
+
+    fn put(folder: &Path, files: &[(String, SecretValue)]) -> Result<bool, NotReplaced> {
+        let put = replace_together(folder, files, PRIVATE, rustix::process::geteuid().as_raw())?;
+        Ok(matches!(put, Put::Whole))
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -295,16 +236,31 @@ mod tests {
         );
     }
 
+    /// As on a file system that cannot exchange files.
+    #[test]
+    fn where_files_cannot_be_exchanged_a_failure_leaves_the_old_file_or_the_new_one() {
+        let plain: Rename = |_, _, _| Err(Errno::INVAL);
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        fs::write(folder.join("a"), "old").unwrap();
+        let error = replace_by(&files(folder, &[("a", "1"), ("b", "2"), ("c/", "3")]), PRIVATE, plain).unwrap_err();
+        assert_eq!(error.path, folder.join("c/"));
+        assert_eq!((fs::read_to_string(folder.join("a")).unwrap(), names(folder)), ("1".into(), vec!["a".to_owned()]));
+        assert!(replace_by(&files(folder, &[("a", "2"), ("b", "3")]), PRIVATE, plain).unwrap());
+        assert_eq!(fs::read_to_string(folder.join("a")).unwrap(), "2");
+        assert_eq!(names(folder), ["a", "b"]);
+    }
+
     #[test]
     fn a_set_changes_at_one_instant_and_leaves_nothing_of_the_one_before() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("made");
-        assert!(replace_together(&folder, &set(&[("a", "1"), ("b", "2")]), PRIVATE).unwrap());
+        assert!(put(&folder, &set(&[("a", "1"), ("b", "2")])).unwrap());
         let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
         assert_eq!((read("a"), read("b"), mode(&folder.join("a"))), ("1".into(), "2".into(), 0o400));
         let first = fs::read_link(folder.join(DATA)).unwrap();
-        assert!(!replace_together(&folder, &set(&[("a", "1"), ("b", "2")]), PRIVATE).unwrap());
-        assert!(replace_together(&folder, &set(&[("a", "3"), ("c", "4")]), PRIVATE).unwrap());
+        assert!(!put(&folder, &set(&[("a", "1"), ("b", "2")])).unwrap());
+        assert!(put(&folder, &set(&[("a", "3"), ("c", "4")])).unwrap());
         assert_eq!((read("a"), read("c")), ("3".into(), "4".into()));
         let second = fs::read_link(folder.join(DATA)).unwrap();
         assert_ne!(first, second);
@@ -319,12 +275,45 @@ mod tests {
         let folder = folder.path();
         fs::write(folder.join("a"), "old").unwrap();
         fs::create_dir(folder.join("b")).unwrap();
-        assert!(replace_together(folder, &set(&[("a", "1"), ("b", "2")]), PRIVATE).is_err());
+        assert!(put(folder, &set(&[("a", "1"), ("b", "2")])).is_err());
         assert_eq!(
             (names(folder), fs::read_to_string(folder.join("a")).unwrap()),
             (vec!["a".into(), "b".into()], "old".into())
         );
-        assert!(replace_together(folder, &set(&[("a", "1")]), PRIVATE).unwrap());
+        assert!(put(folder, &set(&[("a", "1")])).unwrap());
         assert_eq!(fs::read_to_string(folder.join("a")).unwrap(), "1");
+    }
+
+    #[test]
+    fn what_a_link_of_somebody_else_leads_to_is_never_removed() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("made");
+        fs::create_dir_all(outer.path().join("..sidekey-0123456789abcdef")).unwrap();
+        fs::create_dir_all(folder.join("..others")).unwrap();
+        let kept =
+            [outer.path().join("beside"), outer.path().join("..sidekey-0123456789abcdef/x"), folder.join("..others/x")];
+        kept.iter().for_each(|path| fs::write(path, "x").unwrap());
+        symlink(outer.path().join("..sidekey-0123456789abcdef"), folder.join("..sidekey-fedcba9876543210")).unwrap();
+        let whole = outer.path().to_str().unwrap();
+        for to in [
+            "..",
+            ".",
+            "../",
+            "..//",
+            "../made",
+            "..others",
+            "..sidekey-0123456789abcdef/..",
+            "..sidekey-fedcba9876543210",
+            "../..sidekey-0123456789abcdef",
+            whole,
+            "/",
+            "nowhere",
+        ] {
+            let _ = fs::remove_file(folder.join(DATA));
+            symlink(to, folder.join(DATA)).unwrap();
+            let _ = put(&folder, &set(&[("a", to)]));
+            assert_eq!(fs::read_to_string(folder.join("a")).unwrap(), to);
+            assert!(kept.iter().all(|path| path.exists()), "{to}");
+        }
     }
 }

@@ -86,7 +86,7 @@ const EXPOSED: &[(&str, usize)] = &[
     ("credentials/serve.rs", 1), // a credential, to systemd
     ("hydrate/formats/mod.rs", 1), // a set, printed for its reader
     ("hydrate/page.rs", 1),     // a value, into what a template is rendered with
-    ("hydrate/replace.rs", 2),  // a rendered file: written, and compared with the one that is there
+    ("hydrate/replace.rs", 2),  // a rendered file, or a set of them: compared with what is there, and written
     ("hydrate/template.rs", 1), // a value joins the text that it stands in, and is sealed again
     ("vaults/azure/bearer.rs", 3), // a token: to the service that it is for, and compared with the one refused
     ("vaults/azure/credential/proof.rs", 1), // client secret, certificate, its password or federated token, to Entra

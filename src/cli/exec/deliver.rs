@@ -13,8 +13,8 @@ use super::Exec;
 use crate::cli::hydration::{Faults, Set, Values};
 use crate::cli::{Context, Exit};
 use crate::config::cause;
-use crate::hydrate::Program;
 use crate::hydrate::files::{Folder, is_file_name};
+use crate::hydrate::{Program, Put};
 use crate::secret::Exposed;
 
 /// The ways in which values are delivered.
@@ -115,8 +115,11 @@ impl Filled<'_> {
             handed.map_err(|error| undeliverable(&format!("--fd {name}"), &error))?;
         }
         if let Some(folder) = &self.delivery.folder {
-            let put = folder.put(self.files.iter().map(|(name, value)| (*name, &**value)));
-            put.map_err(|error| undeliverable(&format!("--as-files {}", folder.place("").display()), &error))?;
+            let told = |error| undeliverable(&format!("--as-files {}", folder.place("").display()), &error);
+            let files: Vec<_> = self.files.iter().map(|(name, value)| (*name, &**value)).collect();
+            if let Put::But(name, error) = folder.put(&files).map_err(told)? {
+                return Err(undeliverable(&format!("--as-files {}", folder.place(&name).display()), &error));
+            }
         }
         Ok(self.program)
     }

@@ -1,6 +1,9 @@
 //! From the command line to files, once and again: templates are read once, secrets each time.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use super::{Render, command};
@@ -8,7 +11,7 @@ use crate::cli::hydration::{Door, Faults, Wanted};
 use crate::cli::{Context, Exit, Failure};
 use crate::config::{cause, environment};
 use crate::hydrate::dangerous::is_ours;
-use crate::hydrate::{Kept, Known, NotReplaced, Page, Rendered, replace, replace_together};
+use crate::hydrate::{Kept, Known, NotReplaced, Page, Put, Rendered, replace, replace_together};
 use crate::secret::{Reference, SecretValue};
 
 pub(super) struct Plan<'a> {
@@ -16,6 +19,9 @@ pub(super) struct Plan<'a> {
     args: &'a Render,
     pages: Vec<(Page, &'a Path)>,
     kept: Kept,
+    uid: u32,
+    /// A name of the set in force that leads to something else.
+    astray: RefCell<Option<Failure>>,
     variables: BTreeMap<String, String>,
 }
 
@@ -63,7 +69,15 @@ impl<'a> Plan<'a> {
         };
         let variables = environment().filter_map(text).collect();
         let kept = Kept { mode: args.mode, user, group };
-        Ok(Self { door: Door::new(context, &args.asking), args, pages, kept, variables })
+        Ok(Self {
+            door: Door::new(context, &args.asking),
+            args,
+            pages,
+            kept,
+            uid: context.uid,
+            astray: RefCell::default(),
+            variables,
+        })
     }
 
     pub(super) fn door(&self) -> &Door<'a> {
@@ -126,7 +140,20 @@ impl<'a> Plan<'a> {
             None => replace(&outs.map(|(out, text)| (out.to_owned(), text)).collect::<Vec<_>>(), self.kept),
             Some(folder) => {
                 let named = outs.map(|(out, text)| (out.display().to_string(), text)).collect::<Vec<_>>();
-                replace_together(folder, &named, self.kept)
+                replace_together(folder, &named, self.kept, self.uid).map(|put| match put {
+                    Put::Same => false,
+                    Put::Whole => true,
+                    Put::But(name, error) => {
+                        let place = folder.join(name);
+                        let what = format!(
+                            "the files are replaced, but {} is still what it was: {}",
+                            place.display(),
+                            told(&error)
+                        );
+                        *self.astray.borrow_mut() = Some(Failure::new(Exit::InputOutput, what));
+                        true
+                    }
+                })
             }
         };
         done.map_err(|NotReplaced { path, error }| {
@@ -134,11 +161,18 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// Runs what is to be run when files were replaced.
+    /// Runs what is to be run when files were replaced, and tells of those that were not.
     pub(super) async fn on_change(&self) -> Result<(), Failure> {
-        match &self.args.on_change {
+        let ran = match &self.args.on_change {
             Some(command) => command::run(command).await,
             None => Ok(()),
+        };
+        match (self.astray.take(), ran) {
+            (None, ran) => ran,
+            (Some(astray), Ok(())) => Err(astray),
+            (Some(astray), Err(failure)) => {
+                Err(Failure::new(Exit::InputOutput, format!("{}; {}", astray.message, failure.message)))
+            }
         }
     }
 }
@@ -154,10 +188,13 @@ fn page(template: &Path) -> Result<Page, (Exit, String)> {
     let name = template.display().to_string();
     let unread =
         |error: std::io::Error| (Exit::InputOutput, format!("{name}: cannot be read: {}", cause(error.kind())));
-    if std::fs::metadata(template).map_err(unread)?.len() > LONGEST {
+    // A pipe or a device tells no length before.
+    let mut source = Vec::new();
+    File::open(template).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut source)).map_err(unread)?;
+    if source.len() as u64 > LONGEST {
         return Err((Exit::Usage, format!("{name}: it has more than {LONGEST} bytes")));
     }
-    let source = std::fs::read_to_string(template).map_err(unread)?;
+    let source = String::from_utf8(source).map_err(|_| (Exit::Usage, format!("{name}: it is not UTF-8")))?;
     Page::parse(name, source).map_err(|bad| (Exit::Usage, bad.to_string()))
 }
 

@@ -1,7 +1,7 @@
 //! `sidekey render`, as a person or a service meets it.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Stdio;
 
 use crate::cli::process::{Azure, Run, Staying, Told, command, finish, mode};
@@ -141,6 +141,37 @@ fn on_change_runs_once_where_something_changed_and_gets_no_value() {
     assert_eq!(run.code, 74, "{}", run.err);
     assert!(run.err.contains("the files are replaced, but --on-change failed: exit status: 3"), "{}", run.err);
     assert_eq!(mode(&house.azure.path("a.out")), 0o640);
+}
+
+#[test]
+fn nothing_but_its_own_is_removed_from_a_folder_and_one_of_others_is_refused() {
+    let house = House::new();
+    let (template, dir) = (house.write("t.j2", "{{ secret('pay-prod/db-password') }}"), house.at("conf"));
+    fs::create_dir_all(house.azure.path("conf/..others")).unwrap();
+    house.write("conf/..others/x", "others");
+    house.write("beside", "beside");
+    let render = || house.render(&["-t", &template, "-o", "a", "--dir", &dir]);
+    for to in ["..", "..others", "."] {
+        let _ = fs::remove_file(house.azure.path("conf/..data"));
+        std::os::unix::fs::symlink(to, house.azure.path("conf/..data")).unwrap();
+        let run = render();
+        assert_eq!((run.code, house.read("conf/a").as_str()), (0, VALUE), "{to}: {}", run.err);
+        assert_eq!((house.read("beside"), house.read("conf/..others/x")), ("beside".into(), "others".into()), "{to}");
+    }
+    let before = fs::read_link(house.azure.path("conf/..data")).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+    let run = render();
+    assert_eq!(run.code, 74, "{}", run.err);
+    assert!(run.err.contains("nothing was replaced") && run.err.contains("others may write to it"), "{}", run.err);
+    assert_eq!(fs::read_link(house.azure.path("conf/..data")).unwrap(), before);
+}
+
+#[test]
+fn a_template_without_end_is_told() {
+    let house = House::new();
+    let run = house.render(&["-t", "/dev/zero", "-o", &house.at("a.out")]);
+    assert_eq!(run.code, 64, "{}", run.err);
+    assert!(run.err.contains("/dev/zero: it has more than 4194304 bytes"), "{}", run.err);
 }
 
 #[test]
