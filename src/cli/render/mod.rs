@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::hydration::{Asking, News};
+use super::lengths::length;
 use super::terminal::tell;
 use super::{Context, Failure};
 use plan::Plan;
@@ -39,7 +40,7 @@ pub struct Render {
     #[arg(long)]
     watch: bool,
     /// With --watch: render at a random moment within so long after a change, so that a fleet does not act at once
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration, requires = "watch")]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = length, requires = "watch")]
     jitter: Duration,
     /// Have /bin/sh run this when files were replaced by others
     #[arg(long, value_name = "COMMAND")]
