@@ -56,6 +56,7 @@ mod tests {
             "env --wait LENGTH",
             "render -t a -o b --wait LENGTH",
             "render -t a -o b --watch --jitter LENGTH",
+            "render -t a -o b --on-change c --on-change-timeout LENGTH",
             "wait --timeout LENGTH",
             "aws-credentials v/a v/b --lifetime LENGTH",
         ] {

@@ -1,11 +1,13 @@
 //! `render`: files of settings, made of templates and the secrets that they ask for.
 //!
 //! Must never happen: a file that is replaced while another of its set is not; an old file gone because a new one could not
-//! be made; a value in a message, in an argument, or in the environment of what `--on-change` runs.
+//! be made; a value in a message, in an argument, or in the environment of what `--on-change` runs; an end in the midst of
+//! a set.
 
 mod command;
 mod plan;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use clap::Args;
 use super::hydration::{Asking, News};
 use super::lengths::length;
 use super::terminal::tell;
-use super::{Context, Failure};
+use super::{Context, Exit, Failure};
 use plan::Plan;
 
 /// Render templates into files, each replaced at once, and all of them or none.
@@ -45,6 +47,9 @@ pub struct Render {
     /// Have /bin/sh run this when files were replaced by others
     #[arg(long, value_name = "COMMAND")]
     on_change: Option<String>,
+    /// How long --on-change may take before it is killed
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = length, requires = "on_change")]
+    on_change_timeout: Duration,
     #[command(flatten)]
     asking: Asking,
 }
@@ -67,9 +72,23 @@ impl Render {
     }
 }
 
+/// Ends when it is told to, but not while it replaces files: nothing is awaited there.
 pub(super) async fn run(args: &Render, context: &Context) -> Result<(), Failure> {
+    let rendered = Cell::new(false);
+    tokio::select! {
+        done = carry_out(args, context, &rendered) => done,
+        () = context.shutdown.cancelled() => match rendered.get() {
+            true if args.watch => Ok(()),
+            true => Err(Failure::new(Exit::InputOutput, "the files are replaced, but --on-change was ended")),
+            false => Err(Failure::new(Exit::Unavailable, "told to end; nothing was replaced")),
+        },
+    }
+}
+
+async fn carry_out(args: &Render, context: &Context, rendered: &Cell<bool>) -> Result<(), Failure> {
     let plan = Plan::of(args, context)?;
     let (changed, mut origins) = plan.carry_out().await.map_err(|faults| faults.so("nothing was replaced"))?;
+    rendered.set(true);
     if changed {
         let done = plan.on_change().await;
         if !args.watch {

@@ -137,7 +137,7 @@ impl<'a> Plan<'a> {
     /// Runs what is to be run when files were replaced.
     pub(super) async fn on_change(&self) -> Result<(), Failure> {
         match &self.args.on_change {
-            Some(command) => command::run(command).await,
+            Some(command) => command::run(command, self.args.on_change_timeout).await,
             None => Ok(()),
         }
     }
