@@ -118,6 +118,12 @@ pub fn is_ignored(signal: i32) -> bool {
     told == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
+/// The signals that mean what two programs agree on. The C library keeps some of the kernel's for itself.
+#[must_use]
+pub fn real_time() -> std::ops::RangeInclusive<i32> {
+    libc::SIGRTMIN()..=libc::SIGRTMAX()
+}
+
 /// Sends that process any signal there is, those for real time too. It may have ended.
 pub fn send(to: Pid, signal: i32) {
     // SAFETY: a plain call to the system with numbers alone.
