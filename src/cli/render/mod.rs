@@ -100,21 +100,14 @@ async fn carry_out(args: &Render, context: &Context, rendered: &Cell<bool>) -> R
         return Ok(());
     }
     let mut news = News::new(plan.door(), args.jitter);
+    let so = "sidekey: what changes cannot be rendered, and the files stay as they are";
+    let look = async || {
+        let (changed, found) = plan.carry_out().await?;
+        Ok((changed.then_some(()), found))
+    };
     loop {
-        news.next(&origins).await;
-        match plan.carry_out().await {
-            Ok((changed, found)) => {
-                origins = found;
-                if changed {
-                    tell("sidekey: a secret has changed; the files are replaced");
-                    plan.on_change().await.unwrap_or_else(|failure| tell(&format!("sidekey: {failure}")));
-                    news.acted();
-                }
-            }
-            Err(faults) => {
-                tell(&faults.so("sidekey: a secret has changed, and the files stay as they are").message);
-                news.failed().await;
-            }
-        }
+        news.change(&mut origins, so, look).await;
+        tell("sidekey: a secret has changed; the files are replaced");
+        plan.on_change().await.unwrap_or_else(|failure| tell(&format!("sidekey: {failure}")));
     }
 }
