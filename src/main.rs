@@ -59,13 +59,15 @@ fn main() -> ExitCode {
         let outcome = runtime.block_on(async {
             // On the heap: commands differ much in size.
             let command = Box::pin(run(&cli.command, &context));
-            if !cli.command.stays() {
+            let in_order = cli.command.ends_in_order();
+            // The first process of a container gets no signal that it does not take.
+            if !in_order && !rustix::process::getpid().is_init() {
                 return command.await;
             }
-            let mut signals = Signals::new()?;
+            let mut signals = Signals::new(cli.command.stays())?;
             tokio::select! {
                 done = command => done,
-                code = signals.act(&context, cli.command.reloads()) => Ok(code),
+                code = signals.act(&context, in_order, cli.command.reloads()) => Ok(code),
             }
         });
         // A thread that hangs in a call to the system, such as a look-up of a name or a read from a share, keeps nobody.
@@ -94,35 +96,42 @@ fn runtime(stays: bool) -> Result<Runtime, Failure> {
 
 /// SIGTERM, SIGINT, SIGHUP and SIGXFSZ.
 struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+    hang_up: Option<Signal>,
     /// A file that may not grow is an error of its write, as a full disk is, and not the end of the process. Taken and not
     /// ignored: what is ignored would be so in a program that we start.
-    _file_size: Signal,
+    _file_size: Option<Signal>,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Failure> {
-        let take = |kind| {
+    /// `all`: also what was ignored before us, as `nohup` has it. Who does not serve goes on ignoring it.
+    fn new(all: bool) -> Result<Self, Failure> {
+        let take = |kind: SignalKind| {
+            if !all && sidekey::kernel::is_ignored(kind.as_raw_value()) {
+                return Ok(None);
+            }
             signal(kind)
+                .map(Some)
                 .map_err(|error| Failure::new(Exit::Unavailable, format!("signals cannot be taken: {}", error.kind())))
         };
-        let terminate = take(SignalKind::terminate())?;
         let file_size = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
         Ok(Self {
-            terminate,
+            terminate: take(SignalKind::terminate())?,
             interrupt: take(SignalKind::interrupt())?,
             hang_up: take(SignalKind::hangup())?,
             _file_size: take(file_size)?,
         })
     }
 
-    /// The first asks for an orderly end. The second is the end, with the code that a shell gives to it. SIGHUP is not
-    /// among them where the command reads its configuration again instead.
-    async fn act(&mut self, context: &Context, reloads: bool) -> ExitCode {
+    /// The first asks for an end in order, where there is one. The second is the end, with the code that a shell gives to
+    /// it. SIGHUP is not among them where the command reads its configuration again instead.
+    async fn act(&mut self, context: &Context, in_order: bool, reloads: bool) -> ExitCode {
         let reload = reloads.then_some(&*context.reload);
-        self.next(reload).await;
+        let first = self.next(reload).await;
+        if !in_order {
+            return first;
+        }
         context.shutdown.cancel();
         self.next(reload).await
     }
@@ -130,14 +139,22 @@ impl Signals {
     async fn next(&mut self, reload: Option<&Notify>) -> ExitCode {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return ExitCode::from(128 + 15),
-                _ = self.interrupt.recv() => return ExitCode::from(128 + 2),
-                _ = self.hang_up.recv() => match reload {
+                () = came(&mut self.terminate) => return ExitCode::from(128 + 15),
+                () = came(&mut self.interrupt) => return ExitCode::from(128 + 2),
+                () = came(&mut self.hang_up) => match reload {
                     Some(reload) => reload.notify_one(),
                     None => return ExitCode::from(128 + 1),
                 },
             }
         }
+    }
+}
+
+/// One that is not taken never comes.
+async fn came(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }
 

@@ -24,6 +24,8 @@ impl AwsProfile {
     /// Where a configuration says nothing. Clients that ask again five minutes ahead of the end, as those in Go and
     /// JavaScript do, so have a new key after one minute.
     pub const LIFETIME: Duration = Duration::from_mins(6);
+    /// A client that waits for longer has a rotated key for too long.
+    pub const LONGEST_LIFETIME: Duration = Duration::from_hours(12);
 
     /// Key of the access key's id, among references and in failures.
     pub const ACCESS_KEY_ID: &'static str = "access_key_id";

@@ -178,7 +178,13 @@ impl Command {
         }
     }
 
-    /// Whether it runs until it is told to stop, and so takes signals itself.
+    /// Whether it has something to bring to its end when it is told to stop, and so takes signals itself.
+    #[must_use]
+    pub fn ends_in_order(&self) -> bool {
+        self.stays() || matches!(self, Self::Render(_))
+    }
+
+    /// Whether it runs until it is told to stop, and serves meanwhile.
     #[must_use]
     pub fn stays(&self) -> bool {
         match self {

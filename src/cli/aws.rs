@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::args::Connect;
 use super::client::{Answer, Client, Request};
+use super::lengths::lifetime;
 use super::sidecar::Need;
 use super::terminal::{harmless, print, stdout_is_terminal};
 use super::{Context, Exit, Failure};
@@ -32,7 +33,7 @@ pub struct AwsCredentialsArgs {
     #[arg(value_name = "TOKEN_REF", value_parser = Reference::parse_lenient as fn(&str) -> Result<Reference, BadReference>)]
     session: Option<Reference>,
     /// After that, the SDK must ask again; some ask up to 15 minutes earlier, and this program is started for each time
-    #[arg(long, value_name = "DURATION", default_value = "16m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "16m", value_parser = lifetime)]
     lifetime: Duration,
     /// Print the values though a terminal shows them
     #[arg(long)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::lengths::length;
 use super::terminal::{print, tell};
 use super::{Context, Exit, Failure};
 use crate::config::cause;
@@ -32,7 +33,7 @@ pub struct EmulatorArgs {
     #[arg(long)]
     print_estate: bool,
     /// Added before every answer, such as 20ms
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = length)]
     latency: Option<Duration>,
 }
 

@@ -22,6 +22,7 @@ mod folder;
 mod get;
 mod healthcheck;
 mod hydration;
+mod lengths;
 mod list;
 mod manual;
 mod open;

@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::args::Connect;
 use super::client::{Client, Request};
+use super::lengths::length;
 use super::pauses::Pauses;
 use super::terminal::{harmless, print, stderr_is_terminal};
 use super::{Context, Exit, Failure};
@@ -32,7 +33,7 @@ pub struct Wait {
     #[arg(long = "for", value_name = "REF", value_parser = Reference::parse_lenient)]
     references: Vec<Reference>,
     /// How long to wait at most, such as 90s or 5m; 0s asks once
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = length)]
     timeout: Duration,
     /// The sidecar: a socket's path, unix:PATH or http://127.0.0.1:PORT [variable: SIDEKEY_ADDR]
     #[arg(long, value_name = "ADDRESS")]

@@ -1,7 +1,6 @@
 //! `[[aws]]`: secrets that together are credentials of AWS.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use toml::de::DeTable;
 
@@ -14,8 +13,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("expiration", "is worked out of lifetime: a duration such as \"6m\""),
     ("token", "is session_token here: a reference, where the key needs one"),
 ];
-/// A client that waits for longer has a rotated key for too long.
-const LONGEST: Duration = Duration::from_hours(12);
 
 /// All profiles of the file.
 pub(super) fn profiles<'r>(reader: &'r Reader<'r>, tables: &[(&'r DeTable<'r>, Range<usize>)]) -> Vec<AwsProfile> {
@@ -50,7 +47,7 @@ fn profile(section: Section<'_>, earlier: &[AwsProfile]) -> Option<AwsProfile> {
         }
     }
     let lifetime = section.read("lifetime", interval);
-    if let Some(At { place, .. }) = lifetime.as_ref().filter(|at| at.value > LONGEST) {
+    if let Some(At { place, .. }) = lifetime.as_ref().filter(|at| at.value > AwsProfile::LONGEST_LIFETIME) {
         section.fault_at(place.clone(), "lifetime", "must be at most \"12h\"");
     }
     section.finish(ELSEWHERE);

@@ -11,11 +11,12 @@ use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpid, getsid, kill_process, set_child_subreaper, wait, waitpid,
 };
 use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::child::Program;
-use crate::kernel::{Arrived, Signals};
+use crate::kernel::{self, Arrived, Signals, is_ignored, real_time};
 
 /// What is to be done with the program that runs.
 #[derive(Debug)]
@@ -33,22 +34,36 @@ pub struct Supervisor {
     grace: Duration,
 }
 
-/// What a process can be sent from outside that means something to it. A stop by the terminal stops us as it stops the
-/// program; SIGSTOP and SIGKILL can be held by nobody.
+/// What a process can be sent from outside that means something to it, beside what is for real time; but for what was
+/// ignored before us, which the program ignores too. A stop by the terminal stops us as it stops the program; SIGSTOP and
+/// SIGKILL can be held by nobody, and what tells of a fault is the faulty process's own.
 const HELD: &[Signal] = &[
     Signal::HUP,
     Signal::INT,
     Signal::QUIT,
+    Signal::ABORT,
     Signal::USR1,
     Signal::USR2,
     Signal::ALARM,
     Signal::TERM,
+    Signal::STKFLT,
     Signal::CHILD,
     Signal::CONT,
     Signal::TSTP,
+    Signal::TTIN,
+    Signal::TTOU,
+    Signal::URG,
+    Signal::XCPU,
+    Signal::XFSZ,
+    Signal::VTALARM,
+    Signal::PROF,
     Signal::WINCH,
+    Signal::IO,
     Signal::POWER,
 ];
+/// What the kernel sends to the whole group.
+const OF_TERMINAL: &[Signal] =
+    &[Signal::HUP, Signal::INT, Signal::QUIT, Signal::CONT, Signal::TSTP, Signal::TTIN, Signal::TTOU, Signal::WINCH];
 /// So long an ended child that is not the program is left to who may be waiting for it, such as for the Azure CLI.
 const OTHERS: Duration = Duration::from_secs(1);
 /// Between the end of a program that keeps children and the look at whether they are gone.
@@ -68,7 +83,10 @@ impl Supervisor {
     /// # Errors
     /// The system's own.
     pub fn new(grace: Duration) -> io::Result<Self> {
-        let held: Vec<i32> = HELD.iter().map(|signal| signal.as_raw()).collect();
+        // The ends of children that are ignored are told to nobody.
+        drop(signal(SignalKind::child())?);
+        let all = HELD.iter().map(|signal| signal.as_raw()).chain(real_time());
+        let held: Vec<i32> = all.filter(|signal| !is_ignored(*signal)).collect();
         Ok(Self { signals: Signals::hold(&held)?.registered()?, grace })
     }
 
@@ -94,7 +112,7 @@ impl Supervisor {
         // Who is left behind by its parent comes to us, and not to somebody who does not know it.
         let _ = set_child_subreaper(Some(getpid()));
         let mut running = self.begin(first)?;
-        let (mut told_to_end, mut reap_at) = (false, None);
+        let (mut told_to_end, mut reap_at, mut quiet_until) = (false, None, None);
         loop {
             let ended = tokio::select! {
                 biased;
@@ -106,11 +124,16 @@ impl Supervisor {
                     } else {
                         told_to_end |= arrived.signal == Signal::TERM.as_raw()
                             || (running.next.is_some() && ends(arrived.signal));
+                        // It may be ending by itself, or have its own use for it, which is not known. A hang-up does not
+                        // count: for most of those who run for long it means to read their settings again.
+                        if [Signal::INT, Signal::QUIT].iter().any(|asks| asks.as_raw() == arrived.signal) {
+                            quiet_until = Some(Instant::now() + self.grace);
+                        }
                         forward(running.pid, arrived);
                         None
                     }
                 }
-                Some(change) = changes.recv(), if running.next.is_none() && !told_to_end => {
+                Some(change) = changes.recv(), if running.next.is_none() && quiet_until.is_none() && !told_to_end => {
                     match change {
                         Change::Restart(next) => {
                             end(running.pid);
@@ -124,6 +147,10 @@ impl Supervisor {
                 () = at(running.kill_at) => {
                     send(running.pid, Signal::KILL);
                     running.kill_at = None;
+                    None
+                }
+                () = at(quiet_until) => {
+                    quiet_until = None;
                     None
                 }
                 () = at(reap_at) => {
@@ -238,14 +265,14 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
-/// What the kernel sends, it sends to the whole group, the program too; but a hang-up to the session's leader alone.
+/// What the kernel sends for a terminal, it sends to the whole group, the program too; but a hang-up to the session's leader
+/// alone. Of a file that may not grow, the kernel tells as if a process did; it is an error of our own write.
 fn forward(to: Pid, Arrived { signal, of_kernel }: Arrived) {
     let leads = || getsid(None).is_ok_and(|session| session == getpid());
-    if of_kernel && !(signal == Signal::HUP.as_raw() && leads()) {
-        return;
-    }
-    if let Some(signal) = Signal::from_named_raw(signal) {
-        send(to, signal);
+    let to_all = of_kernel && OF_TERMINAL.iter().any(|of_terminal| of_terminal.as_raw() == signal);
+    let to_us_alone = signal == Signal::HUP.as_raw() && leads();
+    if signal != Signal::XFSZ.as_raw() && (!to_all || to_us_alone) {
+        kernel::send(to, signal);
     }
 }
 

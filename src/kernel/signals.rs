@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use rustix::process::Pid;
 use tokio::io::unix::AsyncFd;
 
 /// Signals that wait to be read, in the place of acting on this process.
@@ -105,6 +106,28 @@ impl Signals {
         // nothing, takes no lock, and touches no memory but its own.
         unsafe { command.pre_exec(ask) };
     }
+}
+
+/// Whether this process ignores that signal, as one does that was started by `nohup`.
+#[must_use]
+pub fn is_ignored(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: no action is set, and `action` is live, writable and of the right type; a wrong number is refused.
+    let told = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: the call has succeeded, and so has written all of it.
+    told == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
+/// The signals that mean what two programs agree on. The C library keeps some of the kernel's for itself.
+#[must_use]
+pub fn real_time() -> std::ops::RangeInclusive<i32> {
+    libc::SIGRTMIN()..=libc::SIGRTMAX()
+}
+
+/// Sends that process any signal there is, those for real time too. It may have ended.
+pub fn send(to: Pid, signal: i32) {
+    // SAFETY: a plain call to the system with numbers alone.
+    let _ = unsafe { libc::kill(to.as_raw_nonzero().get(), signal) };
 }
 
 impl fmt::Debug for Signals {

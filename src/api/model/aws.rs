@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, PrimitiveDateTime};
 use utoipa::ToSchema;
 
 use super::Value;
@@ -42,10 +42,12 @@ pub struct AwsProcessCredentials {
     pub expiration: String,
 }
 
-/// So long after now, to the second.
+/// So long after now, to the second, or the end of all time.
 #[must_use]
 pub fn expiration(now: OffsetDateTime, lifetime: Duration) -> String {
-    let end = (now + lifetime).replace_nanosecond(0).unwrap_or(now);
+    let end = now.checked_add(lifetime.try_into().unwrap_or(time::Duration::MAX));
+    let end = end.unwrap_or(PrimitiveDateTime::MAX.assume_utc());
+    let end = end.replace_nanosecond(0).unwrap_or(now);
     end.format(&Rfc3339).expect("a year of four digits")
 }
 
@@ -59,6 +61,7 @@ mod tests {
     fn the_end_is_told_in_utc_to_the_second() {
         let now = datetime!(2026-11-21 09:41:07.042 UTC);
         assert_eq!(expiration(now, Duration::from_mins(6)), "2026-11-21T09:47:07Z");
+        assert_eq!(expiration(now, Duration::MAX), "9999-12-31T23:59:59Z");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use tokio::sync::mpsc;
 
 use super::{Plan, Ready};
-use crate::cli::hydration::{Faults, News};
+use crate::cli::hydration::News;
 use crate::cli::terminal::tell;
 use crate::hydrate::Change;
 
@@ -37,45 +37,27 @@ pub(super) async fn follow(
     Ready { mut origins, mut mark }: Ready,
     to: mpsc::Sender<Change>,
 ) -> Infallible {
-    let (mut news, mut lacking) = (News::new(&plan.door, jitter), String::new());
+    let mut news = News::new(&plan.door, jitter);
+    let so = "sidekey: what changes cannot be had, and the program goes on with what it has";
     loop {
-        news.next(&origins).await;
-        let changed = async {
+        let look = async || {
             let (filled, ready) = plan.fill().await?;
             // Nothing is written anywhere for values that are the same.
             let is_same = ready.mark.as_ref() == mark.as_ref();
-            Ok::<_, Faults>(if is_same { None } else { Some((filled.deliver()?, ready)) })
+            let changed = if is_same { None } else { Some((filled.deliver()?, ready.mark)) };
+            Ok((changed, ready.origins))
         };
-        let changed = changed.await;
-        if changed.is_ok() {
-            lacking.clear();
-        }
-        match changed {
-            Ok(None) => {}
-            Ok(Some((program, ready))) => {
-                Ready { origins, mark } = ready;
-                let change = match watch {
-                    Watch::Restart => {
-                        tell("sidekey: a secret has changed; restarting the program");
-                        Change::Restart(Box::new(program))
-                    }
-                    Watch::Signal(signal) => Change::Signal(signal),
-                };
-                // Taken as soon as the one before is done with. When nobody takes it, the program has ended, and so will we.
-                let _ = to.send(change).await;
-                news.acted();
+        let (program, now) = news.change(&mut origins, so, look).await;
+        mark = now;
+        let change = match watch {
+            Watch::Restart => {
+                tell("sidekey: a secret has changed; restarting the program");
+                Change::Restart(Box::new(program))
             }
-            Err(faults) => {
-                let what = "sidekey: a secret has changed, and the program goes on with what it has";
-                let told = faults.so(what).message;
-                // What lasts is told once.
-                if told != lacking {
-                    tell(&told);
-                    lacking = told;
-                }
-                news.failed().await;
-            }
-        }
+            Watch::Signal(signal) => Change::Signal(signal),
+        };
+        // Taken as soon as the one before is done with. When nobody takes it, the program has ended, and so will we.
+        let _ = to.send(change).await;
     }
 }
 

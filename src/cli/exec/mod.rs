@@ -16,6 +16,7 @@ use clap::Args;
 use tokio::sync::mpsc;
 
 use super::hydration::{Asking, Door, Faults, Places, Set, Surroundings, Wanted};
+use super::lengths::length;
 use super::terminal::harmless;
 use super::{Context, Exit, Failure};
 use crate::config::cause;
@@ -54,10 +55,10 @@ pub struct Exec {
     #[arg(long, value_name = "restart|signal[=SIG]", value_parser = Watch::parse)]
     watch: Option<Watch>,
     /// With --watch: how long the program may take to end before it is killed
-    #[arg(long, value_name = "DURATION", requires = "watch", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", requires = "watch", default_value = "10s", value_parser = length)]
     grace: Duration,
     /// With --watch: act at a random moment within so long after a change, so that a fleet does not act at once
-    #[arg(long, value_name = "DURATION", requires = "watch", default_value = "0s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", requires = "watch", default_value = "0s", value_parser = length)]
     jitter: Duration,
     #[command(flatten)]
     asking: Asking,

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{Faults, Values, Wanted};
 use crate::cli::args::Connect;
 use crate::cli::client::Client;
+use crate::cli::lengths::length;
 use crate::cli::pauses::Pauses;
 use crate::cli::terminal::tell;
 use crate::cli::{Context, Failure};
@@ -18,7 +19,7 @@ use crate::cli::{Context, Failure};
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct Asking {
     /// How long to wait at most for a sidecar that is still starting, such as 30s or 2m; 0s asks once
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = length)]
     wait: Duration,
     #[command(flatten)]
     connect: Connect,

@@ -8,12 +8,12 @@ use crate::config::cause;
 use crate::hydrate::set::{self, Layer, MapFormat, Unreadable, Wrong};
 
 /// Lays an env file's variables over the others.
-pub(super) fn env_file(file: &Path, onto: &mut Layer, faults: &mut Faults) {
-    lay(file, onto, faults, set::env_file);
+pub(super) async fn env_file(file: &Path, onto: &mut Layer, faults: &mut Faults) {
+    lay(file, onto, faults, set::env_file).await;
 }
 
 /// The same for a map, which is TOML or JSON by its name's ending.
-pub(super) fn map(file: &Path, onto: &mut Layer, faults: &mut Faults) {
+pub(super) async fn map(file: &Path, onto: &mut Layer, faults: &mut Faults) {
     let format = match file.extension().and_then(|ending| ending.to_str()) {
         Some("toml") => MapFormat::Toml,
         Some("json") => MapFormat::Json,
@@ -22,12 +22,20 @@ pub(super) fn map(file: &Path, onto: &mut Layer, faults: &mut Faults) {
             return faults.add(Exit::Usage, what);
         }
     };
-    lay(file, onto, faults, |text| set::map(text, format));
+    lay(file, onto, faults, |text| set::map(text, format)).await;
 }
 
-fn lay(file: &Path, onto: &mut Layer, faults: &mut Faults, parse: impl FnOnce(&str) -> Result<Layer, Vec<Wrong>>) {
+/// Whoever waits for a slow one can do something else meanwhile, such as end.
+async fn lay(
+    file: &Path,
+    onto: &mut Layer,
+    faults: &mut Faults,
+    parse: impl FnOnce(&str) -> Result<Layer, Vec<Wrong>>,
+) {
     let name = file.display();
-    match set::read(file) {
+    let path = file.to_owned();
+    let read = tokio::task::spawn_blocking(move || set::read(&path)).await;
+    match read.unwrap_or_else(|died| Err(Unreadable::Io(died.into()))) {
         Err(Unreadable::Io(error)) => {
             faults.add(Exit::InputOutput, format!("{name}: cannot be read: {}", cause(error.kind())));
         }

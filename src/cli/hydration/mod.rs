@@ -7,6 +7,7 @@
 //! Must never happen: a part of a set; a failure that hides another; a value in a fault; a wait that says nothing.
 
 mod door;
+mod failing;
 mod faults;
 mod files;
 mod listing;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
+use super::failing::Failing;
 use super::pace::Pace;
 use super::{Door, Faults};
 use crate::cli::client::{Client, Parser, Request, Stream};
@@ -18,7 +19,7 @@ use crate::cli::terminal::tell;
 
 /// A stream that lives tells so every 15 s.
 const SILENCE: Duration = Duration::from_secs(45);
-/// Between two tries of what has failed.
+/// Between two streams that ended at once.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// So many addresses a stream takes.
@@ -34,7 +35,7 @@ pub(in crate::cli) struct News<'a> {
     parser: Parser,
     /// Something is still to be looked at.
     pending: bool,
-    failed: Pauses,
+    failing: Failing,
     /// When a stream was last tried for.
     opened: Option<Instant>,
     closed: Pauses,
@@ -43,7 +44,6 @@ pub(in crate::cli) struct News<'a> {
 impl<'a> News<'a> {
     /// Nobody is asked yet. Each moment is by a random part of `jitter` later than it could be.
     pub(in crate::cli) fn new(door: &'a Door<'a>, jitter: Duration) -> Self {
-        let pauses = Pauses::between(FIRST_PAUSE, LONGEST_PAUSE);
         Self {
             door,
             pace: Pace::new(jitter),
@@ -51,15 +51,15 @@ impl<'a> News<'a> {
             of: BTreeSet::new(),
             parser: Parser::default(),
             pending: false,
-            failed: pauses.clone(),
+            failing: Failing::new(),
             opened: None,
-            closed: pauses,
+            closed: Pauses::between(FIRST_PAUSE, LONGEST_PAUSE),
         }
     }
 
     /// Resolves when one of these secrets may have changed since the last time, and it is time to look. Dropped before that,
     /// it has lost nothing.
-    pub(in crate::cli) async fn next(&mut self, origins: &BTreeSet<String>) {
+    async fn next(&mut self, origins: &BTreeSet<String>) {
         if origins.is_empty() {
             std::future::pending::<()>().await;
         }
@@ -87,16 +87,34 @@ impl<'a> News<'a> {
         }
     }
 
-    /// What was seen was a change, and was acted upon: the next moment is further away.
-    pub(in crate::cli) fn acted(&mut self) {
-        self.pace.acted();
-        self.failed.begin_anew();
-    }
-
-    /// It could not be seen what has changed: it is to be looked at again, after a while.
-    pub(in crate::cli) async fn failed(&mut self) {
-        self.pending = true;
-        sleep(self.failed.next()).await;
+    /// Looks, once for each moment, until what is seen is a change, which is acted upon by whoever asked: the next moment is
+    /// further away. `look` sees a change, or that there is none and what to watch from now on. What fails is looked at
+    /// again after a while; what lasts of it is told once.
+    pub(in crate::cli) async fn change<T>(
+        &mut self,
+        origins: &mut BTreeSet<String>,
+        so: &str,
+        look: impl AsyncFn() -> Result<(Option<T>, BTreeSet<String>), Faults>,
+    ) -> T {
+        loop {
+            self.next(origins).await;
+            match look().await {
+                Ok((change, found)) => {
+                    self.failing.not_any_more();
+                    *origins = found;
+                    if let Some(change) = change {
+                        self.pace.acted();
+                        return change;
+                    }
+                }
+                Err(faults) => {
+                    let (news, pause) = self.failing.so(faults.so(so).message);
+                    news.iter().for_each(|news| tell(news));
+                    self.pending = true;
+                    sleep(pause).await;
+                }
+            }
+        }
     }
 
     /// A stream; tried for as long as there is none, which is told once.

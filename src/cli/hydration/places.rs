@@ -57,7 +57,7 @@ impl Places {
     pub(in crate::cli) async fn gather(&self, around: Surroundings<'_>, door: &Door<'_>) -> Result<Set, Faults> {
         let (mut layer, mut told, mut faults) = (Layer::new(), Layer::new(), Faults::none());
         let mut plain = around.take(&mut layer, &mut faults);
-        self.read(&mut told, &mut faults);
+        self.read(&mut told, &mut faults).await;
         // What the command line gets wrong is told at once, and not after a wait.
         let faults = faults.or(Faults::none())?;
         let naming = Naming { strip: self.strip.clone(), prefix: self.prefix.clone(), keep_case: self.keep_case };
@@ -73,12 +73,12 @@ impl Places {
     }
 
     /// What is told on the command line and in the files that it names.
-    fn read(&self, layer: &mut Layer, faults: &mut Faults) {
+    async fn read(&self, layer: &mut Layer, faults: &mut Faults) {
         for file in &self.env_files {
-            files::env_file(file, layer, faults);
+            files::env_file(file, layer, faults).await;
         }
         for file in &self.maps {
-            files::map(file, layer, faults);
+            files::map(file, layer, faults).await;
         }
         for (name, text) in &self.sets {
             // A short form, or a text with references in it.

@@ -1,19 +1,22 @@
 //! `render`: files of settings, made of templates and the secrets that they ask for.
 //!
 //! Must never happen: a file that is replaced while another of its set is not; an old file gone because a new one could not
-//! be made; a value in a message, in an argument, or in the environment of what `--on-change` runs.
+//! be made; a value in a message, in an argument, or in the environment of what `--on-change` runs; an end in the midst of
+//! a set.
 
 mod command;
 mod plan;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::hydration::{Asking, News};
+use super::lengths::length;
 use super::terminal::tell;
-use super::{Context, Failure};
+use super::{Context, Exit, Failure};
 use plan::Plan;
 
 /// Render templates into files, each replaced at once, and all of them or none.
@@ -39,11 +42,14 @@ pub struct Render {
     #[arg(long)]
     watch: bool,
     /// With --watch: render at a random moment within so long after a change, so that a fleet does not act at once
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration, requires = "watch")]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = length, requires = "watch")]
     jitter: Duration,
     /// Have /bin/sh run this when files were replaced by others
     #[arg(long, value_name = "COMMAND")]
     on_change: Option<String>,
+    /// How long --on-change may take before it is killed
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = length, requires = "on_change")]
+    on_change_timeout: Duration,
     #[command(flatten)]
     asking: Asking,
 }
@@ -66,9 +72,23 @@ impl Render {
     }
 }
 
+/// Ends when it is told to, but not while it replaces files: nothing is awaited there.
 pub(super) async fn run(args: &Render, context: &Context) -> Result<(), Failure> {
+    let rendered = Cell::new(false);
+    tokio::select! {
+        done = carry_out(args, context, &rendered) => done,
+        () = context.shutdown.cancelled() => match rendered.get() {
+            true if args.watch => Ok(()),
+            true => Err(Failure::new(Exit::InputOutput, "the files are replaced, but --on-change was ended")),
+            false => Err(Failure::new(Exit::Unavailable, "told to end; nothing was replaced")),
+        },
+    }
+}
+
+async fn carry_out(args: &Render, context: &Context, rendered: &Cell<bool>) -> Result<(), Failure> {
     let plan = Plan::of(args, context)?;
     let (changed, mut origins) = plan.carry_out().await.map_err(|faults| faults.so("nothing was replaced"))?;
+    rendered.set(true);
     if changed {
         let done = plan.on_change().await;
         if !args.watch {
@@ -80,21 +100,14 @@ pub(super) async fn run(args: &Render, context: &Context) -> Result<(), Failure>
         return Ok(());
     }
     let mut news = News::new(plan.door(), args.jitter);
+    let so = "sidekey: what changes cannot be rendered, and the files stay as they are";
+    let look = async || {
+        let (changed, found) = plan.carry_out().await?;
+        Ok((changed.then_some(()), found))
+    };
     loop {
-        news.next(&origins).await;
-        match plan.carry_out().await {
-            Ok((changed, found)) => {
-                origins = found;
-                if changed {
-                    tell("sidekey: a secret has changed; the files are replaced");
-                    plan.on_change().await.unwrap_or_else(|failure| tell(&format!("sidekey: {failure}")));
-                    news.acted();
-                }
-            }
-            Err(faults) => {
-                tell(&faults.so("sidekey: a secret has changed, and the files stay as they are").message);
-                news.failed().await;
-            }
-        }
+        news.change(&mut origins, so, look).await;
+        tell("sidekey: a secret has changed; the files are replaced");
+        plan.on_change().await.unwrap_or_else(|failure| tell(&format!("sidekey: {failure}")));
     }
 }

@@ -164,7 +164,7 @@ impl<'a> Plan<'a> {
     /// Runs what is to be run when files were replaced, and tells of those that were not.
     pub(super) async fn on_change(&self) -> Result<(), Failure> {
         let ran = match &self.args.on_change {
-            Some(command) => command::run(command).await,
+            Some(command) => command::run(command, self.args.on_change_timeout).await,
             None => Ok(()),
         };
         match (self.astray.take(), ran) {

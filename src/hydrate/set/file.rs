@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 /// More than the kernel lets a program have as its environment, in bytes.
 const LARGEST: usize = 8 * 1024 * 1024;
-/// How long a pipe may be silent: whoever writes to it may have to ask a server first.
+/// How long a pipe may take to its end: whoever writes to it may have to ask a server first.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why a file cannot be read. Never quotes it.
@@ -26,9 +26,9 @@ pub enum Unreadable {
     /// No environment is as large.
     #[error("is larger than 8 MiB, which no environment can be")]
     Large,
-    /// A pipe through which nothing comes.
-    #[error("is a pipe, and nothing came through it for {} s", .0.as_secs())]
-    Silent(Duration),
+    /// A pipe through which nothing comes, or ever more.
+    #[error("is a pipe, and it has not ended within {} s", .0.as_secs())]
+    Endless(Duration),
     /// What no variable can hold.
     #[error("line {0}: holds a NUL byte, which no variable can")]
     Nul(usize),
@@ -40,7 +40,8 @@ pub enum Unreadable {
     Io(#[source] io::Error),
 }
 
-/// The text of a file, or of what is written to a pipe until it is closed, such as `/dev/stdin` or a shell's `<(…)`.
+/// The text of a file, or of what is written to a pipe until it is closed, such as `/dev/stdin` or a shell's `<(…)`. It waits
+/// in this thread.
 ///
 /// # Errors
 /// [`Unreadable`], also where a text would be too large to be an environment, or does not come.
@@ -67,7 +68,7 @@ fn within(path: &Path, patience: Duration) -> Result<Zeroizing<String>, Unreadab
 }
 
 fn all(file: OwnedFd, pipe: bool, patience: Duration) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
-    let mut file = File::from(file);
+    let (mut file, deadline) = (File::from(file), Deadline { patience, end: Instant::now() + patience });
     let mut whole = Zeroizing::new(Vec::new());
     loop {
         let mut chunk = Zeroizing::new([0; 64 * 1024]);
@@ -75,21 +76,33 @@ fn all(file: OwnedFd, pipe: bool, patience: Duration) -> Result<Zeroizing<Vec<u8
             Ok(0) if !pipe => return Ok(whole),
             // The end of a pipe is only one if a writer has been there, and went without a last word.
             Ok(0) => match ready(&file, Duration::ZERO)? {
-                nothing if nothing.is_empty() => wait(&file, patience)?,
+                nothing if nothing.is_empty() => deadline.wait(&file)?,
                 some if some.contains(PollFlags::IN) => {}
                 _gone => return Ok(whole),
             },
             Ok(length) if whole.len() + length > LARGEST => return Err(Unreadable::Large),
             Ok(length) => whole.extend_from_slice(&chunk[..length]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait(&file, patience)?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => deadline.wait(&file)?,
             Err(error) => return Err(Unreadable::Io(error)),
         }
     }
 }
 
-fn wait(file: &File, patience: Duration) -> Result<(), Unreadable> {
-    if ready(file, patience)?.is_empty() { Err(Unreadable::Silent(patience)) } else { Ok(()) }
+/// One for the whole, so that what comes drop by drop has an end too.
+struct Deadline {
+    patience: Duration,
+    end: Instant,
+}
+
+impl Deadline {
+    fn wait(&self, file: &File) -> Result<(), Unreadable> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        if ready(file, left)?.is_empty() || Instant::now() > self.end {
+            return Err(Unreadable::Endless(self.patience));
+        }
+        Ok(())
+    }
 }
 
 fn ready(file: &File, patience: Duration) -> Result<PollFlags, Unreadable> {
@@ -159,10 +172,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
-        assert_eq!(told(&path), "is a pipe, and nothing came through it for 0 s");
+        assert_eq!(told(&path), "is a pipe, and it has not ended within 0 s");
         // A writer that is there, and says nothing.
         let writer = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
-        assert_eq!(told(&path), "is a pipe, and nothing came through it for 0 s");
+        assert_eq!(told(&path), "is a pipe, and it has not ended within 0 s");
+        // One whose last word never comes.
+        io::Write::write_all(&mut &writer, b"A=1\n").unwrap();
+        assert_eq!(told(&path), "is a pipe, and it has not ended within 0 s");
         drop(writer);
         let large = "A=1\n".repeat(100_000);
         let reading = std::thread::spawn({

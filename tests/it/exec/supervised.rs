@@ -1,11 +1,11 @@
 //! Under sidekey, which restarts it or tells it.
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
 use super::{alone, exec, site};
-use crate::cli::process::{Azure, Run, SIDEKEY, Staying, finish, mode};
+use crate::cli::process::{Azure, Run, SIDEKEY, Staying, Told, finish, mode};
 
 #[test]
 fn a_new_value_restarts_the_program_and_what_the_old_one_left_behind_is_ended() {
@@ -139,6 +139,79 @@ fn a_program_that_is_told_to_end_while_it_is_being_replaced_is_not_replaced() {
     assert_eq!(running.read_until("asked"), "asked\n");
     assert_eq!(running.wait(), Some(137), "killed after the grace");
     assert_eq!(running.rest(), "", "and no other was begun");
+}
+
+#[test]
+fn a_program_that_may_be_ending_after_a_key_is_not_replaced_meanwhile() {
+    let (azure, _serving) = site();
+    let flags = ["--watch", "restart", "--grace", "12h", "--set", "A=pay-prod/db-password"];
+    let script = "trap 'echo drains' INT; trap 'echo still $A' USR1; trap 'echo asked; exit 3' TERM; echo begun; \
+                  while :; do sleep 0.02; done";
+    let mut command = exec(&azure, &flags, script);
+    command.stderr(Stdio::piped());
+    let mut running = Staying::start(command);
+    let told = Told::of(running.stderr());
+    running.read_until("begun");
+    running.signal(Signal::INT);
+    running.read_until("drains");
+    azure.set("pay-prod", "db-password", "second");
+    told.until("a secret has changed");
+    running.signal(Signal::USR1);
+    assert_eq!(running.read_until("still"), "still Autumn-2026-staple\n");
+    running.signal(Signal::USR1);
+    assert_eq!(running.read_until("still"), "still Autumn-2026-staple\n");
+    running.signal(Signal::TERM);
+    assert_eq!((running.rest().as_str(), running.wait()), ("asked\n", Some(3)));
+}
+
+#[test]
+fn signals_of_every_kind_reach_the_program() {
+    let (azure, _serving) = site();
+    let script = "for s in 6 16 21 22 23 24 26 27 29 30 35 64; do trap \"echo got $s.\" $s; done; echo ready; \
+                  while :; do sleep 0.02; done";
+    let flags = ["--watch", "restart", "--set", "A=pay-prod/db-password"];
+    let mut running = Staying::start(exec(&azure, &flags, script));
+    running.read_until("ready");
+    for signal in [6, 16, 21, 22, 23, 24, 26, 27, 29, 30, 35, 64] {
+        let kill = format!("kill -{signal} {}", running.pid());
+        assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
+        assert_eq!(running.read_until("got"), format!("got {signal}.\n"));
+    }
+    assert_eq!(running.stop(), Some(143));
+}
+
+/// Started with this in place of its variables, and with that signal while it reads them; its code and what it prints.
+fn signalled_while_it_starts(azure: &Azure, ignored: &str, signal: Signal) -> (Option<i32>, String) {
+    let (pipe, socket) = (azure.path("pipe"), azure.socket());
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut command = Command::new("/usr/bin/env");
+    command.args(["--default-signal", ignored, SIDEKEY, "exec", "--addr", &socket, "--watch", "restart"]);
+    command.arg("--env-file").arg(&pipe).args(["--", "/bin/sh", "-c", "echo value $B; exit 5"]).stdin(Stdio::null());
+    command.env_clear().env("PATH", "/usr/bin:/bin");
+    let mut running = Staying::start(command);
+    // Opens once it is read, when signals are held.
+    let mut writing = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    running.signal(signal);
+    if ignored.contains("HUP") {
+        writeln!(writing, "B=1").unwrap();
+        drop(writing);
+        return (running.wait(), running.rest());
+    }
+    (running.wait(), running.rest())
+}
+
+#[test]
+fn what_was_ignored_before_does_not_end_it_while_it_starts() {
+    let (azure, _serving) = site();
+    let came = signalled_while_it_starts(&azure, "--ignore-signal=HUP", Signal::HUP);
+    assert_eq!(came, (Some(5), "value 1\n".to_owned()));
+}
+
+#[test]
+fn a_file_that_is_slow_keeps_nobody_who_wants_it_to_end() {
+    let (azure, _serving) = site();
+    let came = signalled_while_it_starts(&azure, "--default-signal=TERM", Signal::TERM);
+    assert_eq!(came, (Some(143), String::new()));
 }
 
 #[test]

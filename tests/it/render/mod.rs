@@ -1,5 +1,7 @@
 //! `sidekey render`, as a person or a service meets it.
 
+mod ending;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Stdio;
