@@ -244,7 +244,9 @@ impl Folder {
             let file = openat(&folder, name, flags, Mode::empty()).ok()?;
             Some(self.kept.is_so(&file.into(), value).ok()? && self.leads(name)? == within(name))
         };
-        let so = fstat(&folder).ok()?.st_mode & 0o7777 == self.reach.as_raw_mode()
+        let found = fstat(&folder).ok()?;
+        let so = found.st_uid == rustix::process::geteuid().as_raw()
+            && found.st_mode & 0o7777 == self.reach.as_raw_mode()
             && entries.len() == files.len()
             && files.iter().all(|(name, value)| is_own_name(name) && is_so(name, value) == Some(true));
         so.then_some(current)
