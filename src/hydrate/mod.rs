@@ -6,6 +6,7 @@
 //! another one.
 
 mod child;
+mod children;
 pub mod dangerous;
 pub mod files;
 mod formats;

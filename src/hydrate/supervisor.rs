@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::child::Program;
+use super::children::children;
 use crate::kernel::{self, Arrived, Signals, is_ignored, real_time};
 
 /// What is to be done with the program that runs.
@@ -66,6 +67,8 @@ const OF_TERMINAL: &[Signal] =
     &[Signal::HUP, Signal::INT, Signal::QUIT, Signal::CONT, Signal::TSTP, Signal::TTIN, Signal::TTOU, Signal::WINCH];
 /// So long an ended child that is not the program is left to who may be waiting for it, such as for the Azure CLI.
 const OTHERS: Duration = Duration::from_secs(1);
+/// Whoever is still there so long after he was killed is waited for by nobody who is to end.
+const UNKILLABLE: Duration = Duration::from_secs(2);
 /// Between the end of a program that keeps children and the look at whether they are gone.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -159,7 +162,7 @@ impl Supervisor {
                 }
             };
             if let Some(ended) = ended {
-                told_to_end |= self.clear_up().await?;
+                told_to_end |= self.clear_up(running.next.is_none() || told_to_end).await?;
                 match running.next.take() {
                     Some(next) if !told_to_end => running = self.begin(*next)?,
                     Some(_) | None => return Ok(code(ended)),
@@ -168,8 +171,9 @@ impl Supervisor {
         }
     }
 
-    /// Ends what the program left behind: asks, and after the grace kills. Whether we were told to end meanwhile.
-    async fn clear_up(&self) -> io::Result<bool> {
+    /// Ends what the program left behind: asks, and after the grace kills. Whether we were told to end meanwhile. Who cannot be
+    /// killed either, as in a call to a disk that is gone, keeps another program from being begun, but not our end.
+    async fn clear_up(&self, last: bool) -> io::Result<bool> {
         let deadline = Instant::now() + self.grace;
         let (mut asked, mut told_to_end) = (Vec::new(), false);
         loop {
@@ -178,7 +182,11 @@ impl Supervisor {
             if left.is_empty() {
                 return Ok(told_to_end);
             }
-            let late = Instant::now() >= deadline;
+            let now = Instant::now();
+            if now >= deadline + UNKILLABLE && (last || told_to_end) {
+                return Ok(told_to_end);
+            }
+            let late = now >= deadline;
             for pid in left {
                 if late {
                     send(pid, Signal::KILL);
@@ -289,13 +297,4 @@ fn ends(signal: i32) -> bool {
 fn code(status: WaitStatus) -> u8 {
     let code = status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(255)
-}
-
-/// Our children, as the kernel lists them for each thread.
-fn children() -> Vec<Pid> {
-    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-    lists
-        .flat_map(|list| list.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect::<Vec<_>>())
-        .collect()
 }

@@ -6,10 +6,11 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 /// More than the kernel lets a program have as its environment, in bytes.
@@ -194,5 +195,28 @@ mod tests {
             })
             .unwrap();
         assert_eq!(*reading.join().unwrap().unwrap(), large);
+    }
+
+    #[test]
+    fn what_comes_drop_by_drop_has_an_end_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        // Each drop as soon as the one before is gone, until that is enough.
+        let held = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let mut drops = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let (done, stop) = std::sync::mpsc::channel::<()>();
+        let dripping = std::thread::spawn(move || {
+            while stop.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+                if rustix::io::ioctl_fionread(&drops).unwrap() == 0 {
+                    io::Write::write_all(&mut drops, b"A").unwrap();
+                }
+            }
+        });
+        let told = within(&path, Duration::from_millis(50)).expect_err("it has no end").to_string();
+        drop(done);
+        dripping.join().unwrap();
+        drop(held);
+        assert_eq!(told, "is a pipe, and it has not ended within 0 s");
     }
 }

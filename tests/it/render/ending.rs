@@ -26,7 +26,6 @@ fn told_to_end_while_it_watches_it_ends_in_order_and_leaves_no_command_behind() 
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "who reads a green run must see what it did not show")]
 fn as_the_first_process_it_ends_when_it_is_told_to() {
     let house = House::new();
     let (_serving, _) = house.azure.serve("");
