@@ -26,7 +26,7 @@ pub(super) struct Plan<'a> {
 }
 
 /// A template, in bytes.
-const LONGEST: u64 = 4 * 1024 * 1024;
+const LONGEST: u64 = 256 * 1024;
 /// A value may decide which others are wanted, and these again; but not for ever.
 const ROUNDS: usize = 8;
 

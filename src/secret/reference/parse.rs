@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use super::{BadName, BadReference, Misplaced, Pointer, Reference, SecretName, VaultName, Version};
 
-/// What only references begin with, whatever its case.
-pub(super) const OURS: [&str; 3] = [SECRET, AKV, APP_SERVICE];
+/// What only references begin with, and slips of the pen of one, whatever the case: an app must not get these as its password.
+pub(super) const OURS: [&str; 4] = ["secret:/", "secrets:/", "akv:/", "@Microsoft.KeyVault"];
 const SECRET: &str = "secret://";
 const AKV: &str = "akv://";
 const APP_SERVICE: &str = "@Microsoft.KeyVault(";

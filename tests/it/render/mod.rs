@@ -173,7 +173,7 @@ fn a_template_without_end_is_told() {
     let house = House::new();
     let run = house.render(&["-t", "/dev/zero", "-o", &house.at("a.out")]);
     assert_eq!(run.code, 64, "{}", run.err);
-    assert!(run.err.contains("/dev/zero: it has more than 4194304 bytes"), "{}", run.err);
+    assert!(run.err.contains("/dev/zero: it has more than 262144 bytes"), "{}", run.err);
 }
 
 #[test]
