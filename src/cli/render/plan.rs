@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use super::{Render, command};
 use crate::cli::hydration::{Door, Faults, Wanted};
@@ -39,7 +39,9 @@ impl<'a> Plan<'a> {
             return Err(usage(told));
         }
         let mut names = BTreeSet::new();
-        if let Some(twice) = args.out.iter().find(|out| !names.insert(*out)) {
+        // `./a` is `a`.
+        let plain = |out: &Path| out.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
+        if let Some(twice) = args.out.iter().find(|out| !names.insert(plain(out))) {
             return Err(usage(format!("--out {}: two templates would be rendered into it", twice.display())));
         }
         if args.dir.is_some() {

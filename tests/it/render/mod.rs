@@ -101,6 +101,7 @@ fn whatever_fails_is_told_at_once_and_the_old_files_stay() {
         vec!["-t", &good],
         vec!["-t", &good, "-o", &out, "-o", &other],
         vec!["-t", &good, "-o", "x/y", "--dir", &other],
+        vec!["-t", &good, "-o", "nowhere/x", "-t", &good, "-o", "./nowhere/x"],
     ] {
         assert_eq!(house.render(&wrong).code, 64, "{wrong:?}");
     }
