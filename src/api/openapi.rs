@@ -1,5 +1,6 @@
-//! The OpenAPI 3.1 document: what routes share, as types that their annotations name. The routes themselves are
-//! collected by the router, so that none can be served and not described.
+//! The OpenAPI 3.1 document: what routes share, as types that their annotations name. It is made of these in a test alone,
+//! which holds `openapi.json` to it, so that a process that starts makes nothing of it and carries nothing to make it with.
+//! After a change: `WRITE_OPENAPI=1 cargo test --lib openapi`.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +10,14 @@ use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Ref, RefOr};
-use utoipa::{IntoParams, IntoResponses, Modify, OpenApi};
+use utoipa::{IntoParams, IntoResponses};
 
 use super::model;
 use super::problem::{Code, MEDIA_TYPE};
 
 /// The document before any route is in it.
-#[derive(OpenApi)]
+#[derive(utoipa::OpenApi)]
 #[openapi(
     info(
         title = "sidekey",
@@ -26,7 +26,7 @@ use super::problem::{Code, MEDIA_TYPE};
             and a `Host` of 127.0.0.1, [::1] or localhost; on the unix socket its mode is the gate."
     ),
     components(schemas(model::ProblemDocument, model::SecretDocument)),
-    modifiers(&Token),
+    modifiers(&Token, &Problems),
     security(("token" = [])),
     tags(
         (name = "secrets", description = "Values"),
@@ -34,18 +34,29 @@ use super::problem::{Code, MEDIA_TYPE};
         (name = "health", description = "The sidecar itself"),
     )
 )]
-pub(super) struct Base;
+struct Base;
 
 struct Token;
 
-impl Modify for Token {
+struct Problems;
+
+impl utoipa::Modify for Token {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some("The content of the token file. Over TCP only; not needed on the unix socket."))
             .build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("token", SecurityScheme::Http(scheme));
+    }
+}
+
+impl utoipa::Modify for Problems {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let all = SETS.iter().flat_map(|sets| by_status(sets));
+        let named = all.map(|(status, codes)| (name(&status, &codes), problem(&status, &codes).into()));
+        document.components.get_or_insert_default().responses.extend(named);
     }
 }
 
@@ -250,39 +261,52 @@ const VALUE: &[Code] = &[
 
 const RESOLVE: &[Code] = &[Code::TooSlow, Code::TooLarge, Code::UnsupportedMediaType];
 
+/// What routes may answer, each a list of lists.
+type Sets = &'static [&'static [Code]];
+
+const COMMON_SETS: Sets = &[COMMON];
+const LOOKUP_SETS: Sets = &[COMMON, LOOKUP];
+const SEARCH_SETS: Sets = &[COMMON, &[Code::VaultNotFound]];
+const WATCH_SETS: Sets = &[COMMON, &[Code::VaultNotFound, Code::Overloaded]];
+const RESOLVE_SETS: Sets = &[COMMON, LOOKUP, VALUE, RESOLVE];
+const AWS_SETS: Sets = &[COMMON, LOOKUP, VALUE, &[Code::NotFound]];
+const VALUE_SETS: Sets = &[COMMON, LOOKUP, VALUE];
+
+const SETS: [Sets; 7] = [COMMON_SETS, LOOKUP_SETS, SEARCH_SETS, WATCH_SETS, RESOLVE_SETS, AWS_SETS, VALUE_SETS];
+
 impl IntoResponses for CommonResponses {
     fn responses() -> Responses {
-        problems(&[COMMON])
+        problems(COMMON_SETS)
     }
 }
 
 impl IntoResponses for LookupResponses {
     fn responses() -> Responses {
-        problems(&[COMMON, LOOKUP])
+        problems(LOOKUP_SETS)
     }
 }
 
 impl IntoResponses for SearchResponses {
     fn responses() -> Responses {
-        problems(&[COMMON, &[Code::VaultNotFound]])
+        problems(SEARCH_SETS)
     }
 }
 
 impl IntoResponses for WatchResponses {
     fn responses() -> Responses {
-        problems(&[COMMON, &[Code::VaultNotFound, Code::Overloaded]])
+        problems(WATCH_SETS)
     }
 }
 
 impl IntoResponses for ResolveResponses {
     fn responses() -> Responses {
-        problems(&[COMMON, LOOKUP, VALUE, RESOLVE])
+        problems(RESOLVE_SETS)
     }
 }
 
 impl IntoResponses for AwsResponses {
     fn responses() -> Responses {
-        problems(&[COMMON, LOOKUP, VALUE, &[Code::NotFound]])
+        problems(AWS_SETS)
     }
 }
 
@@ -298,7 +322,7 @@ impl IntoResponses for ValueResponses {
             .content("text/plain; charset=utf-8", text("correct horse battery staple"))
             .content("application/octet-stream", text("a value that is not UTF-8"))
             .content("application/json", document);
-        let mut all = problems(&[COMMON, LOOKUP, VALUE]);
+        let mut all = problems(VALUE_SETS);
         all.insert("200".to_owned(), RefOr::T(told(found).build()));
         let held = ResponseBuilder::new().description("The caller holds the current one");
         all.insert("304".to_owned(), RefOr::T(told(held).build()));
@@ -338,8 +362,21 @@ fn told(response: ResponseBuilder) -> ResponseBuilder {
         )
 }
 
-/// One response for each status, with an example for each code.
-fn problems(sets: &[&[Code]]) -> Responses {
+/// One response for each status; those of several routes are described once.
+fn problems(sets: Sets) -> Responses {
+    let named = |(status, codes): (String, Vec<Code>)| {
+        let reference = Ref::from_response_name(name(&status, &codes));
+        (status, RefOr::Ref(reference))
+    };
+    by_status(sets).into_iter().map(named).collect()
+}
+
+/// `404.secret_not_found.vault_not_found`.
+fn name(status: &str, codes: &[Code]) -> String {
+    codes.iter().fold(status.to_owned(), |name, code| name + "." + code.as_str())
+}
+
+fn by_status(sets: Sets) -> BTreeMap<String, Vec<Code>> {
     let mut by_status: BTreeMap<String, Vec<Code>> = BTreeMap::new();
     for code in sets.iter().copied().flatten() {
         by_status.entry(code.status().as_str().to_owned()).or_default().push(*code);
@@ -348,14 +385,9 @@ fn problems(sets: &[&[Code]]) -> Responses {
         }
     }
     by_status
-        .into_iter()
-        .map(|(status, codes)| {
-            let response = problem(&status, &codes);
-            (status, RefOr::T(response))
-        })
-        .collect()
 }
 
+/// With an example for each code.
 fn problem(status: &str, codes: &[Code]) -> Response {
     let examples = codes.iter().map(|code| {
         let value = json!({
@@ -394,4 +426,26 @@ fn header(kind: Type, description: &str, example: serde_json::Value) -> utoipa::
         .description(Some(description))
         .example(Some(example))
         .build()
+}
+
+/// What the routes' annotations say.
+pub(super) fn document() -> utoipa::openapi::OpenApi {
+    use utoipa::OpenApi as _;
+    utoipa_axum::router::OpenApiRouter::with_openapi(Base::openapi()).merge(super::routes::described()).into_openapi()
+}
+
+mod tests {
+    use super::*;
+    use crate::api::DOCUMENT;
+
+    #[test]
+    fn the_document_that_is_served_is_that_of_the_annotations() {
+        let made = serde_json::to_string(&document()).unwrap() + "\n";
+        if std::env::var_os("WRITE_OPENAPI").is_some() {
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/api/openapi.json");
+            std::fs::write(path, &made).unwrap();
+        } else {
+            assert!(made == DOCUMENT, "written anew by: WRITE_OPENAPI=1 cargo test --lib openapi");
+        }
+    }
 }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-
 use super::aws::AwsProfile;
 use super::model::{self, Readiness};
 use crate::access::audit::Audit;
@@ -21,7 +19,6 @@ struct Inner {
     broker: Broker,
     metrics: Metrics,
     audit: Audit,
-    openapi: Bytes,
     aws: Arc<[AwsProfile]>,
 }
 
@@ -35,8 +32,7 @@ impl State {
     /// The same, and what is read is recorded there.
     #[must_use]
     pub fn audited(broker: Broker, metrics: Metrics, audit: Audit) -> Self {
-        let openapi = serde_json::to_vec(&super::document()).expect("the document is plain data").into();
-        Self(Arc::new(Inner { broker, metrics, audit, openapi, aws: Arc::default() }))
+        Self(Arc::new(Inner { broker, metrics, audit, aws: Arc::default() }))
     }
 
     /// The same, and clients of AWS are told these credentials.
@@ -95,10 +91,6 @@ impl State {
     /// The credentials of AWS of that name.
     pub(super) fn aws(&self, name: &str) -> Option<&AwsProfile> {
         self.0.aws.iter().find(|profile| profile.name == name)
-    }
-
-    pub(super) fn openapi(&self) -> Bytes {
-        self.0.openapi.clone()
     }
 
     fn broker(&self) -> &Broker {

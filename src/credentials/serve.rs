@@ -104,7 +104,7 @@ async fn give(stream: &mut UnixStream, given: &Given) -> std::io::Result<()> {
 
 /// More than can be a credential.
 async fn overfill(stream: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
-    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    static ZEROS: [u8; 4096] = [0; 4096];
     for _ in 0..=TOO_MUCH / ZEROS.len() {
         stream.write_all(&ZEROS).await?;
     }

@@ -3,25 +3,25 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, PrimitiveDateTime};
-use utoipa::ToSchema;
 
 use super::Value;
 
 /// Credentials, as the SDKs of AWS ask a container for them.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "PascalCase")]
 pub struct AwsCredentials {
     /// The access key's id.
-    #[schema(value_type = String, example = "AKIAIOSFODNN7EXAMPLE")]
+    #[cfg_attr(test, schema(value_type = String, example = "AKIAIOSFODNN7EXAMPLE"))]
     pub access_key_id: Value,
     /// The access key.
-    #[schema(value_type = String)]
+    #[cfg_attr(test, schema(value_type = String))]
     pub secret_access_key: Value,
     /// The session's token; empty where the key needs none.
-    #[schema(value_type = String)]
+    #[cfg_attr(test, schema(value_type = String))]
     pub token: Value,
     /// When to ask again, at the latest.
-    #[schema(example = "2026-11-21T09:47:07Z")]
+    #[cfg_attr(test, schema(example = "2026-11-21T09:47:07Z"))]
     pub expiration: String,
 }
 

@@ -1,5 +1,4 @@
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::SecretSummary;
 use crate::catalog;
@@ -7,40 +6,41 @@ use crate::catalog::{Reach, ReadState, VaultStatus};
 use crate::secret::{SourceName, VaultName};
 
 /// A vault as far as it is known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct VaultDocument {
     /// How it is addressed: its name, or `source:name` if another vault has the name.
-    #[schema(value_type = String, example = "pay-prod")]
+    #[cfg_attr(test, schema(value_type = String, example = "pay-prod"))]
     pub name: VaultName,
     /// The source that found it.
-    #[schema(value_type = String, example = "azure")]
+    #[cfg_attr(test, schema(value_type = String, example = "azure"))]
     pub source: SourceName,
     /// Its address in its cloud.
-    #[schema(example = "https://pay-prod.vault.azure.net/")]
+    #[cfg_attr(test, schema(example = "https://pay-prod.vault.azure.net/"))]
     pub uri: Option<String>,
     /// The subscription's id.
     pub subscription: Option<String>,
     /// The resource group.
     pub resource_group: Option<String>,
     /// The cloud's region.
-    #[schema(example = "westeurope")]
+    #[cfg_attr(test, schema(example = "westeurope"))]
     pub location: Option<String>,
     /// Named in the configuration, rather than (or as well as) discovered.
     pub configured: bool,
     /// It is the same vault as that one, which an earlier source has found: searches tell of it once. `null`: it is not.
-    #[schema(value_type = Option<String>, example = "pay-prod")]
+    #[cfg_attr(test, schema(value_type = Option<String>, example = "pay-prod"))]
     pub duplicate_of: Option<VaultName>,
     /// Whether its last listing went through.
     pub reachable: bool,
     /// Why not, as a stable word.
-    #[schema(example = "firewall")]
+    #[cfg_attr(test, schema(example = "firewall"))]
     pub reason: Option<String>,
     /// Why not, for people.
     pub detail: Option<String>,
     /// Whether the last read of a value was let through; `null`: none was tried yet.
     pub readable: Option<bool>,
     /// Why not, as a stable word.
-    #[schema(example = "denied-by-rbac")]
+    #[cfg_attr(test, schema(example = "denied-by-rbac"))]
     pub read_reason: Option<String>,
     /// Why not, for people.
     pub read_detail: Option<String>,
@@ -49,23 +49,25 @@ pub struct VaultDocument {
 }
 
 /// What listings of a vault have told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Listing {
     /// How many secrets it holds.
-    #[schema(example = 40)]
+    #[cfg_attr(test, schema(example = 40))]
     pub secrets: u64,
     /// How many of them are disabled.
-    #[schema(example = 1)]
+    #[cfg_attr(test, schema(example = 1))]
     pub disabled: u64,
     /// Seconds since the listing began that told so.
-    #[schema(example = 12)]
+    #[cfg_attr(test, schema(example = 12))]
     pub age: u64,
     /// False: there was never a whole listing, so there may be more.
     pub whole: bool,
 }
 
 /// Every vault, those that are never asked included.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct VaultsAnswer {
     /// By name.
     pub vaults: Vec<VaultDocument>,
@@ -76,7 +78,8 @@ pub struct VaultsAnswer {
 }
 
 /// A page of one vault's secrets, without their values.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct SecretsPage {
     /// By name.
     pub secrets: Vec<SecretSummary>,
@@ -91,7 +94,8 @@ pub struct SecretsPage {
 }
 
 /// A page of what a search found. Never values.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct SearchAnswer {
     /// In the order asked for.
     pub hits: Vec<SecretSummary>,
@@ -108,16 +112,17 @@ pub struct SearchAnswer {
 }
 
 /// Something that an answer does without.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Unanswered {
     /// The vault; `null`: a source's discovery is short, and which vaults are missing cannot be told.
-    #[schema(value_type = Option<String>, example = "hr-prod")]
+    #[cfg_attr(test, schema(value_type = Option<String>, example = "hr-prod"))]
     pub vault: Option<VaultName>,
     /// Whose vault, or whose discovery.
-    #[schema(value_type = String, example = "azure")]
+    #[cfg_attr(test, schema(value_type = String, example = "azure"))]
     pub source: SourceName,
     /// Why, as a stable word.
-    #[schema(example = "firewall")]
+    #[cfg_attr(test, schema(example = "firewall"))]
     pub reason: String,
     /// Why, for people.
     pub detail: String,

@@ -1,14 +1,14 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::Unanswered;
 use crate::broker::Missing;
 use crate::catalog::{Progress, Reach, VaultStatus};
 
 /// Why the sidecar is ready, or not yet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Readiness {
     /// Whether every declared secret is held, and the first discovery and listing of every vault have ended, well or
     /// not, with somebody let in somewhere, or what was known before a restart stands in for them.
@@ -37,7 +37,8 @@ pub struct Readiness {
 }
 
 /// One source's part of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct SourceReadiness {
     /// Its vaults, those that are never asked included.
     pub vaults: usize,
@@ -50,7 +51,8 @@ pub struct SourceReadiness {
 }
 
 /// A declared secret that is not held.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct MissingSecret {
     /// The secret, or the pattern that may mean some.
     pub what: String,

@@ -1,19 +1,19 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::Unanswered;
 
 /// A failure, as RFC 9457 has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct ProblemDocument {
     /// `urn:sidekey:problem:` and the code.
     #[serde(rename = "type")]
-    #[schema(example = "urn:sidekey:problem:secret-not-found")]
+    #[cfg_attr(test, schema(example = "urn:sidekey:problem:secret-not-found"))]
     pub kind: String,
     /// The same for every occurrence of the code.
-    #[schema(example = "No such secret")]
+    #[cfg_attr(test, schema(example = "No such secret"))]
     pub title: String,
     /// What became of it.
     #[serde(flatten)]
@@ -24,20 +24,21 @@ pub struct ProblemDocument {
 }
 
 /// What a failure tells.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Fault {
     /// The HTTP status.
-    #[schema(example = 404)]
+    #[cfg_attr(test, schema(example = 404))]
     pub status: u16,
     /// A stable word for machines.
-    #[schema(example = "secret-not-found")]
+    #[cfg_attr(test, schema(example = "secret-not-found"))]
     pub code: String,
     /// What and where, for people.
-    #[schema(example = "no secret db-password was found")]
+    #[cfg_attr(test, schema(example = "no secret db-password was found"))]
     pub detail: String,
     /// What the vault met, as a stable word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = "denied-by-rbac")]
+    #[cfg_attr(test, schema(example = "denied-by-rbac"))]
     pub reason: Option<String>,
     /// References of all the secrets that could be meant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -3,45 +3,47 @@ use std::fmt;
 
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::ToSchema;
 
 use super::Value;
 use crate::secret::{Reference, SecretName, VaultName, Version};
 
 /// References to be resolved together.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ResolveRequest {
     /// Each reference by a key of the caller's choice, such as the name of a variable. At most 1,000.
     #[serde(deserialize_with = "unique")]
-    #[schema(example = json!({"DB_PASSWORD": "secret://pay-prod/db-password", "REDIS": "secret://*/redis#/password"}))]
+    #[cfg_attr(test, schema(example = json!({"DB_PASSWORD": "secret://pay-prod/db-password", "REDIS": "secret://*/redis#/password"})))]
     pub refs: BTreeMap<String, String>,
 }
 
 /// Every value that was asked for.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct ResolveAnswer {
     /// The value of each reference, by its key.
-    #[schema(value_type = BTreeMap<String, String>, example = json!({"DB_PASSWORD": "correct horse battery staple"}))]
+    #[cfg_attr(test, schema(value_type = BTreeMap<String, String>, example = json!({"DB_PASSWORD": "correct horse battery staple"})))]
     pub values: BTreeMap<String, Value>,
     /// Where each value came from, by the same keys.
     pub resolved: BTreeMap<String, ResolvedFrom>,
 }
 
 /// Where a value came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct ResolvedFrom {
     /// The vault.
-    #[schema(value_type = String, example = "pay-prod")]
+    #[cfg_attr(test, schema(value_type = String, example = "pay-prod"))]
     pub vault: VaultName,
     /// The secret.
-    #[schema(value_type = String, example = "db-password")]
+    #[cfg_attr(test, schema(value_type = String, example = "db-password"))]
     pub name: SecretName,
     /// The version that was read.
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(test, schema(value_type = Option<String>))]
     pub version: Option<Version>,
     /// The address that leads to the same secret, with its vault told, without its version.
-    #[schema(value_type = String, example = "secret://pay-prod/db-password")]
+    #[cfg_attr(test, schema(value_type = String, example = "secret://pay-prod/db-password"))]
     pub reference: Reference,
     /// Seconds since the value was read from the vault.
     pub age: u64,

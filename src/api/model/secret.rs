@@ -2,45 +2,46 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use utoipa::ToSchema;
 
 use super::Value;
 use crate::secret::{Metadata, Reference, SecretName, VaultName, Version};
 
 /// One version of a secret with its value.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct SecretDocument {
     /// The vault that holds it.
-    #[schema(value_type = String, example = "pay-prod")]
+    #[cfg_attr(test, schema(value_type = String, example = "pay-prod"))]
     pub vault: VaultName,
     /// Its name.
-    #[schema(value_type = String, example = "db-password")]
+    #[cfg_attr(test, schema(value_type = String, example = "db-password"))]
     pub name: SecretName,
     /// The version that was read.
-    #[schema(value_type = Option<String>, example = "0b31729e2750416caba40429a1f3bea4")]
+    #[cfg_attr(test, schema(value_type = Option<String>, example = "0b31729e2750416caba40429a1f3bea4"))]
     pub version: Option<Version>,
     /// The value, or the field or format of it that was asked for.
-    #[schema(value_type = String, example = "correct horse battery staple")]
+    #[cfg_attr(test, schema(value_type = String, example = "correct horse battery staple"))]
     pub value: Value,
     /// Its attributes.
     #[serde(flatten)]
     pub attributes: Attributes,
     /// The address that leads to it, without its version.
-    #[schema(value_type = String, example = "secret://pay-prod/db-password")]
+    #[cfg_attr(test, schema(value_type = String, example = "secret://pay-prod/db-password"))]
     pub reference: Reference,
 }
 
 /// A secret, or one version of it, without its value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct SecretSummary {
     /// The vault that holds it.
-    #[schema(value_type = String, example = "pay-prod")]
+    #[cfg_attr(test, schema(value_type = String, example = "pay-prod"))]
     pub vault: VaultName,
     /// Its name.
-    #[schema(value_type = String, example = "db-password")]
+    #[cfg_attr(test, schema(value_type = String, example = "db-password"))]
     pub name: SecretName,
     /// The version; only a list of versions tells it.
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(test, schema(value_type = Option<String>))]
     pub version: Option<Version>,
     /// Its attributes.
     #[serde(flatten)]
@@ -48,15 +49,16 @@ pub struct SecretSummary {
     /// Whether Key Vault made it as the secret half of a certificate.
     pub managed: bool,
     /// The address that leads to it.
-    #[schema(value_type = String, example = "secret://pay-prod/db-password")]
+    #[cfg_attr(test, schema(value_type = String, example = "secret://pay-prod/db-password"))]
     pub reference: Reference,
 }
 
 /// What stands around a value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Attributes {
     /// Free text of the owner.
-    #[schema(example = "text/plain")]
+    #[cfg_attr(test, schema(example = "text/plain"))]
     pub content_type: Option<String>,
     /// A disabled secret is listed but cannot be read.
     pub enabled: bool,
@@ -77,7 +79,8 @@ pub struct Attributes {
 }
 
 /// Every version of a secret, newest first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct VersionsAnswer {
     /// Their metadata.
     pub versions: Vec<SecretSummary>,

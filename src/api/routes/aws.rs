@@ -12,20 +12,22 @@ use time::OffsetDateTime;
 use super::together::{json, together};
 use crate::access::audit::{Line, Operation};
 use crate::access::{Caller, Verb};
+use crate::api::State;
 use crate::api::aws::AwsProfile;
 use crate::api::model::{AwsCredentials, Value, expiration};
+#[cfg(test)]
+use crate::api::openapi;
 use crate::api::path::{Names, bad_parameter, parameters};
 use crate::api::problem::{Code, Problem};
 use crate::api::trail::Trail;
-use crate::api::{State, openapi};
 use crate::broker::{self, Ask};
 use crate::secret::Reference;
 
 /// Credentials of AWS, as its SDKs ask for them: the `[[aws]]` of that name. Here the token may stand in `Authorization` alone.
-#[utoipa::path(
+#[cfg_attr(test, utoipa::path(
     get, path = "/v1/aws/credentials/{profile}", tag = "secrets", params(openapi::ProfilePart),
     responses((status = 200, description = "The credentials", body = AwsCredentials), openapi::AwsResponses)
-)]
+))]
 pub(super) async fn credentials(
     extract::State(state): extract::State<State>,
     trail: Trail,

@@ -10,6 +10,7 @@ use crate::api::State;
 use crate::api::model::{
     SearchAnswer, SecretSummary, SecretsPage, Unanswered, VaultDocument, VaultsAnswer, VersionsAnswer,
 };
+#[cfg(test)]
 use crate::api::openapi;
 use crate::api::path::{Names, bad_parameter, pairs, parameters};
 use crate::api::problem::{Code, Problem};
@@ -19,9 +20,9 @@ use crate::catalog::{BadQuery, Query};
 use crate::secret::{SecretName, VaultName};
 
 /// Every vault: where it is, whether it can be reached and why not, how many secrets it holds.
-#[utoipa::path(get, path = "/v1/vaults", tag = "catalog", responses(
+#[cfg_attr(test, utoipa::path(get, path = "/v1/vaults", tag = "catalog", responses(
     (status = 200, description = "The vaults", body = VaultsAnswer), openapi::CommonResponses
-))]
+)))]
 pub(super) async fn vaults(
     extract::State(state): extract::State<State>,
     trail: Trail,
@@ -44,9 +45,9 @@ fn all_vaults(state: &State, caller: &Caller, uri: &Uri) -> Result<VaultsAnswer,
 }
 
 /// One vault's secrets, by name, without their values.
-#[utoipa::path(get, path = "/v1/vaults/{vault}/secrets", tag = "catalog", params(openapi::VaultPart, openapi::PageParameters), responses(
+#[cfg_attr(test, utoipa::path(get, path = "/v1/vaults/{vault}/secrets", tag = "catalog", params(openapi::VaultPart, openapi::PageParameters), responses(
     (status = 200, description = "A page of secrets", body = SecretsPage), openapi::LookupResponses
-))]
+)))]
 pub(super) async fn secrets(
     extract::State(state): extract::State<State>,
     trail: Trail,
@@ -81,10 +82,10 @@ fn page(state: &State, caller: &Caller, vault: &VaultName, uri: &Uri) -> Result<
 }
 
 /// The metadata of every version of a secret, newest first.
-#[utoipa::path(
+#[cfg_attr(test, utoipa::path(
     get, path = "/v1/vaults/{vault}/secrets/{name}/versions", tag = "secrets", params(openapi::VaultPart, openapi::NamePart),
     responses((status = 200, description = "The versions", body = VersionsAnswer), openapi::LookupResponses)
-)]
+))]
 pub(super) async fn versions(
     extract::State(state): extract::State<State>,
     trail: Trail,
@@ -120,9 +121,9 @@ async fn all_versions(
 
 /// What matches, over all vaults, and which vaults could not be asked. A `vault` that is a name, not a pattern, must be
 /// one that is known.
-#[utoipa::path(get, path = "/v1/search", tag = "catalog", params(openapi::SearchParameters), responses(
+#[cfg_attr(test, utoipa::path(get, path = "/v1/search", tag = "catalog", params(openapi::SearchParameters), responses(
     (status = 200, description = "A page of hits", body = SearchAnswer), openapi::SearchResponses
-))]
+)))]
 pub(super) async fn search(
     extract::State(state): extract::State<State>,
     trail: Trail,

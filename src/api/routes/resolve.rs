@@ -16,6 +16,7 @@ use crate::access::Caller;
 use crate::access::audit::Operation;
 use crate::api::State;
 use crate::api::model::{ResolveAnswer, ResolveRequest, ResolvedFrom};
+#[cfg(test)]
 use crate::api::openapi;
 use crate::api::problem::{Code, Problem};
 use crate::api::trail::Trail;
@@ -30,10 +31,10 @@ const MOST: usize = 1_000;
 const BODY: Duration = Duration::from_secs(10);
 
 /// The values of all these references, or, if any fails, a problem that tells every failure by its key.
-#[utoipa::path(
+#[cfg_attr(test, utoipa::path(
     post, path = "/v1/resolve", tag = "secrets", request_body = ResolveRequest,
     responses((status = 200, description = "Every value", body = ResolveAnswer), openapi::ResolveResponses)
-)]
+))]
 pub(super) async fn resolve(
     extract::State(state): extract::State<State>,
     trail: Trail,

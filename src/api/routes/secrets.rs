@@ -16,6 +16,7 @@ use crate::api::State;
 use crate::api::freshness::{cache_status, is_held_by_caller, steer};
 use crate::api::model::{Attributes, SecretDocument, Value, Withheld};
 use crate::api::negotiate::{Form, form};
+#[cfg(test)]
 use crate::api::openapi;
 use crate::api::path::{bad_parameter, parameters, part};
 use crate::api::problem::{Code, Problem};
@@ -31,12 +32,15 @@ const INCOMPLETE: HeaderName = HeaderName::from_static("sidekey-incomplete");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// The secret of that name, whichever vault holds it.
-#[utoipa::path(
-    get,
-    path = "/v1/secrets/{name}",
-    tag = "secrets",
-    responses(openapi::ValueResponses),
-    params(openapi::NamePart, openapi::ViewParameters, openapi::VersionParameter, openapi::FreshnessHeaders)
+#[cfg_attr(
+    test,
+    utoipa::path(
+        get,
+        path = "/v1/secrets/{name}",
+        tag = "secrets",
+        responses(openapi::ValueResponses),
+        params(openapi::NamePart, openapi::ViewParameters, openapi::VersionParameter, openapi::FreshnessHeaders)
+    )
 )]
 pub(super) async fn anywhere(
     state: extract::State<State>,
@@ -49,12 +53,15 @@ pub(super) async fn anywhere(
 }
 
 /// The current version of a secret in a vault.
-#[utoipa::path(
-    get,
-    path = "/v1/vaults/{vault}/secrets/{name}",
-    tag = "secrets",
-    responses(openapi::ValueResponses),
-    params(openapi::VaultPart, openapi::NamePart, openapi::ViewParameters, openapi::FreshnessHeaders)
+#[cfg_attr(
+    test,
+    utoipa::path(
+        get,
+        path = "/v1/vaults/{vault}/secrets/{name}",
+        tag = "secrets",
+        responses(openapi::ValueResponses),
+        params(openapi::VaultPart, openapi::NamePart, openapi::ViewParameters, openapi::FreshnessHeaders)
+    )
 )]
 pub(super) async fn current(
     state: extract::State<State>,
@@ -67,17 +74,20 @@ pub(super) async fn current(
 }
 
 /// One version of a secret in a vault.
-#[utoipa::path(
-    get,
-    path = "/v1/vaults/{vault}/secrets/{name}/versions/{version}",
-    tag = "secrets",
-    responses(openapi::ValueResponses),
-    params(
-        openapi::VaultPart,
-        openapi::NamePart,
-        openapi::VersionPart,
-        openapi::ViewParameters,
-        openapi::FreshnessHeaders
+#[cfg_attr(
+    test,
+    utoipa::path(
+        get,
+        path = "/v1/vaults/{vault}/secrets/{name}/versions/{version}",
+        tag = "secrets",
+        responses(openapi::ValueResponses),
+        params(
+            openapi::VaultPart,
+            openapi::NamePart,
+            openapi::VersionPart,
+            openapi::ViewParameters,
+            openapi::FreshnessHeaders
+        )
     )
 )]
 pub(super) async fn version(

@@ -17,6 +17,7 @@ use crate::access::Caller;
 use crate::access::audit::{Line, Operation, Searched};
 use crate::api::State;
 use crate::api::model::WatchEvent;
+#[cfg(test)]
 use crate::api::openapi;
 use crate::api::path::{bad_parameter, pairs};
 use crate::api::problem::{Code, Problem};
@@ -39,11 +40,11 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// A change of a value that is held is told when reads give the new one. With the `Last-Event-ID` of an event the stream
 /// goes on from there; `resync` tells that something may have been missed, so that what is watched must be read anew.
 /// Blocks without data carry an id to go on from, and show that the stream lives, every 15 s at least.
-#[utoipa::path(get, path = "/v1/watch", tag = "catalog", params(openapi::WatchParameters, openapi::ResumeHeader), responses(
+#[cfg_attr(test, utoipa::path(get, path = "/v1/watch", tag = "catalog", params(openapi::WatchParameters, openapi::ResumeHeader), responses(
     (status = 200, description = "The events, without an end", body = WatchEvent, content_type = "text/event-stream",
         example = "event: changed\nid: 5f0c1a2b9d3e4f60-7\ndata: {\"vault\":\"pay-prod\",\"name\":\"db-password\",\"reference\":\"secret://pay-prod/db-password\",\"version\":\"0b31729e2750416caba40429a1f3bea4\",\"at\":\"2026-11-21T08:00:00Z\"}\n\n"),
     openapi::WatchResponses
-))]
+)))]
 pub(super) async fn watch(
     extract::State(state): extract::State<State>,
     trail: Trail,
