@@ -50,7 +50,7 @@ fi
 # shellcheck disable=SC2016
 printf '%s' 'p:a\s:s w"o'\''r#d $HOME %s Grüße' | tee "$work/password" | put_secret pay-prod db-password
 # shellcheck disable=SC2016
-printf '%s\n' '-----BEGIN KEY-----' 'MIIB $x #y' '  last' '-----END KEY-----' | tee "$work/key" | put_secret pay-prod signing-key
+printf '%s\n' '-----BEGIN KEY-----' 'MIIB $x #y' '  last' '-----END KEY-----' | tee "$work/key" | put_secret pay-prod card-vault-hmac
 { cat "$work/password"; printf '|'; cat "$work/key"; } >"$work/both"
 
 if here_is mvn; then

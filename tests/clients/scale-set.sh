@@ -54,6 +54,11 @@ fail() {
   exit 1
 }
 
+# What installs sidekey is what deploy/ has.
+installs() { sed -n '/install-sidekey$/,/runuser/p' "$1"; }
+[[ -n $(installs "$example") ]] || fail "nothing installs sidekey"
+diff <(installs "$root/deploy/azure/cloud-init.yaml") <(installs "$example") >&2 || fail "deploy/azure/cloud-init.yaml installs it in another way"
+
 # --- Azure
 ip link set lo up
 ip address add 169.254.169.254/32 dev lo
