@@ -1,21 +1,18 @@
 """Builds a C# project where there is no .NET SDK: dotnet.py TOOLS PROJECT_FOLDER OUTPUT_FOLDER.
 
-.NET is in no Debian package, and its SDK in none of the registries. But two programs of Microsoft's that npm has are whole .NET
-programs: one carries the runtime with all its libraries, the other one the compiler, Roslyn. TOOLS keeps them, 160 MB. The compiler
-is driven from Python (pythonnet) and told what the project's file tells it; what comes out runs with DOTNET_ROOT=TOOLS/root.
+.NET is in no Debian package. But npm has two .NET programs of Microsoft's: one carries the runtime with all its libraries, the other
+one the compiler, Roslyn. TOOLS keeps them, 127 MB. The compiler is driven from Python (pythonnet) and told what the project's file
+tells it; what comes out runs with DOTNET_ROOT=TOOLS/root.
 """
 
 import json
 import pathlib
-import platform
 import shutil
 import subprocess
 import sys
-import tarfile
 import xml.etree.ElementTree
 
-PROCESSOR = {"x86_64": "x64", "aarch64": "arm64"}[platform.machine()]
-RUNTIME_PACKAGE = f"@azure/mcp-linux-{PROCESSOR}@0.5.13"
+RUNTIME_PACKAGE = "@azure/mcp-linux-x64@0.5.13"
 COMPILER_PACKAGE = "@autorest/csharp@3.0.0-beta.20251203.1"
 NET = "Microsoft.NETCore.App"
 ASPNET = "Microsoft.AspNetCore.App"
@@ -25,8 +22,7 @@ USINGS = ["", ".Collections.Generic", ".IO", ".Linq", ".Net.Http", ".Threading",
 def unpack(package: str, into: pathlib.Path):
     into.mkdir(parents=True)
     name = subprocess.run(["npm", "pack", "--silent", package], cwd=into, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    with tarfile.open(into / name) as archive:
-        archive.extractall(into, filter="data")
+    subprocess.run(["tar", "--extract", "--gzip", "--no-same-owner", "--file", name], cwd=into, check=True)
     (into / name).unlink()
 
 
@@ -41,12 +37,12 @@ def install(tools: pathlib.Path):
         packs |= {name: pack for name, pack in target.items() if name.startswith("runtimepack.")}
     for name, pack in packs.items():
         name, version = name.removeprefix("runtimepack.").split("/")
-        framework = name.removesuffix(f".Runtime.linux-{PROCESSOR}")
+        framework = name.removesuffix(".Runtime.linux-x64")
         folder = tools / "root" / "shared" / framework / version
         folder.mkdir(parents=True)
         for file in [*pack.get("runtime", {}), *pack.get("native", {})]:
             (program / file).rename(folder / file)
-        target = f".NETCoreApp,Version=v{version[:3]}/linux-{PROCESSOR}"
+        target = f".NETCoreApp,Version=v{version[:3]}/linux-x64"
         listed = {"runtimeTarget": {"name": target}, "targets": {target: {f"{name}/{version}": pack}},
                   "libraries": {f"{name}/{version}": {"type": "package", "serviceable": False, "sha512": ""}}}
         (folder / f"{framework}.deps.json").write_text(json.dumps(listed))

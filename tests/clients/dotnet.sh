@@ -1,7 +1,10 @@
 # shellcheck shell=bash
-# To be sourced: builds C#, by the SDK if there is one. Wants $here and $tools.
+# To be sourced: builds C#, by the SDK if there is one, or by what npm has for this processor. Wants $here and $tools.
 
 : "${here:?}" "${tools:?}"
+
+# The program that it takes.
+dotnet_by() { if ! command -v dotnet >/dev/null && [[ $(uname -m) == x86_64 ]]; then echo npm; else echo dotnet; fi; }
 
 # dotnet_build PROJECT OUTPUT: OUTPUT gets a program that starts by its name.
 dotnet_build() {

@@ -65,13 +65,13 @@ else
   left_out "spring-configtree: there is no mvn"
 fi
 
-if here_is dotnet || here_is npm; then
+if here_is "$(dotnet_by)"; then
   dotnet_build "$examples/dotnet-key-per-file" "$work/dotnet-app"
   SECRETS=$memory/payments sidekey exec --map "$examples/dotnet-key-per-file/secrets.toml" "${as_files[@]}" -- \
     "$work/dotnet-app/app" >"$work/dotnet"
   same dotnet-key-per-file "$work/password" "$work/dotnet"
 else
-  left_out "dotnet-key-per-file: there is neither dotnet nor npm"
+  left_out "dotnet-key-per-file: there is no $(dotnet_by)"
 fi
 
 if here_is node; then

@@ -73,7 +73,7 @@ example node node nothing "$examples/node/secret.mjs"
 example typescript npm typescript node "$work/typescript/secret.js"
 example go go go_build "$work/go-secret"
 example java javac java_build java -XX:TieredStopAtLevel=1 -cp "$work/java" Main
-example csharp npm csharp_build "$work/csharp/secret"
+example csharp "$(dotnet_by)" csharp_build "$work/csharp/secret"
 example rust rustc rust_build "$work/rust-secret"
 example php php php_build "$examples/php/secret.php"
 example ruby ruby ruby_build "$examples/ruby/secret.rb"
