@@ -59,7 +59,7 @@ values, *files = map(pathlib.Path, sys.argv[1:])
 found = False
 for value in values.iterdir():
     value = value.read_text()
-    shapes = [value, base64.b64encode(value.encode()).decode(), urllib.parse.quote(value, safe=""), json.dumps(value)[1:-1],
+    shapes = [value, base64.b64encode(value.encode()).decode(), urllib.parse.quote(value, safe=""), urllib.parse.quote_plus(value), json.dumps(value)[1:-1],
               value.replace("'", "'\\''"), "'" + value.replace("'", "'\"'\"'") + "'"]
     shapes += [line for line in value.splitlines() if len(line) > 3]
     for file in files:
@@ -119,6 +119,13 @@ if leaks "$work/log"; then fail "in the log of a careless step"; fi
 grep -qx 'DB_PASSWORD=\*\*\*\*' "$work/log" || fail "the careless step did not run"
 grep -q 'returned exit code 7' "$work/log" || fail "the step's exit code was lost"
 echo "a step that prints its environment, in seven ways of writing, and fails: masked, its exit code kept, nothing left"
+
+# A value that begins as another one does hides no part of it less.
+head -c 6 "$work/values/db-password" | put_secret pay-prod shorter
+# shellcheck disable=SC2016
+masked=$(STEP_OUTPUTS=/dev/shm/$tag "$root/client-examples/jenkins/step" --set SHORTER=secret://pay-prod/shorter \
+  --set DB_PASSWORD=secret://pay-prod/db-password -- sh -c 'echo "$DB_PASSWORD, $SHORTER"')
+[[ $masked == '****, ****' ]] || fail "a value and its beginning: $masked"
 
 # Several lines, as keys have them.
 printf '%s\n' '-----BEGIN KEY-----' 'canary/MIIB+x' '  last "line"' '-----END KEY-----' >"$work/values/db-password"
