@@ -34,7 +34,9 @@ trap 'rm -rf "/dev/shm/$tag"; demo_cleanup' EXIT
 mkdir "$work/bin" "$work/home" "$work/values"
 ln -s "$sidekey" "$work/bin/sidekey"
 # The demo stands in for Azure under Azure's own names. What the steps ask for is not changed.
-for name in login.microsoftonline.com management.azure.com; do echo "connect-to = \"$name:443:$demo_emulator\""; done >"$work/home/.curlrc"
+for name in login.microsoftonline.com management.azure.com; do
+  echo "connect-to = \"$name:443:$demo_emulator\""
+done >"$work/home/.curlrc"
 printf '%s\n' "cacert = \"$demo_ca\"" 'noproxy = "*"' >>"$work/home/.curlrc"
 export PATH=$work/bin:$PATH CURL_HOME=$work/home
 
@@ -59,7 +61,8 @@ values, *files = map(pathlib.Path, sys.argv[1:])
 found = False
 for value in values.iterdir():
     value = value.read_text()
-    shapes = [value, base64.b64encode(value.encode()).decode(), urllib.parse.quote(value, safe=""), urllib.parse.quote_plus(value), json.dumps(value)[1:-1],
+    shapes = [value, base64.b64encode(value.encode()).decode(), json.dumps(value)[1:-1],
+              urllib.parse.quote(value, safe=""), urllib.parse.quote_plus(value),
               value.replace("'", "'\\''"), "'" + value.replace("'", "'\"'\"'") + "'"]
     shapes += [line for line in value.splitlines() if len(line) > 3]
     for file in files:
