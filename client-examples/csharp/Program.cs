@@ -1,7 +1,7 @@
 // secret VAULT/NAME|NAME…, or without arguments one for each line of stdin.
 var address = Environment.GetEnvironmentVariable("SIDEKEY_ADDR") ?? "/run/sidekey/sidekey.sock";
 var timeout = TimeSpan.FromSeconds(double.Parse(Environment.GetEnvironmentVariable("SIDEKEY_TIMEOUT") ?? "20"));
-using var secrets = new SecretClient(address, timeout);
+var secrets = new SecretClient(address, timeout);
 using var output = Console.OpenStandardOutput();
 try
 {

@@ -1,14 +1,17 @@
 using System.Net.Http.Headers;
 using System.Net.Sockets;
+using System.Text;
 
 /// <summary>What sidekey answers in the place of a value: JSON, after a 409 with "candidates" to choose from.</summary>
-public sealed class SecretException(int status, string problem) : Exception($"{status} {problem}")
+public sealed class SecretException : Exception
 {
-    public int Status => status;
+    public SecretException(int status, string problem) : base($"{status} {problem}") => Status = status;
+
+    public int Status { get; }
 }
 
 /// <summary>Reads secrets from sidekey.</summary>
-public sealed class SecretClient : IDisposable
+public sealed class SecretClient
 {
     private readonly HttpClient http;
     private readonly string? tokenFile = Environment.GetEnvironmentVariable("SIDEKEY_TOKEN_FILE");
@@ -17,15 +20,12 @@ public sealed class SecretClient : IDisposable
     {
         var tcp = address.StartsWith("http://", StringComparison.Ordinal);
         var handler = new SocketsHttpHandler { UseProxy = false };
-        if (!tcp)
+        if (!tcp) handler.ConnectCallback = async (_, cancel) =>
         {
-            handler.ConnectCallback = async (_, cancel) =>
-            {
-                var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-                await socket.ConnectAsync(new UnixDomainSocketEndPoint(address), cancel);
-                return new NetworkStream(socket, ownsSocket: true);
-            };
-        }
+            var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            await socket.ConnectAsync(new UnixDomainSocketEndPoint(address), cancel);
+            return new NetworkStream(socket, ownsSocket: true);
+        };
         http = new HttpClient(handler) { BaseAddress = new Uri(tcp ? address : "http://sidekey"), Timeout = timeout };
     }
 
@@ -35,18 +35,10 @@ public sealed class SecretClient : IDisposable
         var names = reference.Split('/', 2).Select(Uri.EscapeDataString).ToArray();
         var path = names.Length == 1 ? $"/v1/secrets/{names[0]}" : $"/v1/vaults/{names[0]}/secrets/{names[1]}";
         using var request = new HttpRequestMessage(HttpMethod.Get, path);
-        if (tokenFile is not null)
-        {
-            var token = await File.ReadAllTextAsync(tokenFile);
-            request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token.Trim());
-        }
+        var token = tokenFile is null ? null : (await File.ReadAllTextAsync(tokenFile)).Trim();
+        if (token is not null) request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
         using var response = await http.SendAsync(request);
-        if (!response.IsSuccessStatusCode)
-        {
-            throw new SecretException((int)response.StatusCode, await response.Content.ReadAsStringAsync());
-        }
-        return await response.Content.ReadAsByteArrayAsync();
+        var body = await response.Content.ReadAsByteArrayAsync();
+        return response.IsSuccessStatusCode ? body : throw new SecretException((int)response.StatusCode, Encoding.UTF8.GetString(body));
     }
-
-    public void Dispose() => http.Dispose();
 }

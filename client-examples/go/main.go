@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,9 +27,10 @@ func show(reference string) {
 		os.Stdout.Write(value)
 		return
 	}
-	fmt.Fprintln(os.Stderr, "sidekey:", err)
-	if problem := new(Problem); errors.As(err, &problem) && exitCodes[problem.Status] != 0 {
-		os.Exit(exitCodes[problem.Status])
+	problem := new(Problem)
+	if !errors.As(err, &problem) {
+		err = fmt.Errorf("no answer from %s: %w", addr, err)
 	}
-	os.Exit(69)
+	fmt.Fprintln(os.Stderr, "sidekey:", err)
+	os.Exit(cmp.Or(exitCodes[problem.Status], 69))
 }

@@ -14,16 +14,14 @@ import (
 	"time"
 )
 
-var (
-	addr       = cmp.Or(os.Getenv("SIDEKEY_ADDR"), "/run/sidekey/sidekey.sock")
-	timeout, _ = time.ParseDuration(cmp.Or(os.Getenv("SIDEKEY_TIMEOUT"), "20") + "s")
-	client     = &http.Client{Timeout: timeout, Transport: &http.Transport{DialContext: dial}}
-)
+var addr = cmp.Or(os.Getenv("SIDEKEY_ADDR"), "/run/sidekey/sidekey.sock")
+var host, isTCP = strings.CutPrefix(addr, "http://") // without that, host is the socket's path
+var network = map[bool]string{true: "tcp", false: "unix"}[isTCP]
+var base = "http://" + map[bool]string{true: host, false: "sidekey"}[isTCP]
+var timeout, _ = time.ParseDuration(cmp.Or(os.Getenv("SIDEKEY_TIMEOUT"), "20") + "s")
+var client = &http.Client{Timeout: timeout, Transport: &http.Transport{DialContext: dial}}
 
-func dial(ctx context.Context, network, host string) (net.Conn, error) {
-	if !strings.HasPrefix(addr, "http://") {
-		network, host = "unix", addr
-	}
+func dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, network, host)
 }
 
@@ -41,24 +39,18 @@ func Secret(ctx context.Context, reference string) ([]byte, error) {
 	if vault, name, found := strings.Cut(reference, "/"); found {
 		path = "/v1/vaults/" + url.PathEscape(vault) + "/secrets/" + url.PathEscape(name)
 	}
-	base := "http://sidekey"
-	if strings.HasPrefix(addr, "http://") {
-		base = addr
-	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, nil)
+	if file := os.Getenv("SIDEKEY_TOKEN_FILE"); err == nil && file != "" {
+		var token []byte
+		token, err = os.ReadFile(file)
+		request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	}
 	if err != nil {
 		return nil, err
 	}
-	if file := os.Getenv("SIDEKEY_TOKEN_FILE"); file != "" {
-		token, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
-	}
 	response, err := client.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("no answer from %s: %w", addr, err)
+		return nil, err
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)

@@ -3,6 +3,7 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 
 import java.io.EOFException;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.InetSocketAddress;
 import java.net.URI;
 import java.net.URLEncoder;
@@ -45,7 +46,9 @@ final class Secret {
 
         var late = new CompletableFuture<Void>().orTimeout(TIMEOUT, TimeUnit.SECONDS);
         try (var channel = SocketChannel.open(address)) {
-            late.whenComplete((ok, timeout) -> close(channel)); // ends a read that hangs
+            late.whenComplete((ok, timeout) -> { // ends a read that hangs
+                try { channel.shutdownInput(); } catch (IOException closed) { throw new UncheckedIOException(closed); }
+            });
             for (var bytes = ByteBuffer.wrap((request + "\r\n").getBytes(UTF_8)); bytes.hasRemaining(); ) channel.write(bytes);
             var answer = Channels.newInputStream(channel).readAllBytes();
             var head = new String(answer, ISO_8859_1).split("\r\n\r\n", 2)[0];
@@ -56,14 +59,6 @@ final class Secret {
             return body;
         } finally {
             late.complete(null);
-        }
-    }
-
-    private static void close(SocketChannel channel) {
-        try {
-            channel.close();
-        } catch (IOException ignored) {
-            // It was to be closed, and nothing is lost with it.
         }
     }
 }

@@ -52,7 +52,7 @@ def connected(reference: str, job: bytes) -> None:
 
 def main(queue: pathlib.Path, reference: str) -> None:
     for folder in ("new", "work", "done"):
-        (queue / folder).mkdir(exist_ok=True)
+        (queue / folder).mkdir(parents=True, exist_ok=True)
     for left in (queue / "work").iterdir():  # of a worker that was ended
         left.rename(queue / "new" / left.name)
     while not stopping.is_set():

@@ -46,7 +46,8 @@ class Demo:
                 break
         self.token_file, self.tcp = re.search(r"\$\(cat (\S+)\)\" (http://127\.0\.0\.1:\d+)/", greeting).groups()
         folder = pathlib.Path(self.token_file).parent
-        self.emulator = int(re.search(r'azure\.net" = "127\.0\.0\.1:(\d+)"', (folder / "sidekey.toml").read_text()).group(1))
+        self.config = folder / "sidekey.toml"
+        self.emulator = int(re.search(r'azure\.net" = "127\.0\.0\.1:(\d+)"', self.config.read_text()).group(1))
         self.trust = ssl.create_default_context(cafile=folder / "ca.pem")
         self.trust.check_hostname = False  # It is asked by address.
 
@@ -68,6 +69,49 @@ class Demo:
     def end(self):
         self.process.terminate()
         self.process.wait(10)
+
+
+class Strict:
+    """A second sidecar on the demo's Azure: with grants, to the secrets of these tests alone."""
+
+    def __init__(self, demo: Demo, work: pathlib.Path):
+        self.socket, self.token_file = str(work / "sockets" / "strict.sock"), str(work / "strict-token")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.tcp = f"http://127.0.0.1:{port}"
+        _, source = demo.config.read_text().split("[[source]]")
+        for name in ("client-secret", "ca.pem"):
+            source = source.replace(f'"{name}"', f'"{demo.config.parent / name}"')
+        grants = f'read = ["{VAULT}/clients-*"]\nlist = ["{VAULT}/clients-*"]\n'
+        config = work / "strict.toml"
+        config.write_text(f"""
+[listen]
+socket = "{self.socket}"
+tcp = "127.0.0.1:{port}"
+[[client]]
+name = "by-user"
+uid = {os.getuid()}
+{grants}
+[[client]]
+name = "by-token"
+token_file = "{self.token_file}"
+{grants}
+[[source]]{source}""")
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("SIDEKEY_", "AZURE_"))}
+        self.log = open(work / "strict.log", "wb")
+        self.process = subprocess.Popen([demo.binary, "serve", "--config", config], stderr=self.log, env=environment)
+        try:
+            subprocess.run([demo.binary, "wait", "--timeout", "60s", "--addr", self.socket], check=True, env=environment,
+                           stdout=subprocess.DEVNULL)
+        except BaseException:
+            self.end()
+            raise
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait(10)
+        self.log.close()
 
 
 @contextlib.contextmanager
@@ -109,8 +153,9 @@ def problem(status: str, code: str) -> bytes:
 class Program:
     """One example, and what is wrong with it."""
 
-    def __init__(self, name: str, command: list[str], demo: Demo, work: pathlib.Path):
-        self.name, self.command, self.demo, self.work, self.faults, self.checks = name, command, demo, work, [], 0
+    def __init__(self, name: str, command: list[str], demo: Demo, strict: Strict, work: pathlib.Path):
+        self.name, self.command, self.demo, self.strict, self.work = name, command, demo, strict, work
+        self.faults, self.checks = [], 0
 
     def environment(self, addr: str, token_file: str | None, timeout: str = "20") -> dict:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("SIDEKEY_", "AZURE_"))}
@@ -185,7 +230,18 @@ class Program:
             process.kill()
             process.wait()
 
+    def grants(self, door: str, addr: str, token_file: str | None):
+        """What its grant covers it reads; of what it does not cover it is told nothing, not even whether it is there."""
+        environment = self.environment(addr, token_file)
+        self.run(f"{door}, granted", [f"{VAULT}/clients-quotes"], environment, 0, VALUES["quotes"].encode())
+        for reference in (f"{VAULT}/db-password", f"{VAULT}/no-such-secret", "no-such-vault/clients-one"):
+            self.run(f"{door}, not granted, {reference}", [reference], environment, 77, told=["403", "forbidden"])
+        self.run(f"{door}, a granted one before it", [f"{VAULT}/clients-one", f"{VAULT}/db-password"], environment, 77,
+                 VALUES["one"].encode(), ["403", "forbidden"])
+
     def check(self):
+        self.grants("socket", self.strict.socket, None)
+        self.grants("tcp", self.strict.tcp, self.strict.token_file)
         self.door("socket", self.demo.socket, None)
         self.door("tcp", self.demo.tcp, self.demo.token_file)
         reference = [f"{VAULT}/clients-plain"]
@@ -210,7 +266,6 @@ class Program:
             "an answer cut off in its head": (b"HTTP/1.1 200 OK\r\ncontent-type: te", 69),
             "an answer cut off between two headers": (b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n", 69),
             "no answer": (b"", 69),
-            "forbidden": (problem("403 Forbidden", "forbidden"), 77),
             "throttled": (problem("503 Service Unavailable", "vault-throttled"), 69),
             "timed out": (problem("504 Gateway Timeout", "vault-timeout"), 69),
         }
@@ -226,6 +281,7 @@ def main():
     groups = itertools.groupby(sys.argv[3:], lambda word: word == "--")
     named = [list(words) for separator, words in groups if not separator]
     demo = Demo(binary, work)
+    strict = None
     started = time.monotonic()
     try:
         for name, value in VALUES.items():
@@ -233,13 +289,16 @@ def main():
         demo.set("clients-disabled", "never told")
         demo.change(disable={"vault": VAULT, "secret": "clients-disabled"})
         demo.paypal = demo.read_anew("paypal-credentials")
-        programs = [Program(name, command.split(), demo, work) for name, command in named]
+        strict = Strict(demo, work)
+        programs = [Program(name, command.split(), demo, strict, work) for name, command in named]
         with concurrent.futures.ThreadPoolExecutor(max_workers=3) as pool:
             for program in pool.map(Program.check, programs):
                 print(f"{program.name}: {program.checks} checks, {len(program.faults)} failed", flush=True)
                 for fault in program.faults:
                     print(f"  {fault}", flush=True)
     finally:
+        if strict:
+            strict.end()
         demo.end()
     faults = sum(len(program.faults) for program in programs)
     print(f"{len(programs)} examples, {sum(p.checks for p in programs)} checks, {faults} failed, {time.monotonic() - started:.0f} s")

@@ -3,8 +3,7 @@
 #
 #   tests/clients/frameworks.sh [SIDEKEY_BINARY]     (default: the debug build, which must be there)
 #
-# CLIENTS_TOOLS keeps what is built between runs (default: target/clients). CLIENTS_ALL=1: what cannot be run is a failure,
-# but for .NET, which is in no Debian package.
+# CLIENTS_TOOLS keeps what is built between runs (default: target/clients). CLIENTS_ALL=1: what cannot be run is a failure.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,6 +12,8 @@ examples=$root/client-examples
 sidekey=$(realpath "${1:-${CARGO_TARGET_DIR:-$root/target}/debug/sidekey}")
 tools=${CLIENTS_TOOLS:-$root/target/clients}
 mkdir -p "$tools"
+# shellcheck source=tests/clients/dotnet.sh
+source "$here/dotnet.sh"
 # shellcheck source=tests/clients/demo.sh
 source "$here/demo.sh"
 start_demo
@@ -49,7 +50,7 @@ fi
 # shellcheck disable=SC2016
 printf '%s' 'p:a\s:s w"o'\''r#d $HOME %s Grüße' | tee "$work/password" | put_secret pay-prod db-password
 # shellcheck disable=SC2016
-printf '%s\n' '-----BEGIN KEY-----' 'MIIB $x #y' '  last' '-----END KEY-----' | tee "$work/key" | put_secret pay-prod signing-key
+printf '%s\n' '-----BEGIN KEY-----' 'MIIB $x #y' '  last' '-----END KEY-----' | tee "$work/key" | put_secret pay-prod card-vault-hmac
 { cat "$work/password"; printf '|'; cat "$work/key"; } >"$work/both"
 
 if here_is mvn; then
@@ -64,18 +65,13 @@ else
   left_out "spring-configtree: there is no mvn"
 fi
 
-# The folder as .NET would find it; .NET itself is in no Debian package.
-# shellcheck disable=SC2016
-sidekey exec --map "$examples/dotnet-key-per-file/secrets.toml" "${as_files[@]}" -- \
-  sh -c 'cat "$0"/Database__Password' "$memory/payments" >"$work/dotnet"
-same "dotnet-key-per-file (its files alone)" "$work/password" "$work/dotnet"
-if here_is dotnet; then
-  cp -r "$examples/dotnet-key-per-file" "$work/dotnet-app"
+if here_is "$(dotnet_by)"; then
+  dotnet_build "$examples/dotnet-key-per-file" "$work/dotnet-app"
   SECRETS=$memory/payments sidekey exec --map "$examples/dotnet-key-per-file/secrets.toml" "${as_files[@]}" -- \
-    dotnet run --project "$work/dotnet-app" >"$work/dotnet"
+    "$work/dotnet-app/app" >"$work/dotnet"
   same dotnet-key-per-file "$work/password" "$work/dotnet"
 else
-  echo "not run: dotnet-key-per-file, the program: there is no dotnet"
+  left_out "dotnet-key-per-file: there is no $(dotnet_by)"
 fi
 
 if here_is node; then

@@ -167,8 +167,8 @@ misspelt() {
 check "and a misspelt one is not good" misspelt
 
 # -- words
-links() { python "$here/links.py" README.md deploy/*.md docs/*.md; }
-check "links in README, deploy/ and docs/ lead somewhere" links
+links() { python "$here/links.py" README.md deploy/*.md docs/*.md client-examples/*.md client-examples/*/*.md; }
+check "links in README, deploy/, docs/ and client-examples/ lead somewhere" links
 
 echo
 echo "$checked checks, ${#failed[@]} failed"
