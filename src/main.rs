@@ -19,6 +19,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use zeroizing_alloc::ZeroAlloc;
 
+/// One serves about 100,000 reads a second, and the apps on the machine want its cores too. More than one, so that a search
+/// of a million names or a burst of TLS handshakes keeps nobody from a value that is held.
+const MOST_THREADS: usize = 4;
+
 /// What is freed is wiped: buffers of libraries that carried a value or a token, too.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
@@ -36,6 +40,7 @@ fn main() -> ExitCode {
         sidekey::sandbox::forgo_privileges();
     }
     rustls::crypto::ring::default_provider().install_default().expect("nobody installed another before us");
+    let threads = vars.get("TOKIO_WORKER_THREADS").is_some();
     // There is one thread by now. Only what serves has a use for them.
     let passed = if cli.command.takes_sockets() { Passed::take(vars.get("LISTEN_FDNAMES")) } else { Passed::default() };
     let mut context = Context {
@@ -55,7 +60,7 @@ fn main() -> ExitCode {
         global: cli.global,
     };
     let confined = confine(&cli.command, &context).map(|sandbox| context.protection.sandbox = sandbox);
-    let outcome = confined.and_then(|()| runtime(cli.command.stays())).and_then(|runtime| {
+    let outcome = confined.and_then(|()| runtime(cli.command.stays(), threads)).and_then(|runtime| {
         let outcome = runtime.block_on(async {
             // On the heap: commands differ much in size.
             let command = Box::pin(run(&cli.command, &context));
@@ -85,9 +90,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// One thread for a command that answers and ends; as many as there are cores for one that stays.
-fn runtime(stays: bool) -> Result<Runtime, Failure> {
+/// One thread for a command that answers and ends. For one that stays, as many as there are cores or as the container may
+/// use at once, but no more than [`MOST_THREADS`], if `TOKIO_WORKER_THREADS` does not say otherwise.
+fn runtime(stays: bool, told: bool) -> Result<Runtime, Failure> {
     let mut builder = if stays { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+    if stays && !told {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        builder.worker_threads(cores.min(MOST_THREADS));
+    }
     let cannot =
         |error: std::io::Error| Failure::new(Exit::Unavailable, format!("the runtime cannot start: {}", error.kind()));
     // A worker that goes to sleep takes nothing along of what it has copied.
