@@ -168,7 +168,8 @@ misspelt() {
 check "and a misspelt one is not good" misspelt
 
 # -- words
-check "docs/quick-start.md, run as it stands from an empty folder" "$here/quick-start.sh" "$sidekey"
+have jq "the quick start" &&
+    check "docs/quick-start.md, run as it stands from an empty folder" "$here/quick-start.sh" "$sidekey"
 have az "the quick start's calls of az, held against Microsoft's own" || true
 links() { python "$here/links.py" README.md deploy/*.md docs/*.md; }
 check "links in README, deploy/ and docs/ lead somewhere" links
