@@ -3,8 +3,8 @@
 #   docker build -t sidekey .
 #   docker run --rm -e AZURE_TENANT_ID -e AZURE_CLIENT_ID -e AZURE_CLIENT_SECRET sidekey search redis
 #
-# For another processor: --platform linux/arm64, or, where the builder does not know that: --build-arg TARGETARCH=arm64.
-# The compiler runs on the builder's own processor either way.
+# For another processor: --platform linux/arm64, and with buildah 1.28, which does not tell its own platform, also
+# --build-arg BUILDPLATFORM=linux/amd64. The compiler runs on the builder's own processor either way.
 
 FROM --platform=$BUILDPLATFORM docker.io/library/rust:1.95-slim-bookworm AS build
 ENV RUSTUP_TOOLCHAIN=1.95.0

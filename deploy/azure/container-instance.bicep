@@ -85,9 +85,10 @@ resource group 'Microsoft.ContainerInstance/containerGroups@2023-05-01' = {
         properties: {
           image: appImage
           resources: {
+            // A group has a processor and 1 GB at least.
             requests: {
-              cpu: json('0.5')
-              memoryInGB: json('0.5')
+              cpu: json('0.9')
+              memoryInGB: json('0.9')
             }
           }
           volumeMounts: [

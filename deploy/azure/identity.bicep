@@ -35,13 +35,13 @@ resource federated 'Microsoft.ManagedIdentity/userAssignedIdentities/federatedId
   }
 }
 
-resource vault 'Microsoft.KeyVault/vaults@2023-07-01' existing = [for vault in vaults: {
-  name: vault
+resource vault 'Microsoft.KeyVault/vaults@2023-07-01' existing = [for vaultName in vaults: {
+  name: vaultName
 }]
 
-resource reads 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (name, i) in vaults: {
+resource reads 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (vaultName, i) in vaults: {
   scope: vault[i]
-  name: guid(resourceGroup().id, name, identity.id, secretsUser)
+  name: guid(resourceGroup().id, vaultName, identity.id, secretsUser)
   properties: {
     roleDefinitionId: secretsUser
     principalId: identity.properties.principalId

@@ -47,14 +47,15 @@ resource workers 'Microsoft.Compute/virtualMachineScaleSets@2024-07-01' = {
     virtualMachineProfile: {
       osProfile: {
         computerNamePrefix: 'worker'
-        adminUsername: 'operator'
+        // Not one of Debian's own groups, such as operator: no user could be made of that name.
+        adminUsername: 'azureuser'
         customData: base64(boot)
         linuxConfiguration: {
           disablePasswordAuthentication: true
           ssh: {
             publicKeys: [
               {
-                path: '/home/operator/.ssh/authorized_keys'
+                path: '/home/azureuser/.ssh/authorized_keys'
                 keyData: sshPublicKey
               }
             ]

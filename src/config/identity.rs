@@ -16,16 +16,20 @@ const NOTHING_SET: &str = "no credential: set AZURE_TENANT_ID, AZURE_CLIENT_ID a
 
 /// Whether the environment holds a credential, so that a command may sign in by itself.
 pub(super) fn in_environment(vars: &super::Vars) -> bool {
-    VARIABLES
-        .iter()
-        .chain(PLATFORM)
-        .chain(&["SIDEKEY_SOURCE_MANAGED_IDENTITY", "SIDEKEY_SOURCE_AZURE_CLI"])
-        .any(|name| vars.is_set(name))
+    VARIABLES.iter().chain(PLATFORM).chain(SETTINGS).any(|name| vars.is_set(name))
 }
 
 const VARIABLES: &[&str] = &["AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE"];
 /// Set by platforms that give a managed identity, not by people: they count only where nothing else is set.
 const PLATFORM: &[&str] = &["IDENTITY_ENDPOINT", "AZURE_POD_IDENTITY_AUTHORITY_HOST"];
+/// A source's own keys, as variables.
+const SETTINGS: &[&str] = &[
+    "SIDEKEY_SOURCE_CLIENT_SECRET_FILE",
+    "SIDEKEY_SOURCE_CLIENT_CERTIFICATE_FILE",
+    "SIDEKEY_SOURCE_FEDERATED_TOKEN_FILE",
+    "SIDEKEY_SOURCE_MANAGED_IDENTITY",
+    "SIDEKEY_SOURCE_AZURE_CLI",
+];
 
 pub(super) fn identity<'r>(reader: &'r Reader<'r>, section: &Section<'r>, alone: bool) -> Option<Identity> {
     let tenant = id(reader, section, "tenant_id", "AZURE_TENANT_ID", alone);

@@ -150,8 +150,9 @@ runbook() {
 check "each alert has its row in docs/operations.md" runbook
 
 # -- Azure
-check "Bicep parses, and its cloud-init is good" python "$here/azure.py" "$sidekey"
-left_out+=("Bicep's types: its compiler is in none of the registries that are asked")
+check "Bicep parses, and its resources are as Azure's own models have them" python "$here/bicep.py"
+left_out+=("Bicep's compiler, for its expressions: it is in none of the registries that are asked")
+check "cloud-init is good, and the configurations for Azure" python "$here/cloud_init.py" "$sidekey"
 
 # -- configurations that stand alone
 configuration() {
@@ -167,6 +168,9 @@ misspelt() {
 check "and a misspelt one is not good" misspelt
 
 # -- words
+have jq "the quick start" &&
+    check "docs/quick-start.md, run as it stands from an empty folder" "$here/quick-start.sh" "$sidekey"
+have az "the quick start's calls of az, held against Microsoft's own" || true
 links() { python "$here/links.py" README.md deploy/*.md docs/*.md client-examples/*.md client-examples/*/*.md; }
 check "links in README, deploy/, docs/ and client-examples/ lead somewhere" links
 

@@ -1,5 +1,6 @@
 //! The API over a unix socket, loopback TCP, or TLS.
 
+use std::error::Error;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -140,6 +141,8 @@ impl Pieces {
 fn unreachable(address: &Address, error: &reqwest::Error) -> Failure {
     let why = if error.is_timeout() {
         "did not answer in time".to_owned()
+    } else if let Some(tls) = tls(error) {
+        format!("cannot be spoken to over TLS: {tls}")
     } else {
         match cause(error) {
             None | Some(ErrorKind::UnexpectedEof) => "broke the connection off".to_owned(),
@@ -151,7 +154,7 @@ fn unreachable(address: &Address, error: &reqwest::Error) -> Failure {
 
 /// Whether it was there, and closed before it answered or had no room in its queue.
 fn is_turned_away(error: &reqwest::Error) -> bool {
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(error) = source {
         if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
             return true;
@@ -162,9 +165,16 @@ fn is_turned_away(error: &reqwest::Error) -> bool {
     matches!(cause(error), Some(BrokenPipe | ConnectionReset | WouldBlock))
 }
 
+/// What TLS found wrong, such as a certificate that nobody vouches for. rustls hands its errors out inside of `io::Error`s, whose
+/// `source` skips the error itself.
+fn tls<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
+    let within = || error.downcast_ref::<std::io::Error>()?.get_ref().and_then(|within| tls(within));
+    error.downcast_ref().or_else(within).or_else(|| tls(error.source()?))
+}
+
 /// What the system said, without the address that libraries put around it.
 fn cause(error: &reqwest::Error) -> Option<ErrorKind> {
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(error) = source {
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
             return Some(io.kind());

@@ -156,6 +156,7 @@ fn our_own_commands_ask_over_tls_with_a_certificate_or_the_token() {
     assert_eq!((nobody.code, nobody.text()), (77, ""), "{nobody:?}");
     let untrusted = get(&[token]);
     assert_eq!((untrusted.code, untrusted.text()), (69, ""), "{untrusted:?}");
+    assert!(untrusted.err.contains("over TLS: invalid peer certificate: UnknownIssuer"), "{untrusted:?}");
     assert_eq!(get(&[ca, cert]).code, 64);
     // What is put there later is read as well, shut in as it is.
     issue("127.0.0.1", "server");

@@ -32,19 +32,24 @@ fn with_credentials_in_the_environment_nothing_else_has_to_run() {
     let azure = Azure::demo();
     let to = azure.emulator.addr();
     let resolve = format!("login.microsoftonline.com={to},management.azure.com={to},*.vault.azure.net={to}");
-    let run = |line: &[&str]| {
+    let file = azure.path("client-secret").display().to_string();
+    let by_variable = ("AZURE_CLIENT_SECRET", CLIENT_SECRET);
+    let by_file = ("SIDEKEY_SOURCE_CLIENT_SECRET_FILE", file.as_str());
+    let run = |line: &[&str], credential| {
         finish(command(line).envs([
             ("AZURE_TENANT_ID", "72f988bf-0000-4000-8000-00000000c0de"),
             ("AZURE_CLIENT_ID", "5ec2e7aa-0000-4000-8000-000000051de0"),
-            ("AZURE_CLIENT_SECRET", CLIENT_SECRET),
+            credential,
             ("SIDEKEY_SOURCE_CA_FILE", azure.path("ca.pem").to_str().unwrap()),
             ("SIDEKEY_SOURCE_RESOLVE", &resolve),
         ]))
     };
-    let get = run(&["get", "pay-prod", "db-password"]);
-    assert_eq!((get.code, get.text()), (0, "Autumn-2026-staple"), "{}", get.err);
-    assert!(get.err.contains("no sidecar answers; signing in here"), "{}", get.err);
-    let search = run(&["search", "redis-password"]);
+    for credential in [by_variable, by_file] {
+        let get = run(&["get", "pay-prod", "db-password"], credential);
+        assert_eq!((get.code, get.text()), (0, "Autumn-2026-staple"), "{}", get.err);
+        assert!(get.err.contains("no sidecar answers; signing in here"), "{}", get.err);
+    }
+    let search = run(&["search", "redis-password"], by_variable);
     assert_eq!(search.code, 0, "{}", search.err);
     assert_eq!(search.json()["hits"].as_array().unwrap().len(), 4);
     assert_eq!(search.json()["complete"], false);

@@ -1,10 +1,7 @@
-"""Bicep and cloud-init, as far as they can be held against anything here: `azure.py SIDEKEY`.
+"""cloud-init's file and the configuration beside it: `cloud_init.py SIDEKEY`.
 
-- Every template has the syntax of Bicep (tree-sitter's grammar), names no parameter or variable that it has not, and has
-  none that it does not use.
-- Files that it loads are there.
-- cloud-init is YAML with the keys that it knows, its script is a shell's, what the template fills in is in it, and the
-  configurations are good.
+The file is YAML with keys that cloud-init knows, its script is a shell's, what the template fills in is in it, and the
+configurations are good.
 """
 
 import pathlib
@@ -13,9 +10,7 @@ import subprocess
 import sys
 import tempfile
 
-import tree_sitter_bicep
 import yaml
-from tree_sitter import Language, Parser
 
 AZURE = pathlib.Path(__file__).resolve().parents[2] / "deploy/azure"
 sidekey = sys.argv[1]
@@ -31,31 +26,6 @@ def configuration(name, text):
         if run.returncode:
             faults.append(f"{name}: {run.stderr}")
 
-
-def broken(node):
-    if node.is_missing or node.type == "ERROR":
-        yield node.start_point[0] + 1
-    for child in node.children:
-        yield from broken(child)
-
-
-parser = Parser(Language(tree_sitter_bicep.language()))
-for template in sorted(AZURE.glob("*.bicep")):
-    text = template.read_text()
-    tree = parser.parse(text.encode())
-    faults += [f"{template.name}:{line}: this is not Bicep" for line in broken(tree.root_node)]
-    code = re.sub(r"//.*", "", text)
-    for name in re.findall(r"^(?:param|var) (\w+)", code, re.M):
-        if len(re.findall(rf"\b{name}\b", code)) < 2:
-            faults.append(f"{template.name}: {name} is not used")
-    usage = set(re.findall(r"(\w+)=", " ".join(re.findall(r"^//   .*|^//     .*", text, re.M))))
-    parameters = dict(re.findall(r"^param (\w+) (.*)$", code, re.M))
-    faults += [f"{template.name}: its usage names {name}, which is no parameter" for name in usage - set(parameters)]
-    needed = {name for name, rest in parameters.items() if "=" not in rest}
-    faults += [f"{template.name}: its usage lacks {name}" for name in needed - usage]
-    for loaded in re.findall(r"load\w+\('(.*?)'\)", code):
-        if not (AZURE / loaded).exists():
-            faults.append(f"{template.name}: there is no {loaded}")
 
 configuration("deploy/azure/sidekey.toml", (AZURE / "sidekey.toml").read_text())
 text = (AZURE / "cloud-init.yaml").read_text()
