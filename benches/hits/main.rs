@@ -8,12 +8,15 @@
 
 mod contenders;
 mod instructions;
+#[path = "../table/mod.rs"]
+mod table;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use table::{Figure, Goal};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
@@ -95,6 +98,14 @@ fn race() {
     ] {
         let (rate, cost) = (rates[ours] / rates[other], costs[other] / costs[ours]);
         println!("{what:<28} {rate:>9.2} by requests/s {cost:>6.2} by the processor");
+    }
+    for (what, goal, ours, bare) in [
+        ("TCP, token and metrics on", 0.8, 1, 0),
+        ("the unix socket, metrics on", 0.75, 3, 2),
+        ("the unix socket, audited", 0.75, 4, 2),
+    ] {
+        let what = format!("held values over {what}, {CONNECTIONS} connections, {workers} cores");
+        Figure::new(what, rates[ours], "/s").beside("bare hyper", rates[bare]).row(Goal::ShareAtLeast(goal));
     }
 }
 

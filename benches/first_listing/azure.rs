@@ -1,0 +1,75 @@
+//! The fake Azure, in a process of its own, so that its work is not counted as ours, on cores of its own.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use sidekey::emulator::{Emulator, Estate};
+
+use super::LATENCY;
+use super::table::{Cores, runtime};
+
+pub(super) const TENANT: &str = "11111111-1111-4111-8111-111111111111";
+pub(super) const CLIENT: &str = "aaaaaaaa-0000-4000-8000-000000000001";
+/// What the child is told first.
+pub(super) const FLAG: &str = "--azure";
+
+/// It ends with this process, or when it is dropped.
+pub(super) struct Azure {
+    child: Child,
+    pub(super) addr: SocketAddr,
+    pub(super) ca: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Azure {
+    pub(super) fn start(vaults: usize, secrets: usize) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([FLAG, &vaults.to_string(), &secrets.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let addr = lines.next().unwrap().unwrap().parse().unwrap();
+        let pem: String = lines.map(|line| line.unwrap() + "\n").take_while(|line| line != "ready\n").collect();
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.pem");
+        std::fs::write(&ca, pem).unwrap();
+        Self { child, addr, ca, _folder: folder }
+    }
+}
+
+impl Drop for Azure {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// The child: serves until its standard input ends.
+pub(super) fn serve(vaults: usize, secrets: usize) {
+    let mut estate = format!(
+        "[[tenant]]\nid = \"{TENANT}\"\n[[app]]\nname = \"bench\"\nid = \"{CLIENT}\"\nsecret = [{{ value = \"right\" }}]\n\
+         [[subscription]]\nid = \"aaaa0000-0000-4000-8000-00000000000a\"\nname = \"one\"\n\
+         [[grant]]\napp = \"bench\"\nsubscriptions = [\"*\"]\n[[grant]]\napp = \"bench\"\nvaults = [\"*\"]\nrights = [\"all\"]\n"
+    );
+    for vault in 0..vaults {
+        write!(
+            estate,
+            "[[vault]]\nname = \"vault-{vault}\"\nsubscription = \"one\"\n\
+             [[vault.bulk]]\npattern = \"service-{{}}-password\"\ncount = {secrets}\n"
+        )
+        .unwrap();
+    }
+    let estate = Estate::parse(&estate).unwrap();
+    runtime(&Cores::halves().askers).block_on(async {
+        let emulator = Emulator::start_on_loopback(estate).unwrap();
+        emulator.control().set_latency(LATENCY);
+        println!("{}\n{}ready", emulator.addr(), emulator.ca_pem());
+        tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await.unwrap().unwrap();
+        emulator.stop().await;
+    });
+}
