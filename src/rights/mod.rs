@@ -10,6 +10,7 @@
 pub(crate) mod bounded;
 mod glob;
 mod pattern;
+mod piece;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
