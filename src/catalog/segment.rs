@@ -31,6 +31,8 @@ pub(super) struct Segment {
     tag_sets: Box<[Tag]>,
     /// Where each set ends.
     tag_ends: Box<[u32]>,
+    /// How many rows have each set.
+    tag_rows: Box<[u32]>,
     /// Keys and values of tags.
     texts: Texts,
     /// A row's content type is one more than its number here, 0 for none.
@@ -71,7 +73,9 @@ impl Segment {
                     count(tag_ends.len() - 1)
                 })
             })
-            .collect();
+            .collect::<Box<[u32]>>();
+        let mut tag_rows = vec![0; tag_ends.len()];
+        tags.iter().for_each(|set| tag_rows[*set as usize] += 1);
 
         let mut names = String::with_capacity(rows.iter().map(|row| row.name.as_str().len() + 1).sum());
         let mut starts = Vec::with_capacity(rows.len() + 1);
@@ -99,6 +103,7 @@ impl Segment {
             versions: if told { rows.iter().map(|row| row.version.clone()).collect() } else { Box::default() },
             tag_sets: tag_sets.into(),
             tag_ends: tag_ends.into(),
+            tag_rows: tag_rows.into(),
             texts,
             content_types,
         }
@@ -115,6 +120,7 @@ impl Segment {
     }
 
     /// A row's name.
+    #[inline]
     pub(super) fn name(&self, row: usize) -> &str {
         &self.names[self.start(row)..self.start(row + 1) - 1]
     }
@@ -207,6 +213,11 @@ impl Segment {
         Some((0..self.tag_ends.len()).map(|set| self.tag_set(set).iter().any(holds)).collect())
     }
 
+    /// How many rows have one of those sets of tags.
+    pub(super) fn rows_of_tag_sets(&self, sets: &[bool]) -> usize {
+        sets.iter().zip(&self.tag_rows).filter(|(counts, _)| **counts).map(|(_, rows)| *rows as usize).sum()
+    }
+
     /// Bytes on the heap, about.
     pub(super) fn heap_bytes(&self) -> usize {
         self.names.len()
@@ -214,7 +225,7 @@ impl Segment {
             + self.len() * (size_of::<u8>() + 2 * size_of::<u32>() + 4 * size_of::<i64>())
             + size_of_val(&*self.versions)
             + size_of_val(&*self.tag_sets)
-            + size_of_val(&*self.tag_ends)
+            + 2 * size_of_val(&*self.tag_ends)
             + self.texts.heap_bytes()
             + self.content_types.heap_bytes()
     }
