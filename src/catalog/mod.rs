@@ -2,7 +2,7 @@
 //! interval. Never a value: a listing has no room for one.
 //!
 //! - `directory` merges rounds of discovery and gives addresses; `record` is what is known of one vault, `segment` (and
-//!   `texts`) how it is packed; `listing` lists one vault, `rounds` runs all of it.
+//!   `texts`) how it is packed; `listing` lists one vault, `incoming` takes in what it brings, `rounds` runs all of it.
 //! - `query` is what can be asked, `matcher` finds names, `filter` lets rows through, `order` keeps the first
 //!   of them, `doubt` tells what the answer does without, `search` puts it together, `cursor` is where a page ended.
 //!
@@ -16,6 +16,7 @@ mod cursor;
 mod directory;
 mod doubt;
 mod filter;
+mod incoming;
 mod listing;
 mod matcher;
 mod news;

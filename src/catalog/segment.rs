@@ -164,6 +164,38 @@ impl Segment {
         }
     }
 
+    /// Whether a row, unpacked, would be that: to the second, as all that is packed.
+    pub(super) fn is(&self, row: usize, told: &Metadata) -> bool {
+        let Metadata {
+            name,
+            version,
+            enabled: _,
+            not_before,
+            expires,
+            created,
+            updated,
+            content_type,
+            tags,
+            managed: _,
+        } = told;
+        let set = self.tag_set(self.tags[row] as usize);
+        let times = [
+            (&self.not_before, not_before),
+            (&self.expires, expires),
+            (&self.created, created),
+            (&self.updated, updated),
+        ];
+        self.name(row) == name.as_str()
+            && self.flags[row] == flags(told)
+            && times.iter().all(|(known, told)| known[row] == seconds(**told))
+            && self.content_type(row) == content_type.as_deref()
+            && self.versions.get(row).and_then(Option::as_ref) == version.as_ref()
+            && set.len() == tags.len()
+            && set.iter().zip(tags).all(|((k, v), (key, value))| {
+                self.texts.get(*k) == key.as_str() && self.texts.get(*v) == value.as_str()
+            })
+    }
+
     pub(super) fn enabled(&self, row: usize) -> bool {
         self.flags[row] & ENABLED != 0
     }
