@@ -5,10 +5,10 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use sidekey::emulator::{Emulator, Estate};
 
-use super::LATENCY;
 use super::table::{Cores, runtime};
 
 pub(super) const TENANT: &str = "11111111-1111-4111-8111-111111111111";
@@ -25,9 +25,9 @@ pub(super) struct Azure {
 }
 
 impl Azure {
-    pub(super) fn start(vaults: usize, secrets: usize) -> Self {
+    pub(super) fn start(vaults: usize, secrets: usize, away: Duration) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([FLAG, &vaults.to_string(), &secrets.to_string()])
+            .args([FLAG, &vaults.to_string(), &secrets.to_string(), &away.as_millis().to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -50,7 +50,7 @@ impl Drop for Azure {
 }
 
 /// The child: serves until its standard input ends.
-pub(super) fn serve(vaults: usize, secrets: usize) {
+pub(super) fn serve(vaults: usize, secrets: usize, away: Duration) {
     let mut estate = format!(
         "[[tenant]]\nid = \"{TENANT}\"\n[[app]]\nname = \"bench\"\nid = \"{CLIENT}\"\nsecret = [{{ value = \"right\" }}]\n\
          [[subscription]]\nid = \"aaaa0000-0000-4000-8000-00000000000a\"\nname = \"one\"\n\
@@ -67,7 +67,7 @@ pub(super) fn serve(vaults: usize, secrets: usize) {
     let estate = Estate::parse(&estate).unwrap();
     runtime(&Cores::halves().askers).block_on(async {
         let emulator = Emulator::start_on_loopback(estate).unwrap();
-        emulator.control().set_latency(LATENCY);
+        emulator.control().set_latency(away);
         println!("{}\n{}ready", emulator.addr(), emulator.ca_pem());
         tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await.unwrap().unwrap();
         emulator.stop().await;

@@ -2,7 +2,7 @@
 //! in the same rounds, what cannot be done side by side (the longest chain of pages), and a bare client that asks the same
 //! and throws the answers away.
 //!
-//! `cargo bench --bench first_listing [-- VAULTS SECRETS [AT_ONCE]]`.
+//! `cargo bench --bench first_listing [-- VAULTS SECRETS [AT_ONCE [MILLISECONDS]]]`.
 
 #![allow(
     clippy::unwrap_used,
@@ -47,27 +47,32 @@ fn main() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
     if words.iter().any(|word| word == azure::FLAG) {
-        return azure::serve(numbers[0], numbers[1]);
+        return azure::serve(numbers[0], numbers[1], millis(numbers[2]));
     }
     let at_once = CatalogOptions::default().listings_at_once;
     match numbers[..] {
         [] => {
-            measure(50, 500, at_once);
-            measure(500, 40, at_once);
-            measure(1_000, 25, at_once);
+            measure(50, 500, at_once, LATENCY);
+            measure(500, 40, at_once, LATENCY);
+            measure(1_000, 25, at_once, LATENCY);
         }
-        [vaults, secrets] => measure(vaults, secrets, at_once),
-        [vaults, secrets, at_once] => measure(vaults, secrets, at_once),
-        _ => panic!("VAULTS SECRETS [AT_ONCE], or nothing"),
+        [vaults, secrets] => measure(vaults, secrets, at_once, LATENCY),
+        [vaults, secrets, at_once] => measure(vaults, secrets, at_once, LATENCY),
+        [vaults, secrets, at_once, away] => measure(vaults, secrets, at_once, millis(away)),
+        _ => panic!("VAULTS SECRETS [AT_ONCE [MILLISECONDS]], or nothing"),
     }
 }
 
-fn measure(vaults: usize, secrets: usize, at_once: usize) {
+fn millis(number: usize) -> Duration {
+    Duration::from_millis(number as u64)
+}
+
+fn measure(vaults: usize, secrets: usize, at_once: usize, away: Duration) {
     let cores = Cores::halves().server;
-    let azure = Azure::start(vaults, secrets);
+    let azure = Azure::start(vaults, secrets, away);
     let bare = Bare::new(azure.addr, &azure.ca);
     // A token and a query to find the vaults, a token to read them, a vault's challenge, and its pages.
-    let chain = LATENCY * u32::try_from(3 + 1 + secrets.div_ceil(PAGE)).unwrap();
+    let chain = away * u32::try_from(3 + 1 + secrets.div_ceil(PAGE)).unwrap();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         ours.push(runtime(&cores).block_on(listing(&azure, vaults * secrets, at_once)));
@@ -78,11 +83,11 @@ fn measure(vaults: usize, secrets: usize, at_once: usize) {
         }));
     }
     let told = |times: &[f64]| times.iter().map(|time| format!("{time:.0}")).collect::<Vec<_>>().join(", ");
-    println!("{vaults} vaults x {secrets} secrets, {LATENCY:?} away, {at_once} at once; the chain is {chain:?}");
+    println!("{vaults} vaults x {secrets} secrets, {away:?} away, {at_once} at once; the chain is {chain:?}");
     println!("ours, ms: {}\nbare client, ms: {}\npeak of this process: {:.0} MB", told(&ours), told(&theirs), peak());
     let (ours, bare) = (median(&mut ours), median(&mut theirs));
     let figure =
-        Figure::new(format!("first listing, {vaults} vaults × {secrets}, {} ms away", LATENCY.as_millis()), ours, "ms");
+        Figure::new(format!("first listing, {vaults} vaults × {secrets}, {} ms away", away.as_millis()), ours, "ms");
     // Where the pages of one vault take the longest, they are the bound; else it is what all connections take.
     let long = secrets > PAGE * 10;
     figure.clone().beside("the longest chain of pages", milliseconds(chain)).row(if long {
