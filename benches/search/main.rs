@@ -98,7 +98,7 @@ async fn modes(names: usize, word: &str) {
         .iter()
         .flat_map(|vault| (0..names / estate::VAULTS).map(|s| vault.name(s) + "\n"))
         .collect();
-    let mut worst: [Option<(f64, &str)>; 2] = [None; 2];
+    let mut worst: [Option<(f64, f64, &str)>; 2] = [None; 2];
     let mut rows = Vec::new();
     for (kind, mode, parameters) in MODES.iter().filter(|(_, mode, _)| mode.contains(word)) {
         let search = || {
@@ -107,15 +107,16 @@ async fn modes(names: usize, word: &str) {
             assert!(page.complete);
             page.total
         };
-        let p99 = measure(mode, search) / 1e3;
+        let (p99, used) = measure(mode, search);
         if *kind != Kind::Other {
             let slot = &mut worst[usize::from(*kind == Kind::Slow)];
-            if slot.is_none_or(|(most, _)| p99 > most) {
-                *slot = Some((p99, mode));
+            // By what the processor had to do: that is the same on a busy machine.
+            if slot.is_none_or(|(_, most, _)| used > most) {
+                *slot = Some((p99, used, mode));
             }
         }
         if let (true, [("q", needle)]) = (mode.starts_with("substring"), parameters) {
-            let scan = measure("  one scan of one buffer", || scan(&buffer, needle)) / 1e3;
+            let (scan, _) = measure("  one scan of one buffer", || scan(&buffer, needle));
             rows.push(Figure::new(format!("search of {names} names, {mode}, p99"), p99, "ms").beside("one scan", scan));
         }
     }
@@ -124,9 +125,11 @@ async fn modes(names: usize, word: &str) {
     rows.iter().for_each(|row| row.row(Goal::None));
     let goals = if names > 100_000 { [4.0, 60.0] } else { [0.5, 8.0] };
     for ((worst, goal), family) in worst.iter().zip(goals).zip(["substring, glob, tag", "regex, fuzzy"]) {
-        let Some((p99, mode)) = worst else { continue };
-        let what =
-            format!("search of {names} names in {} vaults: {family}; p99 of the slowest ({mode})", estate::VAULTS);
+        let Some((p99, used, mode)) = worst else { continue };
+        let what = format!(
+            "search of {names} names in {} vaults: {family}; p99 of the slowest ({mode}; of the processor {used:.2} ms)",
+            estate::VAULTS
+        );
         Figure::new(what, *p99, "ms").row(Goal::AtMost(goal));
     }
 }
@@ -147,9 +150,9 @@ fn holders(catalog: &Catalog) {
     measure("which vaults hold it", || catalog.holders(&name).held_by.len());
 }
 
-/// Prints what one takes, in real time and in that of the processor, which others' work does not change; the p99 of the
-/// real one in microseconds.
-fn measure(mode: &str, mut act: impl FnMut() -> usize) -> f64 {
+/// Prints what one takes, in real time and in that of the processor, which others' work changes less; the p99 of both in
+/// milliseconds.
+fn measure(mode: &str, mut act: impl FnMut() -> usize) -> (f64, f64) {
     let (mut real, mut processor) = (Vec::new(), Vec::new());
     let mut total = 0;
     let start = Instant::now();
@@ -163,7 +166,7 @@ fn measure(mode: &str, mut act: impl FnMut() -> usize) -> f64 {
     let [p50, p99] = [0.5, 0.99].map(|share| at(&mut real, share));
     let [cpu50, cpu99] = [0.5, 0.99].map(|share| at(&mut processor, share));
     println!("{mode:26} {p50:>9.1} {p99:>9.1} {cpu50:>9.1} {cpu99:>9.1} {total:>8} {rounds:>7}");
-    p99
+    (p99 / 1e3, cpu99 / 1e3)
 }
 
 /// Seconds that this thread has had of a processor.

@@ -132,13 +132,13 @@ impl Segment {
 
     /// The first row whose name is not before `name`.
     pub(super) fn lower_bound(&self, name: &str) -> usize {
-        self.first_not(|other| other < name)
+        self.first_not(0, |other| other < name)
     }
 
     /// The rows whose names start like that.
     pub(super) fn starting_with(&self, start: &str) -> Range<usize> {
         let first = self.lower_bound(start);
-        first..self.first_not(|other| other < start || other.starts_with(start)).max(first)
+        first..self.first_not(first, |other| other.starts_with(start))
     }
 
     /// The row of exactly that name.
@@ -267,9 +267,9 @@ impl Segment {
         &self.tag_sets[start..self.tag_ends[number] as usize]
     }
 
-    /// The first row whose name is not (any more) so; names that are so come first.
-    fn first_not(&self, so: impl Fn(&str) -> bool) -> usize {
-        let (mut low, mut high) = (0, self.len());
+    /// The first row from there on whose name is not (any more) so; names that are so come first.
+    fn first_not(&self, from: usize, so: impl Fn(&str) -> bool) -> usize {
+        let (mut low, mut high) = (from, self.len());
         while low < high {
             let middle = low.midpoint(high);
             if so(self.name(middle)) {
