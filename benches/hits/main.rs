@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use table::{Figure, Goal};
+use table::{Cores, Figure, Goal, pin};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
@@ -62,12 +62,16 @@ fn main() {
 
 /// All of them in turn, as fast as they can.
 fn race() {
-    let workers = std::thread::available_parallelism().map_or(2, |cores| (cores.get() / 2).max(1));
-    let runtime = |name| {
+    // Neither takes the other's cores. What the server starts beside its runtime stays on those of this thread.
+    let cores = Cores::halves();
+    let workers = cores.server.len();
+    pin(&cores.server);
+    let runtime = |name, cores: Vec<usize>| {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
-        builder.worker_threads(workers).thread_name(name).enable_all().build().expect("a runtime")
+        builder.worker_threads(cores.len()).thread_name(name).on_thread_start(move || pin(&cores));
+        builder.enable_all().build().expect("a runtime")
     };
-    let (server, client) = (runtime(SERVER), runtime("client"));
+    let (server, client) = (runtime(SERVER, cores.server), runtime("client", cores.askers));
     keep_awake(&client, workers);
     let directory = tempfile::tempdir_in(".").expect("a directory");
     let mut contenders = contenders::start(&server, &client, directory.path());

@@ -15,7 +15,7 @@ mod table;
 use std::sync::Arc;
 use std::time::Duration;
 
-use table::{Cores, Figure, Goal, at, runtime};
+use table::{Cores, Figure, Goal, at, pin, runtime};
 use zeroizing_alloc::ZeroAlloc;
 
 use load::{Load, Place, paced, read, top_rate, warm};
@@ -42,6 +42,8 @@ struct Contender {
 
 fn main() {
     let cores = Cores::halves();
+    // What the server starts beside its runtime stays on those of this thread.
+    pin(&cores.server);
     println!("server on cores {:?}, askers on {:?}; {CONNECTIONS} connections", cores.server, cores.askers);
     bare(&cores);
     mixed::measure(&cores);
