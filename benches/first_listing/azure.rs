@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use sidekey::emulator::{Emulator, Estate};
+use tokio::net::TcpSocket;
 
 use super::table::{Cores, runtime};
 
@@ -66,7 +67,11 @@ pub(super) fn serve(vaults: usize, secrets: usize, away: Duration) {
     }
     let estate = Estate::parse(&estate).unwrap();
     runtime(&Cores::halves().askers).block_on(async {
-        let emulator = Emulator::start_on_loopback(estate).unwrap();
+        // A thousand connections at once are no reason to drop one: each vault has an address of its own in Azure.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let listener = socket.listen(4_096).unwrap().into_std().unwrap();
+        let emulator = Emulator::start(estate, listener).unwrap();
         emulator.control().set_latency(away);
         println!("{}\n{}ready", emulator.addr(), emulator.ca_pem());
         tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await.unwrap().unwrap();
