@@ -9,11 +9,13 @@
 
 #[path = "../tests/it/cli/process.rs"]
 mod process;
+mod table;
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use process::{Azure, SIDEKEY, Staying};
+use table::{Figure, Goal};
 use tokio::time::Instant;
 
 fn main() {
@@ -53,8 +55,10 @@ fn start(rounds: usize) {
     println!("{rounds} rounds in ms, of ten the fastest, the median, and but for one the slowest");
     println!("alone                          {:6.2} {:6.2} {:6.2}", without[0], without[1], without[2]);
     println!("under exec, with 20 references {:6.2} {:6.2} {:6.2}", with[0], with[1], with[2]);
+    let row = Figure::new("`exec` of 20 references from a warm sidecar", with[1], "ms");
     let more: Vec<_> = with.iter().zip(without).map(|(with, without)| with - without).collect();
     println!("more                           {:6.2} {:6.2} {:6.2}", more[0], more[1], more[2]);
+    row.beside("the program alone", without[1]).row(Goal::MoreAtMost(5.0));
 }
 
 fn time(command: &mut Command) -> Duration {

@@ -65,19 +65,28 @@ impl Filter {
             && (!self.more || self.admits_beside_tags(segment, row))
     }
 
-    /// Visits those of the rows that pass, in order.
-    pub(super) fn each(&self, segment: &Segment, rows: Range<usize>, mut visit: impl FnMut(usize)) {
+    /// Visits those of the rows that pass, in order. The visitor says whether it wants to see more; if not, those after it
+    /// may be counted only. Returns how many were.
+    pub(super) fn each(&self, segment: &Segment, rows: Range<usize>, mut visit: impl FnMut(usize) -> bool) -> usize {
         let beside = |row: &usize| !self.more || self.admits_beside_tags(segment, *row);
-        match &self.tags {
-            None => rows.filter(beside).for_each(visit),
-            Some(sets) => {
-                for (row, set) in segment.tag_set_indices(rows) {
-                    if sets[set] && beside(&row) {
-                        visit(row);
-                    }
+        let Some(sets) = &self.tags else {
+            for row in rows.filter(beside) {
+                visit(row);
+            }
+            return 0;
+        };
+        // How many rows have a set of tags is known.
+        let is_known = !self.more && rows == (0..segment.len());
+        let mut seen = 0;
+        for (row, set) in segment.tag_set_indices(rows) {
+            if sets[set] && beside(&row) {
+                seen += 1;
+                if !visit(row) && is_known {
+                    return segment.rows_of_tag_sets(sets) - seen;
                 }
             }
         }
+        0
     }
 
     /// Whether every row passes.

@@ -14,6 +14,7 @@ use futures::{FutureExt, StreamExt};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
+use super::incoming::Incoming;
 use super::news::Listing;
 use super::record::Record;
 use crate::metrics::Metrics;
@@ -36,7 +37,7 @@ pub(super) async fn list(record: &Record, slots: &Semaphore, metrics: &Metrics) 
     }
     let mut place = slots.acquire().await.ok();
     let number = record.begun.fetch_add(1, Ordering::AcqRel) + 1;
-    let mut rows = Vec::new();
+    let mut rows = record.incoming();
     let sweep = AssertUnwindSafe(sweep(record, &mut place, &mut rows)).catch_unwind();
     let (began, outcome) = timed(sweep).await;
     let outcome = outcome.unwrap_or_else(|_| {
@@ -53,7 +54,7 @@ pub(super) async fn list(record: &Record, slots: &Semaphore, metrics: &Metrics) 
 }
 
 /// Tells the operator of what is new, and does not fill the log while an outage lasts.
-fn tell(record: &Record, rows: &[Metadata], outcome: &Result<(), VaultError>) {
+fn tell(record: &Record, rows: &Incoming, outcome: &Result<(), VaultError>) {
     let (vault, before) = (&record.id, record.standing());
     let last = before.failure.as_ref().map(VaultError::reason);
     match outcome {
@@ -72,11 +73,11 @@ fn tell(record: &Record, rows: &[Metadata], outcome: &Result<(), VaultError>) {
 async fn sweep(
     record: &Record,
     place: &mut Option<SemaphorePermit<'_>>,
-    rows: &mut Vec<Metadata>,
+    rows: &mut Incoming,
 ) -> Result<(), VaultError> {
     let mut stream = record.vault.list();
     while let Some(row) = next(&mut stream, place).await {
-        rows.push(row?);
+        rows.take(row?);
         // A backend that has everything at hand must not keep the thread.
         tokio::task::consume_budget().await;
     }

@@ -6,7 +6,6 @@
 use std::ops::Range;
 
 use memchr::memmem::Finder;
-use memchr::{memchr, memchr_iter};
 use nucleo_matcher::pattern::{AtomKind, CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
 use regex::bytes::Regex;
@@ -127,17 +126,17 @@ fn holding(finder: &Finder<'_>, segment: &Segment, rows: Range<usize>, mut visit
     let (mut from, mut row) = (segment.start(rows.start), rows.start);
     let (mut wanted, mut counted) = (true, 0);
     while let Some(place) = finder.find(&names[from..]) {
-        let place = from + place;
-        let end = place + memchr(b'\n', &names[place..]).expect("every name ends in a newline");
-        if wanted {
-            // As many names lie between as there are newlines.
-            row += memchr_iter(b'\n', &names[from..place]).count();
-            wanted = visit(row);
+        // Names are short: this is nearer than the next newline, and tells which row it is.
+        while segment.start(row + 1) <= from + place {
             row += 1;
+        }
+        if wanted {
+            wanted = visit(row);
         } else {
             counted += 1;
         }
-        from = end + 1;
+        row += 1;
+        from = segment.start(row);
     }
     counted
 }

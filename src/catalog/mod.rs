@@ -2,7 +2,7 @@
 //! interval. Never a value: a listing has no room for one.
 //!
 //! - `directory` merges rounds of discovery and gives addresses; `record` is what is known of one vault, `segment` (and
-//!   `texts`) how it is packed; `listing` lists one vault, `rounds` runs all of it.
+//!   `texts`) how it is packed; `listing` lists one vault, `incoming` takes in what it brings, `rounds` runs all of it.
 //! - `query` is what can be asked, `matcher` finds names, `filter` lets rows through, `order` keeps the first
 //!   of them, `doubt` tells what the answer does without, `search` puts it together, `cursor` is where a page ended.
 //!
@@ -16,6 +16,7 @@ mod cursor;
 mod directory;
 mod doubt;
 mod filter;
+mod incoming;
 mod listing;
 mod matcher;
 mod news;
@@ -60,7 +61,8 @@ pub struct CatalogOptions {
     pub discovery_interval: Duration,
     /// Between two listings of a vault, give or take a tenth so that vaults spread; 60 seconds.
     pub listing_interval: Duration,
-    /// Vaults listed side by side; 64. A vault that stalls does not count.
+    /// Vaults listed side by side; 1,000, as many as the budget of a subscription lets be asked at once: what vaults are
+    /// asked is bounded there, and connections by what may be open. A vault that stalls does not count.
     pub listings_at_once: usize,
     /// What the spread of intervals is drawn from; another one in each sidecar.
     pub seed: u64,
@@ -71,7 +73,7 @@ impl Default for CatalogOptions {
         Self {
             discovery_interval: Duration::from_secs(600),
             listing_interval: Duration::from_secs(60),
-            listings_at_once: 64,
+            listings_at_once: 1_000,
             seed: 0,
         }
     }
@@ -388,7 +390,8 @@ impl Shared {
             };
             let silent = directory.spoken_for(|_| true, &self.options);
             for (index, entry) in directory.live.iter().enumerate() {
-                let standing = entry.record.standing();
+                // For every vault after every listing: nothing is kept of it.
+                let standing = entry.record.glance();
                 let listed = standing.known.as_ref().is_some_and(|known| known.whole);
                 let refused = standing.failure.as_ref().is_some_and(|error| error.kind().is_authoritative());
                 now.reached |= listed || refused || standing.read == ReadState::Ok;

@@ -4,6 +4,7 @@
 //! succeeded: it is counted from that listing's start, as a secret made while it ran may be missing from it.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,11 +13,12 @@ use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use super::incoming::Incoming;
 use super::news::Listing;
 use super::segment::Segment;
 use super::status::ReadState;
 use crate::clock::Moment;
-use crate::secret::{Metadata, VaultName};
+use crate::secret::VaultName;
 use crate::vaults::{Vault, VaultError};
 
 /// One live vault. Shared by everything that holds it, so that it can be told when the vault has left.
@@ -76,9 +78,19 @@ impl Record {
         self.standing.load_full()
     }
 
+    /// The same, for a moment.
+    pub(super) fn glance(&self) -> impl Deref<Target = Arc<Standing>> {
+        self.standing.load()
+    }
+
+    /// To be filled by a listing that begins.
+    pub(super) fn incoming(&self) -> Incoming {
+        Incoming::beside(self.glance().known.as_ref().map(|known| Arc::clone(&known.segment)))
+    }
+
     /// Takes in a listing that ended, well or with an error after the rows it brought, and tells what is new.
-    pub(super) fn listed(&self, began: Moment, rows: Vec<Metadata>, outcome: Result<(), VaultError>) -> Listing {
-        let segment = Arc::new(Segment::pack(rows));
+    pub(super) fn listed(&self, began: Moment, rows: Incoming, outcome: Result<(), VaultError>) -> Listing {
+        let segment = rows.packed();
         let before = self.standing.rcu(|old| old.after(began, &segment, &outcome));
         let whole = |standing: &Standing| {
             standing.known.as_ref().filter(|known| known.whole).map(|known| Arc::clone(&known.segment))

@@ -93,7 +93,7 @@ pub(super) fn search<'d>(
             && rights.shows_vault(&Verb::ALL, &entry.address, entry.id()).is_some()
     };
     let silent = directory.spoken_for(covered, options);
-    let mut asked: Vec<Asked<'_>> = Vec::new();
+    let mut asked: Vec<Asked<'_>> = Vec::with_capacity(directory.live.len());
     for (index, entry) in directory.live.iter().enumerate() {
         if silent.contains(&index) || !covered(entry) {
             continue;
@@ -119,9 +119,14 @@ pub(super) fn search<'d>(
                 total += rows.len();
                 rows.take_while(|row| best.offer(segment, *row, 0, vault)).for_each(drop);
             }
-            (Some(rows), None) => filter.each(segment, rows, |row| {
-                total += usize::from(offer(&mut best, view, segment, row, 0, index));
-            }),
+            (Some(rows), None) => {
+                let rest = filter.each(segment, rows, |row| {
+                    let (shown, goes_on) = offer(&mut best, view, segment, row, 0, index);
+                    total += usize::from(shown);
+                    goes_on
+                });
+                total += rest;
+            }
             (None, Some(vault)) => {
                 let rest = names.each(segment, |row, score| {
                     total += 1;
@@ -132,7 +137,8 @@ pub(super) fn search<'d>(
             (None, None) => {
                 names.each(segment, |row, score| {
                     let admitted = filter.admits(segment, row);
-                    total += usize::from(admitted && offer(&mut best, view, segment, row, score, index));
+                    total += usize::from(admitted && offer(&mut best, view, segment, row, score, index).0);
+                    // Only a look at the row tells.
                     true
                 });
             }
@@ -160,7 +166,8 @@ pub(super) fn search<'d>(
     })
 }
 
-/// Offers a row that passes, if it is there for who searches.
+/// Offers a row that passes, if it is there for who searches: whether it is, and false if no later row of this vault can be
+/// among the first and all of them are there.
 fn offer<'s>(
     best: &mut Best<'s>,
     view: &'s View<'_, 's>,
@@ -168,16 +175,15 @@ fn offer<'s>(
     row: usize,
     score: u32,
     index: usize,
-) -> bool {
+) -> (bool, bool) {
     if let (true, Some(vault)) = (view.is_whole(), view.vault()) {
-        best.offer(segment, row, score, (index, vault.as_str()));
-        return true;
+        return (true, best.offer(segment, row, score, (index, vault.as_str())));
     }
     let shown = view.shows(segment.name(row));
     if let Some(vault) = shown {
         best.offer_any(segment, row, score, (index, vault.as_str()));
     }
-    shown.is_some()
+    (shown.is_some(), true)
 }
 
 /// What somebody finds in a vault that they address so.

@@ -31,6 +31,8 @@ pub(super) struct Segment {
     tag_sets: Box<[Tag]>,
     /// Where each set ends.
     tag_ends: Box<[u32]>,
+    /// How many rows have each set.
+    tag_rows: Box<[u32]>,
     /// Keys and values of tags.
     texts: Texts,
     /// A row's content type is one more than its number here, 0 for none.
@@ -71,7 +73,9 @@ impl Segment {
                     count(tag_ends.len() - 1)
                 })
             })
-            .collect();
+            .collect::<Box<[u32]>>();
+        let mut tag_rows = vec![0; tag_ends.len()];
+        tags.iter().for_each(|set| tag_rows[*set as usize] += 1);
 
         let mut names = String::with_capacity(rows.iter().map(|row| row.name.as_str().len() + 1).sum());
         let mut starts = Vec::with_capacity(rows.len() + 1);
@@ -99,6 +103,7 @@ impl Segment {
             versions: if told { rows.iter().map(|row| row.version.clone()).collect() } else { Box::default() },
             tag_sets: tag_sets.into(),
             tag_ends: tag_ends.into(),
+            tag_rows: tag_rows.into(),
             texts,
             content_types,
         }
@@ -115,6 +120,7 @@ impl Segment {
     }
 
     /// A row's name.
+    #[inline]
     pub(super) fn name(&self, row: usize) -> &str {
         &self.names[self.start(row)..self.start(row + 1) - 1]
     }
@@ -126,13 +132,13 @@ impl Segment {
 
     /// The first row whose name is not before `name`.
     pub(super) fn lower_bound(&self, name: &str) -> usize {
-        self.first_not(|other| other < name)
+        self.first_not(0, |other| other < name)
     }
 
     /// The rows whose names start like that.
     pub(super) fn starting_with(&self, start: &str) -> Range<usize> {
         let first = self.lower_bound(start);
-        first..self.first_not(|other| other < start || other.starts_with(start)).max(first)
+        first..self.first_not(first, |other| other.starts_with(start))
     }
 
     /// The row of exactly that name.
@@ -156,6 +162,38 @@ impl Segment {
             tags: self.tag_set(self.tags[row] as usize).iter().map(|(k, v)| (text(*k), text(*v))).collect(),
             managed: self.managed(row),
         }
+    }
+
+    /// Whether a row, unpacked, would be that: to the second, as all that is packed.
+    pub(super) fn is(&self, row: usize, told: &Metadata) -> bool {
+        let Metadata {
+            name,
+            version,
+            enabled: _,
+            not_before,
+            expires,
+            created,
+            updated,
+            content_type,
+            tags,
+            managed: _,
+        } = told;
+        let set = self.tag_set(self.tags[row] as usize);
+        let times = [
+            (&self.not_before, not_before),
+            (&self.expires, expires),
+            (&self.created, created),
+            (&self.updated, updated),
+        ];
+        self.name(row) == name.as_str()
+            && self.flags[row] == flags(told)
+            && times.iter().all(|(known, told)| known[row] == seconds(**told))
+            && self.content_type(row) == content_type.as_deref()
+            && self.versions.get(row).and_then(Option::as_ref) == version.as_ref()
+            && set.len() == tags.len()
+            && set.iter().zip(tags).all(|((k, v), (key, value))| {
+                self.texts.get(*k) == key.as_str() && self.texts.get(*v) == value.as_str()
+            })
     }
 
     pub(super) fn enabled(&self, row: usize) -> bool {
@@ -207,6 +245,11 @@ impl Segment {
         Some((0..self.tag_ends.len()).map(|set| self.tag_set(set).iter().any(holds)).collect())
     }
 
+    /// How many rows have one of those sets of tags.
+    pub(super) fn rows_of_tag_sets(&self, sets: &[bool]) -> usize {
+        sets.iter().zip(&self.tag_rows).filter(|(counts, _)| **counts).map(|(_, rows)| *rows as usize).sum()
+    }
+
     /// Bytes on the heap, about.
     pub(super) fn heap_bytes(&self) -> usize {
         self.names.len()
@@ -214,7 +257,7 @@ impl Segment {
             + self.len() * (size_of::<u8>() + 2 * size_of::<u32>() + 4 * size_of::<i64>())
             + size_of_val(&*self.versions)
             + size_of_val(&*self.tag_sets)
-            + size_of_val(&*self.tag_ends)
+            + 2 * size_of_val(&*self.tag_ends)
             + self.texts.heap_bytes()
             + self.content_types.heap_bytes()
     }
@@ -224,9 +267,9 @@ impl Segment {
         &self.tag_sets[start..self.tag_ends[number] as usize]
     }
 
-    /// The first row whose name is not (any more) so; names that are so come first.
-    fn first_not(&self, so: impl Fn(&str) -> bool) -> usize {
-        let (mut low, mut high) = (0, self.len());
+    /// The first row from there on whose name is not (any more) so; names that are so come first.
+    fn first_not(&self, from: usize, so: impl Fn(&str) -> bool) -> usize {
+        let (mut low, mut high) = (from, self.len());
         while low < high {
             let middle = low.midpoint(high);
             if so(self.name(middle)) {

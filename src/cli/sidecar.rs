@@ -342,10 +342,13 @@ fn broken() -> Failure {
     Failure::new(Exit::Unavailable, "the request cannot be made")
 }
 
-/// A stream of events keeps its connection for as long as it likes: most connections are left to others.
+/// A stream of events keeps its connection for as long as it likes: most connections are left to others. Nor may listings
+/// take what few files may be open, if few may.
 fn with_room(config: &Config) -> Config {
     let mut config = config.clone();
     config.broker.watchers = config.broker.watchers.min(places(config.connections) / 4).max(1);
+    let listings = &mut config.catalog.listings_at_once;
+    *listings = (places(*listings * 4) / 4).max(1);
     config
 }
 

@@ -1,12 +1,12 @@
 //! Globs over names: `*`, `?`, `[a-z]`, `{a,b}`, always over the whole name.
 //!
-//! `globset` says what a glob is and refuses what is none. Those with stars alone, which nearly all are, are then
-//! matched piece by piece; the others as the regular expression that `globset` makes of them.
+//! `globset` says what a glob is and refuses what is none. Nearly all are then matched piece by piece; those with choices
+//! or quotes as the regular expression that `globset` makes of them.
 
-use memchr::memmem::Finder;
 use regex::bytes::Regex;
 
 use super::bounded;
+use super::piece::{Piece, pieces};
 
 /// The longest glob, in bytes. Names have 127 characters at most.
 const LONGEST: usize = 1024;
@@ -27,12 +27,12 @@ pub(crate) struct Glob {
 enum Whole {
     /// What stands before the first star, between stars, and after the last.
     Pieces {
-        start: String,
-        inner: Vec<Finder<'static>>,
-        end: String,
+        start: Piece,
+        inner: Vec<Piece>,
+        end: Piece,
     },
-    /// No star, nor anything else.
-    Fixed,
+    /// No star.
+    One(Piece),
     Regex(Regex),
 }
 
@@ -51,37 +51,38 @@ impl Glob {
         // A range that is none is quoted, whatever its ends are.
         let told = |error: globset::Error| BadGlob(format!("is no glob: {}", tame(&error.kind().to_string())));
         let glob = glob.map_err(told)?;
-        let whole = if text.contains(['?', '[', ']', '{', '}', '\\']) {
+        let whole = match pieces(&text) {
             // Its text is of small letters by now, and `[#-_]` must not come to hold them.
-            Whole::Regex(bounded::regex(glob.regex(), false).map_err(|why| BadGlob(why.to_owned()))?)
-        } else if let Some((start, rest)) = text.split_once('*') {
-            let (inner, end) = rest.rsplit_once('*').unwrap_or(("", rest));
-            let inner = inner.split('*').filter(|piece| !piece.is_empty());
-            Whole::Pieces {
-                start: start.to_owned(),
-                inner: inner.map(|piece| Finder::new(piece).into_owned()).collect(),
-                end: end.to_owned(),
-            }
-        } else {
-            Whole::Fixed
+            None => Whole::Regex(bounded::regex(glob.regex(), false).map_err(|why| BadGlob(why.to_owned()))?),
+            Some(mut pieces) => match (pieces.pop(), pieces.is_empty()) {
+                (Some(end), false) => {
+                    let start = pieces.remove(0);
+                    pieces.retain(|piece| piece.len() > 0);
+                    Whole::Pieces { start, inner: pieces, end }
+                }
+                (one, _) => Whole::One(one.expect("a text has one piece at least")),
+            },
         };
         Ok(Self { text, whole })
     }
 
     pub(crate) fn matches(&self, name: &str) -> bool {
+        let name = name.as_bytes();
         match &self.whole {
-            Whole::Fixed => name == self.text,
-            Whole::Regex(regex) => regex.is_match(name.as_bytes()),
+            Whole::One(piece) => name.len() == piece.len() && piece.is(name),
+            Whole::Regex(regex) => regex.is_match(name),
             Whole::Pieces { start, inner, end } => {
-                let Some(mut rest) = name.strip_prefix(start.as_str()).and_then(|rest| rest.strip_suffix(end.as_str()))
-                else {
+                let Some(behind) = name.len().checked_sub(end.len()).filter(|behind| start.len() <= *behind) else {
                     return false;
                 };
+                if !start.is(&name[..start.len()]) || !end.is(&name[behind..]) {
+                    return false;
+                }
                 // The earliest place of each piece leaves the most for those after it.
+                let mut rest = &name[start.len()..behind];
                 inner.iter().all(|piece| {
-                    let place = piece.find(rest.as_bytes());
-                    place.is_some_and(|place| {
-                        rest = &rest[place + piece.needle().len()..];
+                    piece.end_in(rest).is_some_and(|end| {
+                        rest = &rest[end..];
                         true
                     })
                 })
@@ -96,18 +97,18 @@ impl Glob {
 
     /// The only name it matches.
     pub(crate) fn exact(&self) -> Option<&str> {
-        matches!(self.whole, Whole::Fixed).then_some(&*self.text)
+        is_plain(&self.text).then_some(&*self.text)
     }
 
     /// It matches all that starts like this, and nothing else.
     pub(crate) fn prefix(&self) -> Option<&str> {
-        self.text.strip_suffix('*').filter(|start| self.is_plain(start))
+        self.text.strip_suffix('*').filter(|start| is_plain(start))
     }
 
     /// It matches all that holds this, and nothing else.
     pub(crate) fn substring(&self) -> Option<&str> {
         let held = self.text.strip_prefix('*')?.strip_suffix('*')?;
-        Some(held).filter(|held| !held.is_empty() && self.is_plain(held))
+        Some(held).filter(|held| !held.is_empty() && is_plain(held))
     }
 
     /// Every match starts with this.
@@ -122,10 +123,11 @@ impl Glob {
         }
         self.text.split(['*', '?']).max_by_key(|piece| piece.len()).filter(|piece| !piece.is_empty())
     }
+}
 
-    fn is_plain(&self, piece: &str) -> bool {
-        matches!(self.whole, Whole::Pieces { .. }) && !piece.contains(['*', '\n'])
-    }
+/// Whether it stands for itself. What stands between names is in none of them.
+fn is_plain(piece: &str) -> bool {
+    !piece.contains(['*', '?', '[', ']', '{', '}', '\\', '\n'])
 }
 
 /// Control characters would reach a terminal.
@@ -163,8 +165,13 @@ mod tests {
     proptest! {
         /// With few letters, so that pieces meet themselves.
         #[test]
-        fn the_short_cuts_match_what_the_library_matches(glob in "[ab*?-]{1,7}", name in "[ab-]{1,9}") {
-            let library = globset::Glob::new(&glob).expect("a glob").compile_matcher().is_match(&name);
+        fn the_short_cuts_match_what_the_library_matches(
+            glob in r"([ab*?\]-]|\[[!^]?[ab\]-][ab!^-]{0,3}\]){1,7}",
+            name in r"[ab\]!^-]{1,9}",
+        ) {
+            // A range that is none is refused by both.
+            let Ok(library) = globset::Glob::new(&glob) else { return Ok(()) };
+            let library = library.compile_matcher().is_match(&name);
             let ours = Glob::new(&glob).expect("a glob");
             prop_assert_eq!(ours.matches(&name), library);
             if library {

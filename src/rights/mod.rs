@@ -10,6 +10,7 @@
 pub(crate) mod bounded;
 mod glob;
 mod pattern;
+mod piece;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -170,9 +171,8 @@ impl Rights {
 
     /// What of one vault they find, worked out once for very many names.
     pub(crate) fn view<'v>(&self, address: &'v VaultName, id: &'v VaultName) -> View<'_, 'v> {
-        let ways = [address, id].into_iter().take(if address == id { 1 } else { 2 });
-        let ways = ways.filter_map(|vault| Some((vault, Finding::of(self, vault)?)));
-        View { ways: ways.collect() }
+        let way = |vault: &'v VaultName| Some((vault, Finding::of(self, vault)?));
+        View { ways: [way(address), if address == id { None } else { way(id) }] }
     }
 
     /// The same under one address.
@@ -199,8 +199,8 @@ impl fmt::Debug for Rights {
 
 /// What of one vault somebody finds: what they may list and read.
 pub(crate) struct View<'r, 'v> {
-    /// By address; empty: nothing.
-    ways: Vec<(&'v VaultName, Finding<'r>)>,
+    /// By address; none: nothing.
+    ways: [Option<(&'v VaultName, Finding<'r>)>; 2],
 }
 
 enum Finding<'r> {
@@ -212,17 +212,21 @@ enum Finding<'r> {
 impl<'v> View<'_, 'v> {
     /// Under which address they find a secret of that name.
     pub(crate) fn shows(&self, name: &str) -> Option<&'v VaultName> {
-        self.ways.iter().find(|(_, finding)| finding.has(name)).map(|(vault, _)| *vault)
+        self.ways().find(|(_, finding)| finding.has(name)).map(|(vault, _)| *vault)
     }
 
     /// Under which address they find the vault.
     pub(crate) fn vault(&self) -> Option<&'v VaultName> {
-        self.ways.first().map(|(vault, _)| *vault)
+        self.ways().next().map(|(vault, _)| *vault)
     }
 
     /// Whether they find all that is in it, under one address.
     pub(crate) fn is_whole(&self) -> bool {
-        self.ways.first().is_some_and(|(_, finding)| matches!(finding, Finding::All))
+        self.ways().next().is_some_and(|(_, finding)| matches!(finding, Finding::All))
+    }
+
+    fn ways(&self) -> impl Iterator<Item = &(&'v VaultName, Finding<'_>)> {
+        self.ways.iter().flatten()
     }
 }
 

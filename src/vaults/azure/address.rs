@@ -44,6 +44,14 @@ impl VaultAddress {
         &self.name
     }
 
+    /// The path of a URL of this vault that is written plainly: with the host as it is here, and letters, digits, '-' and
+    /// '/' behind it. `None`: it is not, and may be one all the same.
+    pub(super) fn plain_path<'u>(&self, url: &'u str) -> Option<&'u str> {
+        let path = url.strip_prefix("https://")?.strip_prefix(self.host.as_str())?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'/');
+        (path.starts_with('/') && path.bytes().all(plain)).then_some(path)
+    }
+
     /// As a URL.
     pub(super) fn url(&self) -> Url {
         Url::parse(&format!("https://{}", self.host)).expect("letters, digits, '-' and '.' make a host")

@@ -13,6 +13,7 @@ async fn two_vaults() -> Catalog {
             let at = time::OffsetDateTime::from_unix_timestamp(1_000_000 + (n * 3 + offset) % 5).unwrap();
             row.updated = Some(at);
             row.expires = (n % 2 == 0).then_some(at);
+            row.tags = [("team".to_owned(), if n % 2 == 0 { "pay" } else { "mail" }.to_owned())].into();
         }
         rows
     };
@@ -23,11 +24,15 @@ async fn two_vaults() -> Catalog {
 }
 
 fn walk(catalog: &Catalog, parameters: &[(&str, &str)], limit: usize) -> Vec<String> {
+    walk_of(14, catalog, parameters, limit)
+}
+
+fn walk_of(total: usize, catalog: &Catalog, parameters: &[(&str, &str)], limit: usize) -> Vec<String> {
     let mut query = Query { limit: Some(limit), ..Query::from_parameters(parameters.iter().copied()).unwrap() };
     let mut all = Vec::new();
     loop {
         let page = catalog.search(&query).unwrap();
-        assert_eq!(page.total, 14, "the total is of all pages");
+        assert_eq!(page.total, total, "the total is of all pages");
         assert!(page.hits.len() <= limit);
         all.extend(hits(&page));
         match page.next {
@@ -46,6 +51,25 @@ async fn pages_of_any_size_make_up_the_whole_in_every_order() {
         assert_eq!(whole.len(), 14);
         for limit in [1, 2, 3, 7, 13, 14] {
             assert_eq!(walk(&catalog, parameters, limit), whole, "{parameters:?} in pages of {limit}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_filter_counts_the_same_on_a_page_of_any_size() {
+    let catalog = two_vaults().await;
+    for (total, parameters) in [
+        (14, &[("tag", "team")][..]),
+        (8, &[("tag", "team=pay")]),
+        (6, &[("tag", "team=mail"), ("enabled", "true")]),
+        (6, &[("tag", "team=mail"), ("q", "[!z]"), ("match", "glob")]),
+        (6, &[("tag", "team=pay"), ("q", "[a-e]"), ("match", "glob")]),
+        (8, &[("tag", "team=pay"), ("sort", "-updated")]),
+    ] {
+        let whole = walk_of(total, &catalog, parameters, 1000);
+        assert_eq!(whole.len(), total);
+        for limit in [1, 2, 5] {
+            assert_eq!(walk_of(total, &catalog, parameters, limit), whole, "{parameters:?} in pages of {limit}");
         }
     }
 }

@@ -47,12 +47,22 @@ pub(super) fn item(address: &VaultAddress, model: SecretProperties) -> Result<Me
 
 /// Name and version from an id such as `https://x.vault.azure.net/secrets/NAME[/VERSION]`, which must be this vault's.
 fn identity(address: &VaultAddress, id: Option<&str>) -> Result<(SecretName, Option<Version>), VaultError> {
-    let id = id.and_then(|id| Url::parse(id).ok()).ok_or_else(|| malformed("the vault's answer has no id"))?;
-    if id.origin() != address.url().origin() {
-        return Err(malformed("the answer's id is of another vault"));
-    }
+    let none = || malformed("the vault's answer has no id");
+    let id = id.ok_or_else(none)?;
+    let url;
+    let path = match address.plain_path(id) {
+        // As Key Vault writes it: there is one for each secret that is listed.
+        Some(path) => path,
+        None => {
+            url = Url::parse(id).map_err(|_| none())?;
+            if url.origin() != address.url().origin() {
+                return Err(malformed("the answer's id is of another vault"));
+            }
+            url.path()
+        }
+    };
     let unknown = || malformed("the answer's id is not one of a secret");
-    let path = id.path().strip_prefix("/secrets/").ok_or_else(unknown)?;
+    let path = path.strip_prefix("/secrets/").ok_or_else(unknown)?;
     let (name, version) = match path.trim_end_matches('/').split_once('/') {
         None => (path.trim_end_matches('/'), None),
         Some((name, version)) => (name, Some(version.parse().map_err(|_| unknown())?)),
@@ -105,6 +115,9 @@ mod tests {
         let (name, version) = of(&format!("https://PAY.vault.azure.net:443/secrets/Db-Password/{V}")).unwrap();
         assert_eq!((name.as_str(), version.unwrap().as_str()), ("db-password", V));
         assert_eq!(of("https://pay.vault.azure.net/secrets/a").unwrap().1, None);
+        for same in ["secrets/x/../a", "secrets/a?x=y", "secrets/a/"] {
+            assert_eq!(of(&format!("https://pay.vault.azure.net/{same}")).unwrap().0.as_str(), "a");
+        }
     }
 
     #[test]
@@ -113,9 +126,11 @@ mod tests {
             "",
             "db-password",
             "https://other.vault.azure.net/secrets/a",
+            "https://pay.vault.azure.netx/secrets/a",
             "https://pay.vault.azure.net.evil.example/secrets/a",
             "http://pay.vault.azure.net/secrets/a",
             "https://pay.vault.azure.net/keys/a",
+            "https://pay.vault.azure.net/%73ecrets/a",
             "https://pay.vault.azure.net/secrets/",
             "https://pay.vault.azure.net/secrets/a%2Fb",
             "https://pay.vault.azure.net/secrets/a/not-a-version",

@@ -1,0 +1,147 @@
+//! Asking a server at a pace, or as fast as it answers, over connections that stay.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::table::at;
+use super::{CONNECTIONS, ROUND};
+
+/// Where a server is.
+#[derive(Clone)]
+pub(super) enum Place {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// What those that are timed came to.
+#[derive(Default)]
+pub(super) struct Load {
+    /// In milliseconds, from when the request was due.
+    pub(super) times: Vec<f64>,
+    /// Answers that were no 200, of all requests.
+    pub(super) failed: u64,
+}
+
+impl Load {
+    pub(super) fn take(&mut self, other: Self) {
+        self.times.extend(other.times);
+        self.failed += other.failed;
+    }
+
+    pub(super) fn at(&self, share: f64) -> f64 {
+        at(&mut self.times.clone(), share)
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+async fn connect(place: &Place) -> Box<dyn Stream> {
+    match place {
+        Place::Tcp(address) => {
+            let stream = TcpStream::connect(address).await.expect("a connection");
+            stream.set_nodelay(true).expect("an option");
+            Box::new(stream)
+        }
+        Place::Unix(path) => Box::new(UnixStream::connect(path).await.expect("a connection")),
+    }
+}
+
+/// So many requests a second over all connections, for one round. What is asked as the `n`th comes with whether it is
+/// timed.
+pub(super) async fn paced(
+    place: &Place,
+    rate: f64,
+    request: impl Fn(usize) -> (bool, Vec<u8>) + Send + Sync + 'static,
+) -> Load {
+    let request = Arc::new(request);
+    let period = Duration::from_secs_f64(CONNECTIONS as f64 / rate);
+    let (mut clients, began) = (JoinSet::new(), Instant::now() + Duration::from_millis(20));
+    for first in 0..CONNECTIONS {
+        let (mut stream, request) = (connect(place).await, Arc::clone(&request));
+        clients.spawn(async move {
+            let (mut buffer, mut load) = (vec![0; 256 * 1024], Load::default());
+            // Not all at the same moment.
+            let mut due = began + period.mul_f64(first as f64 / CONNECTIONS as f64);
+            let mut number = first;
+            while due - began < ROUND {
+                // No timer is as exact as this.
+                while Instant::now() < due {
+                    tokio::task::yield_now().await;
+                }
+                let (timed, request) = request(number);
+                stream.write_all(&request).await.expect("a request goes out");
+                read(&mut stream, &mut buffer).await;
+                load.failed += u64::from(!buffer.starts_with(b"HTTP/1.1 200"));
+                if timed {
+                    load.times.push(due.elapsed().as_secs_f64() * 1e3);
+                }
+                number += CONNECTIONS;
+                due += period;
+            }
+            load
+        });
+    }
+    let mut all = Load::default();
+    while let Some(done) = clients.join_next().await {
+        all.take(done.expect("a client that ends"));
+    }
+    all
+}
+
+/// Requests a second that it answers, for one round.
+pub(super) async fn top_rate(place: &Place, requests: &Arc<Vec<Vec<u8>>>) -> f64 {
+    let (mut clients, began) = (JoinSet::new(), Instant::now());
+    for first in 0..CONNECTIONS {
+        let (mut stream, requests) = (connect(place).await, Arc::clone(requests));
+        clients.spawn(async move {
+            let (mut buffer, mut count) = (vec![0; 4_096], 0);
+            while began.elapsed() < ROUND {
+                stream.write_all(&requests[(first + count) % requests.len()]).await.expect("a request goes out");
+                read(&mut stream, &mut buffer).await;
+                count += 1;
+            }
+            count
+        });
+    }
+    let mut all = 0;
+    while let Some(done) = clients.join_next().await {
+        all += done.expect("a client that ends");
+    }
+    all as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Every secret once, so that all are held.
+pub(super) async fn warm(place: &Place, requests: &[Vec<u8>]) {
+    let (mut stream, mut buffer) = (connect(place).await, vec![0; 4_096]);
+    for request in requests {
+        stream.write_all(request).await.expect("a request goes out");
+        let (head, length) = read(&mut stream, &mut buffer).await;
+        assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer[..head + length]));
+    }
+}
+
+/// Reads one answer; the lengths of its head and its body.
+pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut [u8]) -> (usize, usize) {
+    let mut filled = 0;
+    loop {
+        let more = stream.read(&mut buffer[filled..]).await.expect("an answer");
+        assert!(more > 0, "the server closed, or the answer is too long");
+        filled += more;
+        let Some(end) = memchr::memmem::find(&buffer[..filled], b"\r\n\r\n") else { continue };
+        let head = end + 4;
+        let at = memchr::memmem::find(&buffer[..head], b"content-length: ").expect("a length") + 16;
+        let digits = buffer[at..head].iter().take_while(|byte| byte.is_ascii_digit());
+        let length = digits.fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'));
+        if filled >= head + length {
+            return (head, length);
+        }
+    }
+}
