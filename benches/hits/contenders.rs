@@ -102,7 +102,7 @@ pub(super) fn start(server: &Runtime, client: &Runtime, directory: &std::path::P
         }
     });
     tasks.detach_all();
-    let contender = |name, place, requests| Contender { name, place, requests, rates: Vec::new() };
+    let contender = |name, place, requests| Contender { name, place, requests, rates: Vec::new(), costs: Vec::new() };
     let [plain, required] = audited;
     let bare_place = Place::Tcp(SocketAddr::from(([127, 0, 0, 1], bare_port)));
     vec![

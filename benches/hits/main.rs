@@ -1,7 +1,8 @@
 //! How many cached reads a second the API answers, over TCP with a token and over the unix socket, against a bare hyper
 //! server that returns the same bytes in the same run. Rounds are interleaved, medians are told: take the ratios, not
-//! the figures. Over the socket also with an audit, into a file in the working directory. `cargo bench --bench hits` takes
-//! about 40 seconds; `cargo bench --bench hits --features
+//! the figures. Beside them the processor time that the server's threads took for a request, the kernel's part included:
+//! what others do on the machine changes it less. Over the socket also with an audit, into a file in the working directory.
+//! `cargo bench --bench hits` takes about 40 seconds; `cargo bench --bench hits --features
 //! rustix/use-libc-auxv -- --instructions` counts what one read costs instead (valgrind hides the kernel's own auxv).
 #![allow(missing_docs, clippy::print_stdout, clippy::print_stderr, reason = "it is a program that prints")]
 
@@ -27,6 +28,8 @@ const CONNECTIONS: usize = 64;
 const NAMES: usize = 100;
 const ROUNDS: usize = 6;
 const ROUND: Duration = Duration::from_millis(750);
+/// Of the server's threads.
+const SERVER: &str = "server";
 
 /// Where a server is, and what is sent to it.
 #[derive(Clone)]
@@ -40,6 +43,8 @@ struct Contender {
     place: Place,
     requests: Arc<Vec<Vec<u8>>>,
     rates: Vec<f64>,
+    /// Microseconds of the server's threads for one request.
+    costs: Vec<f64>,
 }
 
 fn main() {
@@ -55,8 +60,11 @@ fn main() {
 /// All of them in turn, as fast as they can.
 fn race() {
     let workers = std::thread::available_parallelism().map_or(2, |cores| (cores.get() / 2).max(1));
-    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
-    let (server, client) = (runtime().expect("a runtime"), runtime().expect("a runtime"));
+    let runtime = |name| {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(workers).thread_name(name).enable_all().build().expect("a runtime")
+    };
+    let (server, client) = (runtime(SERVER), runtime("client"));
     let directory = tempfile::tempdir_in(".").expect("a directory");
     let mut contenders = contenders::start(&server, &client, directory.path());
     println!(
@@ -66,24 +74,43 @@ fn race() {
     // The first round warms up and is not counted.
     for round in 0..=ROUNDS {
         for contender in &mut contenders {
-            let rate = client.block_on(load(&contender.place, &contender.requests));
+            let before = spent();
+            let (requests, rate) = client.block_on(load(&contender.place, &contender.requests));
             if round > 0 {
                 contender.rates.push(rate);
+                contender.costs.push((spent() - before).as_secs_f64() * 1e6 / f64::from(requests));
             }
         }
     }
-    let medians: Vec<f64> = contenders.iter_mut().map(|contender| median(&mut contender.rates)).collect();
-    for (contender, rate) in contenders.iter().zip(&medians) {
-        println!("{:<28} {rate:>9.0} requests/s", contender.name);
+    let rates: Vec<f64> = contenders.iter_mut().map(|contender| median(&mut contender.rates)).collect();
+    let costs: Vec<f64> = contenders.iter_mut().map(|contender| median(&mut contender.costs)).collect();
+    for (contender, (rate, cost)) in contenders.iter().zip(rates.iter().zip(&costs)) {
+        println!("{:<28} {rate:>9.0} requests/s {cost:>6.2} µs of the processor", contender.name);
     }
-    println!("sidekey of bare hyper, TCP   {:>9.2}", medians[1] / medians[0]);
-    println!("sidekey of bare hyper, unix  {:>9.2}", medians[3] / medians[2]);
-    println!("audited, of not audited      {:>9.2}", medians[4] / medians[3]);
-    println!("required, of not audited     {:>9.2}", medians[5] / medians[3]);
+    for (what, ours, other) in [
+        ("sidekey of bare hyper, TCP", 1, 0),
+        ("sidekey of bare hyper, unix", 3, 2),
+        ("audited, of not audited", 4, 3),
+        ("required, of not audited", 5, 3),
+    ] {
+        let (rate, cost) = (rates[ours] / rates[other], costs[other] / costs[ours]);
+        println!("{what:<28} {rate:>9.2} by requests/s {cost:>6.2} by the processor");
+    }
 }
 
-/// Requests a second over all connections, for one round.
-async fn load(place: &Place, requests: &Arc<Vec<Vec<u8>>>) -> f64 {
+/// What the server's threads, and those that write the audit, have taken of the processor so far.
+fn spent() -> Duration {
+    let threads = std::fs::read_dir("/proc/self/task").expect("Linux tells of threads");
+    let of = |thread: PathBuf| -> Option<u64> {
+        let name = std::fs::read_to_string(thread.join("comm")).ok()?;
+        let told = std::fs::read_to_string(thread.join("schedstat")).ok()?;
+        if [SERVER, "audit"].contains(&name.trim_end()) { told.split(' ').next()?.parse().ok() } else { None }
+    };
+    Duration::from_nanos(threads.filter_map(|thread| of(thread.ok()?.path())).sum())
+}
+
+/// Requests over all connections in one round, and how many they were a second.
+async fn load(place: &Place, requests: &Arc<Vec<Vec<u8>>>) -> (u32, f64) {
     let mut clients = JoinSet::new();
     let began = Instant::now();
     for first in 0..CONNECTIONS {
@@ -104,7 +131,7 @@ async fn load(place: &Place, requests: &Arc<Vec<Vec<u8>>>) -> f64 {
     while let Some(done) = clients.join_next().await {
         count += done.expect("a client that ends");
     }
-    f64::from(count) / began.elapsed().as_secs_f64()
+    (count, f64::from(count) / began.elapsed().as_secs_f64())
 }
 
 /// Asks one after the other while it is told to; how often.
