@@ -77,16 +77,8 @@ impl Upstream {
 
     /// What that vault holds under the name and version asked for. Never waits for what is held and may be served.
     pub(super) async fn read(&self, entry: &Entry, ask: &Ask) -> Result<Reading, Error> {
-        let key = Key { vault: entry.id().clone(), name: ask.name.clone(), version: ask.version.clone() };
-        let now = Moment::now();
-        let why = match self.held(&key, ask, now) {
-            Ok((held, stale)) => {
-                held.touch(now);
-                if stale.is_some() && held.claim(now) {
-                    self.renew(entry, key);
-                }
-                return self.reading(entry, ask, &held, Origin::Held, stale);
-            }
+        let why = match self.held(entry, ask) {
+            Ok(told) => return told,
             Err(why) => why,
         };
         if ask.steer.only_if_cached {
@@ -95,6 +87,7 @@ impl Upstream {
         // For a reader that wants something younger, a read that is under way is young enough; `max-age=0` insists.
         let insists = ask.steer.no_cache || ask.steer.max_age == Some(Duration::ZERO);
         let board = if insists { Board::New { floor: FORCED_FLOOR } } else { Board::Any };
+        let key = key(entry, ask);
         let flight = self.flights.fly(key.clone(), board, || self.clone().fetch(entry.clone(), key, Asker::Reader));
         let landed = flight.await.map_err(|Full| Error::Overloaded)?;
         let origin = if landed.joined { Origin::Collapsed(why) } else { Origin::Read(why) };
@@ -114,6 +107,18 @@ impl Upstream {
         }
     }
 
+    /// What is held of that, if this reader takes it; it is renewed in the background where that is due. Else why it must be
+    /// asked for upstream, and nothing was done.
+    pub(super) fn held(&self, entry: &Entry, ask: &Ask) -> Result<Result<Reading, Error>, Forward> {
+        let (key, now) = (key(entry, ask), Moment::now());
+        let (held, stale) = self.acceptable(&key, ask, now)?;
+        held.touch(now);
+        if stale.is_some() && held.claim(now) {
+            self.renew(entry, key);
+        }
+        Ok(self.reading(entry, ask, &held, Origin::Held, stale))
+    }
+
     /// Reads it again, with nobody waiting, unless that is under way.
     pub(super) fn renew(&self, entry: &Entry, key: Key) {
         self.flights.launch(key.clone(), RENEWALS, || self.clone().fetch(entry.clone(), key, Asker::Nobody));
@@ -128,7 +133,7 @@ impl Upstream {
     }
 
     /// What is held, if this reader takes it, with the reason if it is stale; else why it is asked for upstream.
-    fn held(&self, key: &Key, ask: &Ask, now: Moment) -> Result<(Arc<Held>, Option<&'static str>), Forward> {
+    fn acceptable(&self, key: &Key, ask: &Ask, now: Moment) -> Result<(Arc<Held>, Option<&'static str>), Forward> {
         if ask.steer.no_cache {
             return Err(Forward::Request);
         }
@@ -266,6 +271,11 @@ impl Upstream {
             Error::SecretNotFound { vault, name }
         }
     }
+}
+
+/// Under which what is asked for is held.
+fn key(entry: &Entry, ask: &Ask) -> Key {
+    Key { vault: entry.id().clone(), name: ask.name.clone(), version: ask.version.clone() }
 }
 
 const INTERNAL: VaultErrorKind = VaultErrorKind::Unavailable(Outage::Internal);

@@ -50,14 +50,30 @@ impl<'b> Within<'b> {
     /// [`Error`] tells what the reader can do next.
     pub async fn get(&self, ask: &Ask) -> Result<Reading, Error> {
         let reading = self.read(ask).await;
-        self.broker.0.metrics.read(match &reading {
-            Ok(Reading { origin: Origin::Held, stale: None, .. }) => "hit",
-            Ok(Reading { origin: Origin::Held, stale: Some(_), .. }) => "stale",
-            Ok(Reading { origin: Origin::Read(_), .. }) => "miss",
-            Ok(Reading { origin: Origin::Collapsed(_), .. }) => "collapsed",
-            Err(error) => error.reason(),
-        });
+        match &reading {
+            Ok(reading) => self.count(reading),
+            Err(error) => self.broker.0.metrics.read(error.reason()),
+        }
         reading
+    }
+
+    /// The same for a value of a named vault that is held and may be given to this reader. `None`: nothing was done, and
+    /// [`Within::get`] tells what there is to tell.
+    #[must_use]
+    pub fn at_once(&self, ask: &Ask) -> Option<Reading> {
+        let entry = self.readable(ask.vault.as_ref()?, &ask.name).ok()?;
+        let reading = self.broker.0.upstream.held(&entry, ask).ok()?.ok()?;
+        self.count(&reading);
+        Some(reading)
+    }
+
+    fn count(&self, reading: &Reading) {
+        self.broker.0.metrics.read(match (reading.origin, reading.stale) {
+            (Origin::Held, None) => "hit",
+            (Origin::Held, Some(_)) => "stale",
+            (Origin::Read(_), _) => "miss",
+            (Origin::Collapsed(_), _) => "collapsed",
+        });
     }
 
     async fn read(&self, ask: &Ask) -> Result<Reading, Error> {

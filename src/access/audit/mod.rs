@@ -101,6 +101,25 @@ impl Audit {
         self.0.book.load().is_some()
     }
 
+    /// Whether a read is kept waiting for its record.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.0.book.load().as_ref().is_some_and(|book| book.is_required())
+    }
+
+    /// Records a read that is not kept waiting. `None`: it must be, and nothing was done.
+    #[must_use]
+    pub fn record_at_once(&self, line: &Line<'_>) -> Option<Recorded> {
+        match &*self.0.book.load() {
+            None => Some(Recorded(())),
+            Some(book) if book.is_required() => None,
+            Some(book) => {
+                drop(book.add(line));
+                Some(Recorded(()))
+            }
+        }
+    }
+
     /// Records a read. Where the record is required, returns when the line is written; else at once.
     ///
     /// # Errors

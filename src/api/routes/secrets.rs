@@ -144,8 +144,7 @@ impl<'p> Place<'p> {
     }
 }
 
-/// The value at that place: parse, ask, record, answer. Called by the routes above, and past the router for what is asked
-/// most.
+/// The value at that place: parse, ask, record, answer.
 pub(in crate::api) async fn get(
     state: &State,
     trail: &Trail,
@@ -163,12 +162,31 @@ pub(in crate::api) async fn get(
     match find(state, caller, &ask, &view, headers).await {
         Err(problem) => Err(trail.refuse(audit, line, problem).await),
         Ok(found) => {
-            let outcome = if found.is_held_by_caller { "not-modified" } else { trail::OK };
-            let (vault, served) = (Some(&found.reading.vault), Some(trail::served(&found.reading)));
-            let recorded = trail.record(audit, &Line { vault, outcome, served, ..line }).await?;
+            let recorded = trail.record(audit, &found.line(&line)).await?;
             Ok(found.answer(&view, recorded))
         }
     }
+}
+
+/// The same, where nothing is to be waited for: the value is held and wanted whole, as it is, and so is most of what is
+/// asked. `None`: nothing was done, and [`get`] tells what there is to tell.
+pub(in crate::api) fn get_at_once(
+    state: &State,
+    trail: &Trail,
+    caller: &Caller,
+    place: &Place<'_>,
+    query: Option<&str>,
+    headers: &HeaderMap,
+) -> Option<Response> {
+    let audit = state.audit();
+    if query.is_some() || audit.is_awaited() || form(headers).ok()? != Form::Raw {
+        return None;
+    }
+    let (ask, view) = parse(place, query, headers).ok()?;
+    let reading = state.within(caller).at_once(&ask)?;
+    let found = Found::of(reading, &view, Form::Raw, headers).ok()?;
+    let recorded = audit.record_at_once(&found.line(&trail.line_of(Operation::Read, &ask)))?;
+    Some(found.answer(&view, recorded))
 }
 
 fn parse(place: &Place<'_>, query: Option<&str>, headers: &HeaderMap) -> Result<(Ask, View), Problem> {
@@ -242,22 +260,31 @@ struct Found {
 
 async fn find(state: &State, caller: &Caller, ask: &Ask, view: &View, headers: &HeaderMap) -> Result<Found, Problem> {
     let form = form(headers)?;
-    let reading = state.within(caller).get(ask).await?;
-    let value = view.of(&reading)?;
-    let attributes = match form {
-        Form::Raw => None,
-        Form::Json if value.is_text() => Some(Attributes::from(&reading.secret.metadata)),
-        Form::Json => {
-            let detail = "the value is no text, which JSON cannot carry; accept application/octet-stream instead";
-            return Err(Problem::new(Code::NotAcceptable, detail));
-        }
-    };
-    let etag = etag(&reading, view, attributes.as_ref());
-    let is_held_by_caller = etag.as_ref().is_some_and(|etag| is_held_by_caller(headers, etag));
-    Ok(Found { reading, value, attributes, etag, is_held_by_caller })
+    Found::of(state.within(caller).get(ask).await?, view, form, headers)
 }
 
 impl Found {
+    fn of(reading: Reading, view: &View, form: Form, headers: &HeaderMap) -> Result<Self, Problem> {
+        let value = view.of(&reading)?;
+        let attributes = match form {
+            Form::Raw => None,
+            Form::Json if value.is_text() => Some(Attributes::from(&reading.secret.metadata)),
+            Form::Json => {
+                let detail = "the value is no text, which JSON cannot carry; accept application/octet-stream instead";
+                return Err(Problem::new(Code::NotAcceptable, detail));
+            }
+        };
+        let etag = etag(&reading, view, attributes.as_ref());
+        let is_held_by_caller = etag.as_ref().is_some_and(|etag| is_held_by_caller(headers, etag));
+        Ok(Self { reading, value, attributes, etag, is_held_by_caller })
+    }
+
+    /// The line about what was asked for, and what became of it.
+    fn line<'a>(&'a self, asked: &Line<'a>) -> Line<'a> {
+        let outcome = if self.is_held_by_caller { "not-modified" } else { trail::OK };
+        Line { vault: Some(&self.reading.vault), outcome, served: Some(trail::served(&self.reading)), ..*asked }
+    }
+
     fn answer(self, view: &View, recorded: Recorded) -> Response {
         let Self { reading, value, attributes, etag, is_held_by_caller } = self;
         let mut response = match attributes {
