@@ -18,6 +18,7 @@ mod load;
 pub mod model;
 mod negotiate;
 mod openapi;
+mod outgoing;
 mod path;
 mod patience;
 pub(crate) mod problem;

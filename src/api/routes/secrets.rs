@@ -13,10 +13,11 @@ use zeroize::Zeroizing;
 use crate::access::Caller;
 use crate::access::audit::{Line, Operation, Recorded};
 use crate::api::State;
-use crate::api::freshness::{cache_status, is_held_by_caller, steer};
+use crate::api::freshness::{age, cache_status, is_held_by_caller, steer};
 use crate::api::model::{Attributes, SecretDocument, Value, Withheld};
 use crate::api::negotiate::{Form, form};
 use crate::api::openapi;
+use crate::api::outgoing::Outgoing;
 use crate::api::path::{bad_parameter, parameters, part};
 use crate::api::problem::{Code, Problem};
 use crate::api::trail::{self, Trail};
@@ -99,7 +100,7 @@ async fn routed(
 ) -> Result<Response, Problem> {
     // The router's patterns are those of Place, but that it takes nothing for a name: `/v1/vaults//secrets/db`.
     let place = Place::of(uri.path()).ok_or_else(|| super::unserved(uri.path()))?;
-    get(state, trail, caller, &place, uri.query(), headers).await
+    get(state, trail, caller, &place, uri.query(), headers).await.map(|response| response.map(Body::from))
 }
 
 /// Where a path of these routes leads, still as it was written.
@@ -152,7 +153,7 @@ pub(in crate::api) async fn get(
     place: &Place<'_>,
     query: Option<&str>,
     headers: &HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Response<Outgoing>, Problem> {
     let audit = state.audit();
     let (ask, view) = match parse(place, query, headers) {
         Ok(parsed) => parsed,
@@ -163,21 +164,22 @@ pub(in crate::api) async fn get(
         Err(problem) => Err(trail.refuse(audit, line, problem).await),
         Ok(found) => {
             let recorded = trail.record(audit, &found.line(&line)).await?;
-            Ok(found.answer(&view, recorded))
+            Ok(found.answer(&view, recorded, HeaderMap::new()))
         }
     }
 }
 
 /// The same, where nothing is to be waited for: the value is held and wanted whole, as it is, and so is most of what is
-/// asked. `None`: nothing was done, and [`get`] tells what there is to tell.
+/// asked. The answer's headers stand in the room of the request's. `None`: nothing was done, and [`get`] tells what there is
+/// to tell.
 pub(in crate::api) fn get_at_once(
     state: &State,
     trail: &Trail,
     caller: &Caller,
     place: &Place<'_>,
     query: Option<&str>,
-    headers: &HeaderMap,
-) -> Option<Response> {
+    headers: &mut HeaderMap,
+) -> Option<Response<Outgoing>> {
     let audit = state.audit();
     if query.is_some() || audit.is_awaited() || form(headers).ok()? != Form::Raw {
         return None;
@@ -186,7 +188,7 @@ pub(in crate::api) fn get_at_once(
     let reading = state.within(caller).at_once(&ask)?;
     let found = Found::of(reading, &view, Form::Raw, headers).ok()?;
     let recorded = audit.record_at_once(&found.line(&trail.line_of(Operation::Read, &ask)))?;
-    Some(found.answer(&view, recorded))
+    Some(found.answer(&view, recorded, std::mem::take(headers)))
 }
 
 fn parse(place: &Place<'_>, query: Option<&str>, headers: &HeaderMap) -> Result<(Ask, View), Problem> {
@@ -285,52 +287,49 @@ impl Found {
         Line { vault: Some(&self.reading.vault), outcome, served: Some(trail::served(&self.reading)), ..*asked }
     }
 
-    fn answer(self, view: &View, recorded: Recorded) -> Response {
+    /// `room`: a map that nobody needs any more, whose room is used again.
+    fn answer(self, view: &View, recorded: Recorded, mut room: HeaderMap) -> Response<Outgoing> {
         let Self { reading, value, attributes, etag, is_held_by_caller } = self;
-        let mut response = match attributes {
+        room.clear();
+        let out = &mut room;
+        let mut status = StatusCode::OK;
+        let body = match attributes {
             _ if is_held_by_caller => {
-                let mut response = with_room(Body::empty());
-                *response.status_mut() = StatusCode::NOT_MODIFIED;
-                response
+                status = StatusCode::NOT_MODIFIED;
+                Outgoing::Value(None)
             }
-            None => raw(&value.release(recorded)),
-            Some(attributes) => json(&reading, view, value.release(recorded), attributes),
+            None => raw(&value.release(recorded), out),
+            Some(attributes) => json(&reading, view, value.release(recorded), attributes, out),
         };
-        let out = response.headers_mut();
         if let Some(etag) = etag {
             out.insert(
                 header::ETAG,
                 HeaderValue::from_maybe_shared(Bytes::from(etag)).expect("hexadecimal digits and words"),
             );
         }
-        out.insert(header::AGE, HeaderValue::from(reading.age.as_secs()));
+        out.insert(header::AGE, age(reading.age));
         out.insert(CACHE_STATUS, cache_status(&reading));
         out.insert(VAULT, HeaderValue::from_str(reading.vault.as_str()).expect("a vault's name is ASCII"));
         if !reading.incomplete.is_empty() {
             out.insert(INCOMPLETE, incomplete(&reading.incomplete));
         }
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = room;
         response
     }
 }
 
 /// The value and not one byte more. Text is UTF-8; what is not is told as bytes rather than as broken text.
-fn raw(value: &Value) -> Response {
+fn raw(value: &Value, out: &mut HeaderMap) -> Outgoing {
     let value = value.expose();
     let is_text = std::str::from_utf8(&value).is_ok();
     let kind = if is_text { "text/plain; charset=utf-8" } else { "application/octet-stream" };
-    let mut response = with_room(Body::from(Bytes::from_owner(value)));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
+    out.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    value.into()
 }
 
-/// A response whose headers need not grow: what is told here, and what every answer carries.
-fn with_room(body: Body) -> Response {
-    let mut response = Response::new(body);
-    *response.headers_mut() = HeaderMap::with_capacity(12);
-    response
-}
-
-fn json(reading: &Reading, view: &View, value: Value, attributes: Attributes) -> Response {
+fn json(reading: &Reading, view: &View, value: Value, attributes: Attributes, out: &mut HeaderMap) -> Outgoing {
     let pointer = match view {
         View::Field(pointer) => Some(pointer.clone()),
         View::Whole | View::Pem => None,
@@ -346,9 +345,8 @@ fn json(reading: &Reading, view: &View, value: Value, attributes: Attributes) ->
         reference: Reference { pointer, ..reading.reference() },
     };
     serde_json::to_writer(&mut *body, &document).expect("the value is text, and all else is plain data");
-    let mut response = with_room(Body::from(Bytes::from_owner(body)));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    out.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Outgoing::Routed(Body::from(Bytes::from_owner(body)))
 }
 
 /// The version, with a mark for every other view of it: representations that differ never share a tag (RFC 9110, 8.8.1).

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arc_swap::Guard;
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use axum::response::IntoResponse as _;
 use futures::future::{BoxFuture, Either};
@@ -23,6 +24,7 @@ use super::connection::Guest;
 use crate::access::{Caller, Visitor};
 use crate::api::guard::{Connection, is_probe};
 use crate::api::load::{Cost, overloaded};
+use crate::api::outgoing::Outgoing;
 use crate::api::problem::{Code, Problem, REQUEST_ID};
 use crate::api::routes::secrets::{self, Place};
 use crate::api::trail::Trail;
@@ -46,7 +48,7 @@ impl From<Problem> for Refusal {
 
 /// An answer that is there, or comes. What is waited for is on the heap: a connection that reads what is held, or idles,
 /// has no room for it.
-pub(super) type Answering<'c> = Either<Ready<Response<Body>>, BoxFuture<'c, Response<Body>>>;
+pub(super) type Answering<'c> = Either<Ready<Response<Outgoing>>, BoxFuture<'c, Response<Outgoing>>>;
 
 impl Serving {
     /// What is asked most, a value that is held, is answered before this returns. The request is gone by then, and with it
@@ -64,11 +66,15 @@ impl Serving {
             Err(refusal) => return self.turn_away(api, request, guest, refusal).boxed().right_future(),
         };
         let trail = Trail::new(request.headers(), caller.clone(), api.audit());
-        let at_once = || guest.phase.forgets_its_head().then(|| at_once(&api, &trail, &caller, &request))?;
+        let (mut head, body) = request.into_parts();
+        let at_once = || guest.phase.forgets_its_head().then(|| at_once(&api, &trail, &caller, &mut head))?;
         match catch_unwind(AssertUnwindSafe(at_once)) {
             Ok(Some((route, response))) => ready(self.told(route, &trail, response)).left_future(),
-            Ok(None) => self.let_wait(api, request, guest, caller, trail).boxed().right_future(),
-            Err(_) => async move { self.fallen(&api, request.uri(), &trail).await }.boxed().right_future(),
+            Ok(None) => {
+                let request = Request::from_parts(head, body);
+                self.let_wait(api, request, guest, caller, trail).boxed().right_future()
+            }
+            Err(_) => async move { self.fallen(&api, &head.uri, &trail).await }.boxed().right_future(),
         }
     }
 
@@ -78,7 +84,7 @@ impl Serving {
         request: Request<Incoming>,
         guest: &Guest,
         refusal: Refusal,
-    ) -> Response<Body> {
+    ) -> Response<Outgoing> {
         let Refusal { problem, is_last } = refusal;
         let audit = api.audit();
         self.metrics.refused(problem.code().as_str());
@@ -89,7 +95,7 @@ impl Serving {
         if is_last {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        self.told("refused", &trail, response)
+        self.told("refused", &trail, response.map(Outgoing::Routed))
     }
 
     async fn let_wait(
@@ -99,7 +105,7 @@ impl Serving {
         guest: &Guest,
         caller: Caller,
         trail: Trail,
-    ) -> Response<Body> {
+    ) -> Response<Outgoing> {
         let uri = request.uri().clone();
         // What a handler leaves half done when it panics is dropped with it.
         let handled = self.handle(request, &api, guest, caller, &trail);
@@ -110,14 +116,14 @@ impl Serving {
     }
 
     /// What the panic said may hold anything: it goes nowhere. Where it was, the panic hook tells.
-    async fn fallen(&self, api: &Routes, uri: &Uri, trail: &Trail) -> Response<Body> {
+    async fn fallen(&self, api: &Routes, uri: &Uri, trail: &Trail) -> Response<Outgoing> {
         let problem = Problem::new(Code::Internal, "a fault of sidekey's own");
         let problem = trail.refuse_unrouted(api.audit(), uri.path(), problem, || true).await;
-        self.told("panicked", trail, problem.into_response())
+        self.told("panicked", trail, problem.into_response().map(Outgoing::Routed))
     }
 
     /// Counted, and with what every answer carries.
-    fn told(&self, route: &'static str, trail: &Trail, mut response: Response<Body>) -> Response<Body> {
+    fn told(&self, route: &'static str, trail: &Trail, mut response: Response<Outgoing>) -> Response<Outgoing> {
         if response.status() == StatusCode::FORBIDDEN {
             self.metrics.refused(Code::Forbidden.as_str());
         }
@@ -154,12 +160,12 @@ impl Serving {
         guest: &Guest,
         caller: Caller,
         trail: &Trail,
-    ) -> (&'static str, Response<Body>) {
+    ) -> (&'static str, Response<Outgoing>) {
         let load = &self.capacity.load;
-        if let Some((state, place)) = value_asked(api, &request) {
+        if let Some((state, place)) = value_asked(api, request.method(), request.uri()) {
             let answering = secrets::get(state, trail, &caller, &place, request.uri().query(), request.headers());
             let answered = load.run(Cost::Waiting, guest.party, answering).await.and_then(|answered| answered);
-            return (place.pattern(), answered.unwrap_or_else(Problem::into_response));
+            return (place.pattern(), answered.unwrap_or_else(|problem| problem.into_response().map(Outgoing::Routed)));
         }
         let (route, cost) = (routes::pattern(request.uri().path()), Cost::of(&request));
         let over = caller.over().cloned();
@@ -169,21 +175,22 @@ impl Serving {
             Cost::Computing => Box::pin(load.compute(guest.party, answering)).await,
             Cost::Little | Cost::Waiting => Box::pin(load.run(cost, guest.party, answering)).await,
         };
-        match answered {
-            Err(problem) => (route, problem.into_response()),
-            Ok(Ok(response)) if response.body().size_hint().exact().is_some() => (route, response),
+        let response = match answered {
+            Err(problem) => problem.into_response(),
+            Ok(Ok(response)) if response.body().size_hint().exact().is_some() => response,
             Ok(Ok(stream)) => {
                 let (replaced, closing) = (api.over.clone(), self.closing.child_token());
-                (route, stream.map(|body| until(body, [Some(replaced), Some(closing), over, guest.over.clone()])))
+                stream.map(|body| until(body, [Some(replaced), Some(closing), over, guest.over.clone()]))
             }
             Ok(Err(never)) => match never {},
-        }
+        };
+        (route, response.map(Outgoing::Routed))
     }
 }
 
 /// The value that is asked for, and where from: answered past the router.
-fn value_asked<'r>(api: &'r Routes, request: &'r Request<Incoming>) -> Option<(&'r State, Place<'r>)> {
-    let place = (request.method() == Method::GET).then(|| Place::of(request.uri().path()))?;
+fn value_asked<'r>(api: &'r Routes, method: &Method, uri: &'r Uri) -> Option<(&'r State, Place<'r>)> {
+    let place = (method == Method::GET).then(|| Place::of(uri.path()))?;
     Some((api.values.as_ref()?, place?))
 }
 
@@ -192,10 +199,10 @@ fn at_once(
     api: &Routes,
     trail: &Trail,
     caller: &Caller,
-    request: &Request<Incoming>,
-) -> Option<(&'static str, Response<Body>)> {
-    let (state, place) = value_asked(api, request)?;
-    let response = secrets::get_at_once(state, trail, caller, &place, request.uri().query(), request.headers())?;
+    head: &mut Parts,
+) -> Option<(&'static str, Response<Outgoing>)> {
+    let (state, place) = value_asked(api, &head.method, &head.uri)?;
+    let response = secrets::get_at_once(state, trail, caller, &place, head.uri.query(), &mut head.headers)?;
     Some((place.pattern(), response))
 }
 
