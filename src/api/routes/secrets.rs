@@ -18,7 +18,7 @@ use crate::api::model::{Attributes, SecretDocument, Value, Withheld};
 use crate::api::negotiate::{Form, form};
 use crate::api::openapi;
 use crate::api::outgoing::Outgoing;
-use crate::api::path::{bad_parameter, parameters, part};
+use crate::api::path::{bad_parameter, parameters, part, parts};
 use crate::api::problem::{Code, Problem};
 use crate::api::trail::{self, Trail};
 use crate::broker::{Ask, Reading, view};
@@ -113,7 +113,7 @@ pub(in crate::api) struct Place<'p> {
 impl<'p> Place<'p> {
     /// `None` if it is no path of these routes.
     pub(in crate::api) fn of(path: &'p str) -> Option<Self> {
-        let mut parts = path.strip_prefix("/v1/")?.split('/');
+        let mut parts = parts(path.strip_prefix("/v1/")?);
         let mut part = || parts.next().filter(|part| !part.is_empty());
         let place = match part()? {
             "secrets" => Self { vault: None, name: part()?, version: None },
