@@ -4,6 +4,7 @@
 //! up, asked or counted on, in the same words whether or not it exists. What they are told then is told under addresses
 //! by which they may ask for it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
@@ -61,8 +62,9 @@ impl<'b> Within<'b> {
     /// [`Within::get`] tells what there is to tell.
     #[must_use]
     pub fn at_once(&self, ask: &Ask) -> Option<Reading> {
-        let entry = self.readable(ask.vault.as_ref()?, &ask.name).ok()?;
-        let reading = self.broker.0.upstream.held(&entry, ask).ok()?.ok()?;
+        let vault = ask.vault.as_ref().filter(|vault| self.rights.may(Verb::Read, vault, &ask.name))?;
+        let held = |entry: &Entry| self.broker.0.upstream.held(&self.shown(entry, vault, &ask.name), ask);
+        let reading = self.broker.catalog().with_vault(vault, held)?.ok()?.ok()?;
         self.count(&reading);
         Some(reading)
     }
@@ -216,8 +218,13 @@ impl<'b> Within<'b> {
             Error::Skipped { reason, .. } if !self.rights.is_all() => Error::Skipped { vault: vault.clone(), reason },
             other => other,
         })?;
+        Ok(self.shown(&entry, vault, name).into_owned())
+    }
+
+    /// A vault that was asked for as `vault`, under an address by which they may read that name in it.
+    fn shown<'e>(&self, entry: &'e Entry, vault: &VaultName, name: &SecretName) -> Cow<'e, Entry> {
         let may = self.rights.may(Verb::Read, &entry.address, name);
-        Ok(if may { entry } else { entry.shown_as(vault) })
+        if may { Cow::Borrowed(entry) } else { Cow::Owned(entry.shown_as(vault)) }
     }
 
     /// References that lead to one secret.
