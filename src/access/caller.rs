@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +58,7 @@ struct Inner {
     peer: Option<Peer>,
     rights: Rights,
     over: Option<CancellationToken>,
+    told: OnceLock<Vec<u8>>,
 }
 
 impl Caller {
@@ -68,7 +69,7 @@ impl Caller {
         rights: Rights,
         over: Option<CancellationToken>,
     ) -> Self {
-        Self(Arc::new(Inner { name: name.into(), known, peer, rights, over }))
+        Self(Arc::new(Inner { name: name.into(), known, peer, rights, over, told: OnceLock::new() }))
     }
 
     /// A caller in this process: what runs a command without a sidecar may do what the command's user may.
@@ -122,6 +123,11 @@ impl Caller {
     #[must_use]
     pub fn over(&self) -> Option<&CancellationToken> {
         self.0.over.as_ref()
+    }
+
+    /// What `tell` makes of them: made once, as the audit tells it again and again.
+    pub(in crate::access) fn as_told(&self, tell: impl FnOnce(&Self) -> Vec<u8>) -> &[u8] {
+        self.0.told.get_or_init(|| tell(self))
     }
 
     /// Whether it may do that with that secret, by the vault's address as it was asked for or is shown.

@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -41,17 +42,32 @@ impl Visitor {
     /// # Errors
     /// Why nobody is known.
     pub fn caller(&self, token: Option<&[u8]>) -> Result<Caller, Stranger> {
+        let told: Result<_, Infallible> = self.caller_with(|| Ok(token));
+        told.unwrap_or_else(|never| match never {})
+    }
+
+    /// The same with the token that `token` finds, which looks for one only where it counts.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn caller_with<'t, E>(
+        &self,
+        token: impl FnOnce() -> Result<Option<&'t [u8]>, E>,
+    ) -> Result<Result<Caller, Stranger>, E> {
         let rules = self.access.rules().load();
+        let token = if rules.heeds_tokens(&self.evidence) { token()? } else { None };
+        Ok(self.known(&rules, token))
+    }
+
+    fn known(&self, rules: &Arc<Rules>, token: Option<&[u8]>) -> Result<Caller, Stranger> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = match &mut *seen {
-            Some(seen) if Arc::ptr_eq(&seen.rules, &rules) => seen,
+            Some(seen) if Arc::ptr_eq(&seen.rules, rules) => seen,
             stale => {
-                stale.insert(Seen { rules: Arc::clone(&rules), alone: rules.caller(&self.evidence, None), with: None })
+                stale.insert(Seen { rules: Arc::clone(rules), alone: rules.caller(&self.evidence, None), with: None })
             }
         };
-        let Some(token) = token.filter(|_| rules.heeds_tokens(&self.evidence)) else {
-            return seen.alone.clone().ok_or(Stranger::Unknown);
-        };
+        let Some(token) = token else { return seen.alone.clone().ok_or(Stranger::Unknown) };
         let token = rules.whose(token).ok_or(Stranger::WrongToken)?;
         match &seen.with {
             Some((known, caller)) if *known == token => Ok(caller.clone()),
@@ -67,12 +83,6 @@ impl Visitor {
     #[must_use]
     pub fn is_hopeless(&self) -> bool {
         self.access.rules().load().is_hopeless(&self.evidence)
-    }
-
-    /// Whether what is sent as a token is looked at.
-    #[must_use]
-    pub fn heeds_tokens(&self) -> bool {
-        self.access.rules().load().heeds_tokens(&self.evidence)
     }
 }
 

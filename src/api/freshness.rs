@@ -1,6 +1,7 @@
 //! Freshness in HTTP's own words: what a caller asks (`Cache-Control`, `If-None-Match`), what an answer tells (`Age`,
 //! `Cache-Status` of RFC 9211). No answer may be kept by anybody else: `no-store` on all of them.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -62,11 +63,38 @@ fn tags(mut rest: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// `Age`, in whole seconds.
+pub(super) fn age(age: Duration) -> HeaderValue {
+    static MADE: LazyLock<Made> = LazyLock::new(|| Made::of(|seconds| seconds.to_string()));
+    MADE.get(age.as_secs()).unwrap_or_else(|| HeaderValue::from(age.as_secs()))
+}
+
+/// Texts about the first numbers of seconds, which nearly all hits tell: made once, and shared without being counted.
+struct Made(Vec<HeaderValue>);
+
+impl Made {
+    /// Longer than the usual time to live.
+    const MOST: u64 = 512;
+
+    fn of(text: impl Fn(u64) -> String) -> Self {
+        Self((0..Self::MOST).map(|seconds| HeaderValue::from_static(text(seconds).leak())).collect())
+    }
+
+    fn get(&self, seconds: u64) -> Option<HeaderValue> {
+        self.0.get(usize::try_from(seconds).ok()?).cloned()
+    }
+}
+
 /// `Cache-Status`, RFC 9211: `sidekey; hit; ttl=212`, `sidekey; hit; ttl=-40; detail=stale-vault-unavailable`,
 /// `sidekey; fwd=miss; collapsed`.
 pub(super) fn cache_status(reading: &Reading) -> HeaderValue {
+    static FRESH: LazyLock<Made> = LazyLock::new(|| Made::of(|ttl| format!("sidekey; hit; ttl={ttl}")));
     match reading.origin {
         Origin::Held => {
+            let fresh = u64::try_from(reading.ttl).ok().filter(|_| reading.stale.is_none());
+            if let Some(made) = fresh.and_then(|ttl| FRESH.get(ttl)) {
+                return made;
+            }
             let mut text = [0; HIT];
             let length = write_hit(&mut text, reading.ttl, reading.stale);
             HeaderValue::from_bytes(&text[..length]).expect("digits and ASCII words")
@@ -84,7 +112,7 @@ pub(super) fn cache_status(reading: &Reading) -> HeaderValue {
     }
 }
 
-/// Into a buffer on the stack: this is written for every hit.
+/// Into a buffer on the stack.
 fn write_hit(text: &mut [u8; HIT], ttl: i64, stale: Option<&'static str>) -> usize {
     use std::io::Write as _;
     let mut rest = &mut text[..];

@@ -169,25 +169,26 @@ fn identify(headers: &HeaderMap, uri: &Uri, visitor: &Visitor) -> Result<Caller,
     if is_probe(uri) {
         return Ok(visitor.caller(None).unwrap_or_else(|_| Caller::nobody()));
     }
-    let refused = |detail| Err(Problem::new(Code::Unauthenticated, detail));
-    let token = if visitor.heeds_tokens() {
-        let mut all = headers.get_all(AUTHORIZATION).iter();
-        match (all.next(), all.next()) {
-            (None, _) => None,
-            (Some(_), Some(_)) => return refused("Authorization stands more than once"),
-            (Some(only), None) => match bearer(only.as_bytes()) {
-                None if takes_bare_token(uri) => Some(only.as_bytes()),
-                None => return refused("Authorization must be: Bearer TOKEN"),
-                token => token,
-            },
-        }
-    } else {
-        None
-    };
-    match visitor.caller(token) {
+    let refused = |detail| Problem::new(Code::Unauthenticated, detail);
+    match visitor.caller_with(|| token(headers, uri).map_err(refused))? {
         Ok(caller) => Ok(caller),
-        Err(Stranger::Unknown) => refused("this needs the header Authorization: Bearer TOKEN"),
-        Err(Stranger::WrongToken) => refused("the token is not the one in the token file"),
+        Err(Stranger::Unknown) => Err(refused("this needs the header Authorization: Bearer TOKEN")),
+        Err(Stranger::WrongToken) => Err(refused("the token is not the one in the token file")),
+    }
+}
+
+/// What is sent as a token, or what is wrong with it.
+fn token<'h>(headers: &'h HeaderMap, uri: &Uri) -> Result<Option<&'h [u8]>, &'static str> {
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let only = match (all.next(), all.next()) {
+        (None, _) => return Ok(None),
+        (Some(_), Some(_)) => return Err("Authorization stands more than once"),
+        (Some(only), None) => only.as_bytes(),
+    };
+    match bearer(only) {
+        None if takes_bare_token(uri) => Ok(Some(only)),
+        None => Err("Authorization must be: Bearer TOKEN"),
+        token => Ok(token),
     }
 }
 

@@ -19,6 +19,7 @@ pub mod model;
 mod negotiate;
 #[cfg(test)]
 mod openapi;
+mod outgoing;
 mod path;
 mod patience;
 pub(crate) mod problem;

@@ -17,11 +17,17 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::kernel::wipe;
+
 /// From the connection, or from a later head's first byte, to the head's end.
 pub(super) const HEAD: Duration = Duration::from_secs(5);
 
 /// Of an answer that its reader does not take: from one byte taken to the next.
 const STALL: Duration = Duration::from_secs(10);
+
+/// What hyper reads into at first, and again and again from its beginning if a request is gone before it looks for more.
+/// One that has grown is read into where the last head ended.
+const FIRST_BUFFER: usize = 8 * 1024;
 
 /// Where a connection is. Shared between its stream, its service, and who looks for somebody to displace.
 #[derive(Clone)]
@@ -31,6 +37,8 @@ struct Shared {
     now: AtomicU8,
     /// Something was let in on it.
     known: AtomicBool,
+    /// What was read last is wiped if its request is gone when more is looked for.
+    wiped: AtomicBool,
     /// Requests so far.
     asked: AtomicU64,
     /// When it came, was first listened to, or its last head was complete: microseconds since `epoch`.
@@ -69,6 +77,7 @@ impl Phase {
         Self(Arc::new(Shared {
             now: AtomicU8::new(NEW),
             known: AtomicBool::new(false),
+            wiped: AtomicBool::new(false),
             asked: AtomicU64::new(0),
             since: AtomicU64::new(Self::at(epoch)),
             epoch,
@@ -106,6 +115,12 @@ impl Phase {
         if !self.0.known.load(Ordering::Relaxed) {
             self.0.known.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Whether nothing is left of a head, and of a token in it, if its request is dropped before more is looked for. Else it
+    /// must be kept until then, so that its buffer is given back, and wiped as all that is.
+    pub(super) fn forgets_its_head(&self) -> bool {
+        self.0.wiped.load(Ordering::Relaxed)
     }
 
     /// A head is complete.
@@ -155,11 +170,13 @@ pub(super) struct Patient<S> {
     idle: Option<(Pin<Box<Sleep>>, Option<u64>)>,
     /// While the peer takes nothing of what is written to it.
     stall: Option<Pin<Box<Sleep>>>,
+    /// Bytes that were read and not wiped.
+    read: usize,
 }
 
 impl<S> Patient<S> {
     pub(super) fn new(stream: S, phase: Phase, keep_alive: Duration) -> Self {
-        Self { stream, phase, keep_alive, head: None, idle: None, stall: None }
+        Self { stream, phase, keep_alive, head: None, idle: None, stall: None, read: 0 }
     }
 
     /// Whether patience has ended, while nothing is there to be read.
@@ -201,8 +218,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
         if read.is_pending() {
+            // Where the last head lay, if its request is gone. If it is not, this is another buffer, or further behind.
+            let left = this.read.min(buffer.remaining());
+            wipe(buffer.initialize_unfilled_to(left));
+            this.read = 0;
             return this.poll_end(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
         }
+        this.read = this.read.max(buffer.filled().len());
+        this.phase.0.wiped.store(buffer.capacity() <= FIRST_BUFFER, Ordering::Relaxed);
         if buffer.filled().len() > before && this.phase.now() == IDLE {
             this.phase.set(PARTIAL);
         }
@@ -242,6 +265,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
     use super::*;
@@ -262,6 +286,23 @@ mod tests {
             }
         };
         tokio::join!(write, read)
+    }
+
+    #[tokio::test]
+    async fn nothing_of_a_head_is_left_where_it_was_read_to() {
+        let (mut peer, ours) = duplex(64);
+        let mut patient = Patient::new(ours, Phase::new(Instant::now()), Duration::from_secs(75));
+        let mut memory = [0; 128];
+        for head in [&b"GET / HTTP/1.1\r\nauthorization: Bearer a-token"[..], b"short"] {
+            peer.write_all(head).await.unwrap();
+            assert_eq!(patient.read(&mut memory).await.unwrap(), head.len());
+        }
+        assert!(
+            memory[5..].contains(&b'B') && patient.phase.forgets_its_head(),
+            "the second has not covered the first"
+        );
+        assert!(patient.read(&mut memory).now_or_never().is_none(), "nothing more has come");
+        assert_eq!(memory, [0; 128]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -348,18 +348,44 @@ pub(super) fn request_id_header() -> HeaderValue {
 
 /// The same as text.
 pub(crate) fn request_id() -> String {
-    static PROCESS: LazyLock<u32> = LazyLock::new(|| {
+    static PROCESS: LazyLock<String> = LazyLock::new(|| {
         let mut bytes = [0; 4];
         // Without randomness the count alone remains, which still tells requests of this process apart.
         let _ = SystemRandom::new().fill(&mut bytes);
-        u32::from_ne_bytes(bytes)
+        format!("{:08x}-", u32::from_ne_bytes(bytes))
     });
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    format!("{:08x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed))
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let digits = count.checked_ilog2().unwrap_or_default() / 4 + 1;
+    // As long as it is, and not longer: a header takes it as it is then.
+    let mut id = String::with_capacity(PROCESS.len() + digits as usize);
+    id.push_str(&PROCESS);
+    id.extend((0..digits).rev().map(|digit| char::from(b"0123456789abcdef"[(count >> (4 * digit)) as usize % 16])));
+    id
 }
 
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_the_processs_own_and_a_count_in_as_many_digits_as_it_has() {
+        let parts = |id: &str| {
+            let (process, count) = id.split_once('-').unwrap();
+            let number = u64::from_str_radix(count, 16).unwrap();
+            assert_eq!((process.len(), count), (8, &*format!("{number:x}")));
+            (process.to_owned(), number)
+        };
+        let ids: Vec<_> = (0..300).map(|_| request_id()).collect();
+        for two in ids.windows(2) {
+            let [(process, count), (same, next)] = [parts(&two[0]), parts(&two[1])];
+            assert!(process == same && count < next, "{two:?}");
+        }
     }
 }

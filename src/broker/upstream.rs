@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::watch::Hub;
 use super::{Ask, Error, Forward, Origin, Reading};
-use crate::cache::{Cache, Freshness, Held, Kept, Key, Sight, Verdict};
+use crate::cache::{Cache, Freshness, Held, Kept, Key, KeyOf, Sight, Verdict};
 use crate::catalog::{Catalog, Entry};
 use crate::clock::Moment;
 use crate::flight::{Board, Flights, Full};
@@ -77,16 +77,8 @@ impl Upstream {
 
     /// What that vault holds under the name and version asked for. Never waits for what is held and may be served.
     pub(super) async fn read(&self, entry: &Entry, ask: &Ask) -> Result<Reading, Error> {
-        let key = Key { vault: entry.id().clone(), name: ask.name.clone(), version: ask.version.clone() };
-        let now = Moment::now();
-        let why = match self.held(&key, ask, now) {
-            Ok((held, stale)) => {
-                held.touch(now);
-                if stale.is_some() && held.claim(now) {
-                    self.renew(entry, key);
-                }
-                return self.reading(entry, ask, &held, Origin::Held, stale);
-            }
+        let why = match self.held(entry, ask) {
+            Ok(told) => return told,
             Err(why) => why,
         };
         if ask.steer.only_if_cached {
@@ -95,6 +87,7 @@ impl Upstream {
         // For a reader that wants something younger, a read that is under way is young enough; `max-age=0` insists.
         let insists = ask.steer.no_cache || ask.steer.max_age == Some(Duration::ZERO);
         let board = if insists { Board::New { floor: FORCED_FLOOR } } else { Board::Any };
+        let key = Key::from(key(entry, ask));
         let flight = self.flights.fly(key.clone(), board, || self.clone().fetch(entry.clone(), key, Asker::Reader));
         let landed = flight.await.map_err(|Full| Error::Overloaded)?;
         let origin = if landed.joined { Origin::Collapsed(why) } else { Origin::Read(why) };
@@ -107,11 +100,23 @@ impl Upstream {
                 }
                 held.touch(now);
                 let stale = self.stale(&held, now);
-                self.reading(entry, ask, &held, origin, stale)
+                self.reading(entry, ask, &held, origin, stale, now)
             }
             Some(Err(error)) => Err(self.refused(entry, ask, &error)),
             None => Err(self.refused(entry, ask, &VaultError::new(INTERNAL, OUR_FAULT))),
         }
+    }
+
+    /// What is held of that, if this reader takes it; it is renewed in the background where that is due. Else why it must be
+    /// asked for upstream, and nothing was done.
+    pub(super) fn held(&self, entry: &Entry, ask: &Ask) -> Result<Result<Reading, Error>, Forward> {
+        let (key, now) = (key(entry, ask), Moment::now());
+        let (held, stale) = self.acceptable(key, ask, now)?;
+        held.touch(now);
+        if stale.is_some() && held.claim(now) {
+            self.renew(entry, key.into());
+        }
+        Ok(self.reading(entry, ask, &held, Origin::Held, stale, now))
     }
 
     /// Reads it again, with nobody waiting, unless that is under way.
@@ -128,11 +133,11 @@ impl Upstream {
     }
 
     /// What is held, if this reader takes it, with the reason if it is stale; else why it is asked for upstream.
-    fn held(&self, key: &Key, ask: &Ask, now: Moment) -> Result<(Arc<Held>, Option<&'static str>), Forward> {
+    fn acceptable(&self, key: KeyOf<'_>, ask: &Ask, now: Moment) -> Result<(Arc<Held>, Option<&'static str>), Forward> {
         if ask.steer.no_cache {
             return Err(Forward::Request);
         }
-        let held = self.cache.peek(key).ok_or(Forward::Miss)?;
+        let held = self.cache.peek(&key).ok_or(Forward::Miss)?;
         let stale = match self.cache.freshness(&held, now) {
             Freshness::Fresh => None,
             Freshness::Stale(stale) => Some(stale.reason()),
@@ -221,8 +226,8 @@ impl Upstream {
         held: &Held,
         origin: Origin,
         stale: Option<&'static str>,
+        now: Moment,
     ) -> Result<Reading, Error> {
-        let now = Moment::now();
         let secret = held.answer().map_err(|word| self.refused(entry, ask, word))?;
         Ok(Reading {
             vault: entry.address.clone(),
@@ -266,6 +271,11 @@ impl Upstream {
             Error::SecretNotFound { vault, name }
         }
     }
+}
+
+/// Under which what is asked for is held.
+fn key<'k>(entry: &'k Entry, ask: &'k Ask) -> KeyOf<'k> {
+    KeyOf { vault: entry.id(), name: &ask.name, version: ask.version.as_ref() }
 }
 
 const INTERNAL: VaultErrorKind = VaultErrorKind::Unavailable(Outage::Internal);

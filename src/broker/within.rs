@@ -4,6 +4,7 @@
 //! up, asked or counted on, in the same words whether or not it exists. What they are told then is told under addresses
 //! by which they may ask for it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
@@ -50,14 +51,31 @@ impl<'b> Within<'b> {
     /// [`Error`] tells what the reader can do next.
     pub async fn get(&self, ask: &Ask) -> Result<Reading, Error> {
         let reading = self.read(ask).await;
-        self.broker.0.metrics.read(match &reading {
-            Ok(Reading { origin: Origin::Held, stale: None, .. }) => "hit",
-            Ok(Reading { origin: Origin::Held, stale: Some(_), .. }) => "stale",
-            Ok(Reading { origin: Origin::Read(_), .. }) => "miss",
-            Ok(Reading { origin: Origin::Collapsed(_), .. }) => "collapsed",
-            Err(error) => error.reason(),
-        });
+        match &reading {
+            Ok(reading) => self.count(reading),
+            Err(error) => self.broker.0.metrics.read(error.reason()),
+        }
         reading
+    }
+
+    /// The same for a value of a named vault that is held and may be given to this reader. `None`: nothing was done, and
+    /// [`Within::get`] tells what there is to tell.
+    #[must_use]
+    pub fn at_once(&self, ask: &Ask) -> Option<Reading> {
+        let vault = ask.vault.as_ref().filter(|vault| self.rights.may(Verb::Read, vault, &ask.name))?;
+        let held = |entry: &Entry| self.broker.0.upstream.held(&self.shown(entry, vault, &ask.name), ask);
+        let reading = self.broker.catalog().with_vault(vault, held)?.ok()?.ok()?;
+        self.count(&reading);
+        Some(reading)
+    }
+
+    fn count(&self, reading: &Reading) {
+        self.broker.0.metrics.read(match (reading.origin, reading.stale) {
+            (Origin::Held, None) => "hit",
+            (Origin::Held, Some(_)) => "stale",
+            (Origin::Read(_), _) => "miss",
+            (Origin::Collapsed(_), _) => "collapsed",
+        });
     }
 
     async fn read(&self, ask: &Ask) -> Result<Reading, Error> {
@@ -200,8 +218,13 @@ impl<'b> Within<'b> {
             Error::Skipped { reason, .. } if !self.rights.is_all() => Error::Skipped { vault: vault.clone(), reason },
             other => other,
         })?;
+        Ok(self.shown(&entry, vault, name).into_owned())
+    }
+
+    /// A vault that was asked for as `vault`, under an address by which they may read that name in it.
+    fn shown<'e>(&self, entry: &'e Entry, vault: &VaultName, name: &SecretName) -> Cow<'e, Entry> {
         let may = self.rights.may(Verb::Read, &entry.address, name);
-        Ok(if may { entry } else { entry.shown_as(vault) })
+        if may { Cow::Borrowed(entry) } else { Cow::Owned(entry.shown_as(vault)) }
     }
 
     /// References that lead to one secret.

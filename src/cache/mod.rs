@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use moka::Equivalent;
 use moka::ops::compute::Op;
 use moka::sync::Cache as Moka;
 
@@ -83,6 +84,29 @@ pub struct Key {
     pub version: Option<Version>,
 }
 
+/// The same, borrowed: to look up by without making one.
+#[derive(Debug, Clone, Copy, Hash)]
+pub struct KeyOf<'k> {
+    /// As [`Key::vault`].
+    pub vault: &'k VaultName,
+    /// As [`Key::name`].
+    pub name: &'k SecretName,
+    /// As [`Key::version`].
+    pub version: Option<&'k Version>,
+}
+
+impl Equivalent<Key> for KeyOf<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self.name == key.name && *self.vault == key.vault && self.version == key.version.as_ref()
+    }
+}
+
+impl From<KeyOf<'_>> for Key {
+    fn from(key: KeyOf<'_>) -> Self {
+        Self { vault: key.vault.clone(), name: key.name.clone(), version: key.version.cloned() }
+    }
+}
+
 /// What is held, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Census {
@@ -140,7 +164,7 @@ impl Cache {
 
     /// What is held under that key, whatever its freshness.
     #[must_use]
-    pub fn peek(&self, key: &Key) -> Option<Arc<Held>> {
+    pub fn peek<K: Equivalent<Key> + Hash>(&self, key: &K) -> Option<Arc<Held>> {
         self.held.get(key)
     }
 
@@ -374,6 +398,27 @@ mod tests {
             let doubted = heir.freshness(&held, Moment::now()) != Freshness::Gone
                 && held.is_due(Moment::now() + confirm_after, 10.0);
             assert!(gone || doubted, "the heir asks for itself");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_held_is_found_by_a_borrowed_key_and_by_no_other() {
+        let cache = Cache::new(CacheOptions::default());
+        let version: Version = "0b31729e2750416caba40429a1f3bea4".parse().unwrap();
+        for key in [key("n"), Key { version: Some(version.clone()), ..key("m") }] {
+            cache.learn(&key, &secret(1), Moment::now(), None);
+            let Key { vault, name, version: known } = &key;
+            let borrowed = KeyOf { vault, name, version: known.as_ref() };
+            assert!(cache.peek(&borrowed).is_some() && Key::from(borrowed) == key);
+            let (other_vault, other_name) = ("s:w".parse().unwrap(), "o".parse().unwrap());
+            let other_version = if known.is_some() { None } else { Some(&version) };
+            for other in [
+                KeyOf { vault: &other_vault, ..borrowed },
+                KeyOf { name: &other_name, ..borrowed },
+                KeyOf { version: other_version, ..borrowed },
+            ] {
+                assert!(cache.peek(&other).is_none(), "{other:?}");
+            }
         }
     }
 

@@ -170,6 +170,12 @@ impl Catalog {
         self.shared.directory.load().lookup(name)
     }
 
+    /// What `work` makes of the vault of that address, where it is: nothing is counted up and down that all readers share.
+    /// `None`: there is none that can be asked.
+    pub fn with_vault<T>(&self, name: &VaultName, work: impl FnOnce(&Entry) -> T) -> Option<T> {
+        self.shared.directory.load().find(name).map(work)
+    }
+
     /// Every vault by address, those that are never asked included.
     #[must_use]
     pub fn vaults(&self) -> Vec<VaultStatus> {

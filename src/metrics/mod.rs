@@ -4,6 +4,7 @@
 
 mod labels;
 mod levels;
+mod often;
 mod told;
 
 use std::fmt;
@@ -25,6 +26,7 @@ use labels::{
 };
 use levels::GAUGES;
 pub use levels::Level;
+use often::Often;
 use told::Told;
 
 /// The counters of one sidecar. A cheap handle.
@@ -33,14 +35,14 @@ pub struct Metrics(Arc<Inner>);
 
 struct Inner {
     registry: Registry,
-    reads: Family<ReadLabels, Counter>,
+    reads: Often<ReadLabels>,
     upstream: Family<UpstreamLabels, Counter>,
     held_back: Family<HeldBackLabels, Counter>,
     waited: Family<VaultLabels, Counter>,
     vaults: [Family<VaultLabels, Gauge<i64, Told>>; 3],
     listings: Family<ListingLabels, Counter>,
     rounds: Family<RoundLabels, Counter>,
-    requests: Family<RequestLabels, Counter>,
+    requests: Often<RequestLabels>,
     ended: Family<EndedLabels, Counter>,
     refused: Family<RefusedLabels, Counter>,
     sign_ins: Family<SignInLabels, Counter>,
@@ -90,7 +92,7 @@ impl Default for Metrics {
         let mut registry = Registry::default();
         let all = &mut registry;
         let inner = Inner {
-            reads: family(all, "reads", "Reads of a secret by what became of them"),
+            reads: Often::of(family(all, "reads", "Reads of a secret by what became of them")),
             upstream: family(all, "upstream_calls", "Calls to vaults by endpoint and outcome"),
             held_back: family(
                 all,
@@ -109,7 +111,7 @@ impl Default for Metrics {
             ],
             listings: family(all, "listings", "Listings of vaults, of all their pages, by outcome"),
             rounds: family(all, "discovery_rounds", "Rounds of discovery by source and outcome"),
-            requests: family(all, "http_requests", "HTTP requests by route and status"),
+            requests: Often::of(family(all, "http_requests", "HTTP requests by route and status")),
             ended: family(all, "connections_ended", "Connections that were ended before their time, by reason"),
             refused: family(
                 all,
@@ -163,7 +165,7 @@ impl Metrics {
     /// A read ended: `hit` (held and fresh), `stale` (held), `miss` (a call was made for it), `collapsed` (it joined a call
     /// under way), or the reason why it failed.
     pub fn read(&self, outcome: &'static str) {
-        self.0.reads.get_or_create(&ReadLabels { outcome }).inc();
+        self.0.reads.inc(&ReadLabels { outcome });
     }
 
     /// A call to a vault ended: `get`, `versions` or `list` (a page of it), `ok` or the reason why it failed. `vault` is
@@ -214,7 +216,7 @@ impl Metrics {
 
     /// An HTTP request was answered; `route` is the route's pattern, never the path.
     pub fn request(&self, route: &'static str, status: u16) {
-        self.0.requests.get_or_create(&RequestLabels { route, status }).inc();
+        self.0.requests.inc(&RequestLabels { route, status });
     }
 
     /// A connection was ended before its time: `displaced` (it brought nothing, and others needed its place), `cut` (with

@@ -16,8 +16,8 @@ enum Reason {
     #[error("is empty")]
     Empty,
     /// Escaped, so that a control character cannot reach a terminal or a log.
-    #[error("has {bad:?} at character {}; {ALLOWED}", .chars + 1)]
-    Character { bad: char, chars: usize, bytes: usize },
+    #[error("has {bad:?} at character {}; {ALLOWED}", .bytes + 1)]
+    Character { bad: char, bytes: usize },
     #[error("has {length} characters; {most} is the most")]
     Long { length: usize, most: usize },
     #[error("is not 32 hexadecimal digits")]
@@ -45,20 +45,26 @@ impl BadName {
 }
 
 /// Letters, digits and `-` only, within a length.
-fn check(what: &'static str, text: &str, most: usize, extra: &[char]) -> Result<(), BadName> {
+fn check(what: &'static str, text: &str, most: usize, extra: &[u8]) -> Result<(), BadName> {
     let wrong = |reason| Err(BadName { what, reason });
     if text.is_empty() {
         return wrong(Reason::Empty);
     }
-    if let Some((bytes, bad)) =
-        text.char_indices().find(|(_, c)| !c.is_ascii_alphanumeric() && *c != '-' && !extra.contains(c))
-    {
-        return wrong(Reason::Character { bad, chars: text[..bytes].chars().count(), bytes });
+    // All before it is ASCII, so that it begins a character, and has as many characters as bytes before it.
+    let is_bad = |byte: u8| !byte.is_ascii_alphanumeric() && byte != b'-' && !extra.contains(&byte);
+    if let Some(bytes) = text.bytes().position(is_bad) {
+        let bad = text[bytes..].chars().next().expect("a byte is there");
+        return wrong(Reason::Character { bad, bytes });
     }
     if text.len() > most {
         return wrong(Reason::Long { length: text.len(), most });
     }
     Ok(())
+}
+
+/// Lower-cased: in one piece where it is so already, as nearly all are.
+fn lowered(text: &str) -> Arc<str> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) { text.to_ascii_lowercase().into() } else { text.into() }
 }
 
 macro_rules! name_type {
@@ -136,8 +142,8 @@ impl FromStr for SecretName {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        check("secret name", text, 127, &[])?;
-        Ok(Self(text.to_ascii_lowercase().into()))
+        check("secret name", text, 127, b"")?;
+        Ok(Self(lowered(text)))
     }
 }
 
@@ -148,7 +154,7 @@ impl FromStr for Version {
         if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(BadName { what: "version", reason: Reason::Version });
         }
-        Ok(Self(text.to_ascii_lowercase().into()))
+        Ok(Self(lowered(text)))
     }
 }
 
@@ -156,8 +162,8 @@ impl FromStr for SourceName {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        check("source name", text, 63, &['_'])?;
-        Ok(Self(text.to_ascii_lowercase().into()))
+        check("source name", text, 63, b"_")?;
+        Ok(Self(lowered(text)))
     }
 }
 
@@ -172,8 +178,8 @@ impl FromStr for VaultName {
             }
             None => text,
         };
-        check("vault name", vault, 127, &[])?;
-        Ok(Self(text.to_ascii_lowercase().into()))
+        check("vault name", vault, 127, b"")?;
+        Ok(Self(lowered(text)))
     }
 }
 

@@ -103,6 +103,10 @@ impl Book {
         Ok(Self { shared, names, required, metrics: metrics.clone() })
     }
 
+    pub(super) fn is_required(&self) -> bool {
+        self.required
+    }
+
     pub(super) fn add(&self, line: &Line<'_>) -> Queued {
         thread_local! {
             static TEXT: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };

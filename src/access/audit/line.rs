@@ -121,14 +121,11 @@ impl Line<'_> {
         write_text(out, self.request);
         key(out, "caller");
         match self.caller {
-            Some(caller) => {
-                write_text(out, caller.name());
-                let _ = write!(out, ",\"by\":\"{}\"", caller.known());
-            }
+            Some(caller) => out.extend_from_slice(caller.as_told(told_of)),
             None => out.extend_from_slice(b"null"),
         }
-        if let Some(peer) = self.caller.and_then(Caller::peer).or(self.peer) {
-            let _ = write!(out, ",\"uid\":{},\"gid\":{}", peer.uid, peer.gid);
+        if let (None, Some(peer)) = (self.caller.and_then(Caller::peer), self.peer) {
+            write_peer(out, peer);
         }
         write_from(out, self.from);
         key(out, "operation");
@@ -186,6 +183,21 @@ impl Line<'_> {
         }
         out.extend_from_slice(b"}\n");
     }
+}
+
+/// What every line of a caller tells of them.
+fn told_of(caller: &Caller) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_text(&mut out, caller.name());
+    let _ = write!(out, ",\"by\":\"{}\"", caller.known());
+    if let Some(peer) = caller.peer() {
+        write_peer(&mut out, peer);
+    }
+    out
+}
+
+fn write_peer(out: &mut Vec<u8>, peer: &Peer) {
+    let _ = write!(out, ",\"uid\":{},\"gid\":{}", peer.uid, peer.gid);
 }
 
 /// Refusals of those who were not let in that have no line of their own, as there were too many.
@@ -280,7 +292,11 @@ fn digits(out: &mut Vec<u8>, mut number: u32, places: usize) {
 }
 
 fn write_number(out: &mut Vec<u8>, number: u64) {
-    let _ = write!(out, "{number}");
+    let places = number.checked_ilog10().unwrap_or_default() + 1;
+    match u32::try_from(number) {
+        Ok(number) => digits(out, number, places as usize),
+        Err(_) => drop(write!(out, "{number}")),
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod sink;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -70,6 +71,9 @@ pub struct Audit(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     book: ArcSwapOption<Book>,
+    /// What is known of that book without a look at it: every request asks.
+    on: AtomicBool,
+    awaited: AtomicBool,
     /// What may still be unwritten of the books before.
     before: Mutex<Vec<Tail>>,
 }
@@ -89,8 +93,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Audit {
     /// From now on, lines go to that book, or nowhere. What was recorded in the one before is written to its end.
     pub fn turn_to(&self, book: Option<Book>) {
-        let before = self.0.book.swap(book.map(Arc::new));
+        let (on, awaited) = (book.is_some(), book.as_ref().is_some_and(Book::is_required));
+        // Before anything is changed: of two who turn it at once, one comes first in all of this.
         let mut tails = self.0.before.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.0.book.swap(book.map(Arc::new));
+        self.0.on.store(on, Ordering::Release);
+        self.0.awaited.store(awaited, Ordering::Release);
         tails.retain(|tail| !tail.has_ended());
         tails.extend(before.map(|book| book.tail()));
     }
@@ -98,7 +106,26 @@ impl Audit {
     /// Whether lines are recorded at all.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        self.0.book.load().is_some()
+        self.0.on.load(Ordering::Acquire)
+    }
+
+    /// Whether a read is kept waiting for its record.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.0.awaited.load(Ordering::Acquire)
+    }
+
+    /// Records a read that is not kept waiting. `None`: it must be, and nothing was done.
+    #[must_use]
+    pub fn record_at_once(&self, line: &Line<'_>) -> Option<Recorded> {
+        match &*self.0.book.load() {
+            None => Some(Recorded(())),
+            Some(book) if book.is_required() => None,
+            Some(book) => {
+                drop(book.add(line));
+                Some(Recorded(()))
+            }
+        }
     }
 
     /// Records a read. Where the record is required, returns when the line is written; else at once.

@@ -13,8 +13,10 @@ use axum::http::{Method, Uri};
 use axum::routing::{MethodRouter, get, post};
 
 use super::State;
+use super::path::parts;
 use super::problem::{Code, Problem};
 use crate::secret::SecretName;
+use secrets::Place;
 
 /// Where clients of AWS ask for their credentials.
 pub(super) const AWS: &str = "/v1/aws/credentials/{profile}";
@@ -68,23 +70,20 @@ pub(super) fn described() -> utoipa_axum::router::OpenApiRouter<State> {
 
 /// The route that a path leads to, as its pattern: what metrics may tell of it.
 pub(super) fn pattern(path: &str) -> &'static str {
+    // Asked most.
+    if let Some(place) = Place::of(path) {
+        return place.pattern();
+    }
     if path.ends_with('/') || path.contains("//") {
         return "none";
     }
-    let mut parts = path.strip_prefix('/').unwrap_or(path).split('/');
+    let mut parts = parts(path.strip_prefix('/').unwrap_or(path));
     let parts = [(); 8].map(|()| parts.next());
     match parts {
-        [Some("v1"), Some("secrets"), Some(_), None, ..] => "/v1/secrets/{name}",
         [Some("v1"), Some("vaults"), None, ..] => "/v1/vaults",
         [Some("v1"), Some("vaults"), Some(_), Some("secrets"), None, ..] => "/v1/vaults/{vault}/secrets",
-        [Some("v1"), Some("vaults"), Some(_), Some("secrets"), Some(_), None, ..] => {
-            "/v1/vaults/{vault}/secrets/{name}"
-        }
         [Some("v1"), Some("vaults"), Some(_), Some("secrets"), Some(_), Some("versions"), None, ..] => {
             "/v1/vaults/{vault}/secrets/{name}/versions"
-        }
-        [Some("v1"), Some("vaults"), Some(_), Some("secrets"), Some(_), Some("versions"), Some(_), None] => {
-            "/v1/vaults/{vault}/secrets/{name}/versions/{version}"
         }
         [Some("v1"), Some("search"), None, ..] => "/v1/search",
         [Some("v1"), Some("resolve"), None, ..] => "/v1/resolve",
@@ -119,7 +118,6 @@ pub(super) async fn not_allowed(method: Method) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use super::secrets::Place;
     use super::*;
 
     #[test]

@@ -13,12 +13,13 @@ use zeroize::Zeroizing;
 use crate::access::Caller;
 use crate::access::audit::{Line, Operation, Recorded};
 use crate::api::State;
-use crate::api::freshness::{cache_status, is_held_by_caller, steer};
+use crate::api::freshness::{age, cache_status, is_held_by_caller, steer};
 use crate::api::model::{Attributes, SecretDocument, Value, Withheld};
 use crate::api::negotiate::{Form, form};
 #[cfg(test)]
 use crate::api::openapi;
-use crate::api::path::{bad_parameter, parameters, part};
+use crate::api::outgoing::Outgoing;
+use crate::api::path::{bad_parameter, parameters, part, parts};
 use crate::api::problem::{Code, Problem};
 use crate::api::trail::{self, Trail};
 use crate::broker::{Ask, Reading, view};
@@ -109,7 +110,7 @@ async fn routed(
 ) -> Result<Response, Problem> {
     // The router's patterns are those of Place, but that it takes nothing for a name: `/v1/vaults//secrets/db`.
     let place = Place::of(uri.path()).ok_or_else(|| super::unserved(uri.path()))?;
-    get(state, trail, caller, &place, uri.query(), headers).await
+    get(state, trail, caller, &place, uri.query(), headers).await.map(|response| response.map(Body::from))
 }
 
 /// Where a path of these routes leads, still as it was written.
@@ -122,7 +123,7 @@ pub(in crate::api) struct Place<'p> {
 impl<'p> Place<'p> {
     /// `None` if it is no path of these routes.
     pub(in crate::api) fn of(path: &'p str) -> Option<Self> {
-        let mut parts = path.strip_prefix("/v1/")?.split('/');
+        let mut parts = parts(path.strip_prefix("/v1/")?);
         let mut part = || parts.next().filter(|part| !part.is_empty());
         let place = match part()? {
             "secrets" => Self { vault: None, name: part()?, version: None },
@@ -154,8 +155,7 @@ impl<'p> Place<'p> {
     }
 }
 
-/// The value at that place: parse, ask, record, answer. Called by the routes above, and past the router for what is asked
-/// most.
+/// The value at that place: parse, ask, record, answer.
 pub(in crate::api) async fn get(
     state: &State,
     trail: &Trail,
@@ -163,7 +163,7 @@ pub(in crate::api) async fn get(
     place: &Place<'_>,
     query: Option<&str>,
     headers: &HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Response<Outgoing>, Problem> {
     let audit = state.audit();
     let (ask, view) = match parse(place, query, headers) {
         Ok(parsed) => parsed,
@@ -173,12 +173,32 @@ pub(in crate::api) async fn get(
     match find(state, caller, &ask, &view, headers).await {
         Err(problem) => Err(trail.refuse(audit, line, problem).await),
         Ok(found) => {
-            let outcome = if found.is_held_by_caller { "not-modified" } else { trail::OK };
-            let (vault, served) = (Some(&found.reading.vault), Some(trail::served(&found.reading)));
-            let recorded = trail.record(audit, &Line { vault, outcome, served, ..line }).await?;
-            Ok(found.answer(&view, recorded))
+            let recorded = trail.record(audit, &found.line(&line)).await?;
+            Ok(found.answer(&view, recorded, HeaderMap::new()))
         }
     }
+}
+
+/// The same, where nothing is to be waited for: the value is held and wanted whole, as it is, and so is most of what is
+/// asked. The answer's headers stand in the room of the request's. `None`: nothing was done, and [`get`] tells what there is
+/// to tell.
+pub(in crate::api) fn get_at_once(
+    state: &State,
+    trail: &Trail,
+    caller: &Caller,
+    place: &Place<'_>,
+    query: Option<&str>,
+    headers: &mut HeaderMap,
+) -> Option<Response<Outgoing>> {
+    let audit = state.audit();
+    if query.is_some() || audit.is_awaited() || form(headers).ok()? != Form::Raw {
+        return None;
+    }
+    let (ask, view) = parse(place, query, headers).ok()?;
+    let reading = state.within(caller).at_once(&ask)?;
+    let found = Found::of(reading, &view, Form::Raw, headers).ok()?;
+    let recorded = audit.record_at_once(&found.line(&trail.line_of(Operation::Read, &ask)))?;
+    Some(found.answer(&view, recorded, std::mem::take(headers)))
 }
 
 fn parse(place: &Place<'_>, query: Option<&str>, headers: &HeaderMap) -> Result<(Ask, View), Problem> {
@@ -252,68 +272,74 @@ struct Found {
 
 async fn find(state: &State, caller: &Caller, ask: &Ask, view: &View, headers: &HeaderMap) -> Result<Found, Problem> {
     let form = form(headers)?;
-    let reading = state.within(caller).get(ask).await?;
-    let value = view.of(&reading)?;
-    let attributes = match form {
-        Form::Raw => None,
-        Form::Json if value.is_text() => Some(Attributes::from(&reading.secret.metadata)),
-        Form::Json => {
-            let detail = "the value is no text, which JSON cannot carry; accept application/octet-stream instead";
-            return Err(Problem::new(Code::NotAcceptable, detail));
-        }
-    };
-    let etag = etag(&reading, view, attributes.as_ref());
-    let is_held_by_caller = etag.as_ref().is_some_and(|etag| is_held_by_caller(headers, etag));
-    Ok(Found { reading, value, attributes, etag, is_held_by_caller })
+    Found::of(state.within(caller).get(ask).await?, view, form, headers)
 }
 
 impl Found {
-    fn answer(self, view: &View, recorded: Recorded) -> Response {
-        let Self { reading, value, attributes, etag, is_held_by_caller } = self;
-        let mut response = match attributes {
-            _ if is_held_by_caller => {
-                let mut response = with_room(Body::empty());
-                *response.status_mut() = StatusCode::NOT_MODIFIED;
-                response
+    fn of(reading: Reading, view: &View, form: Form, headers: &HeaderMap) -> Result<Self, Problem> {
+        let value = view.of(&reading)?;
+        let attributes = match form {
+            Form::Raw => None,
+            Form::Json if value.is_text() => Some(Attributes::from(&reading.secret.metadata)),
+            Form::Json => {
+                let detail = "the value is no text, which JSON cannot carry; accept application/octet-stream instead";
+                return Err(Problem::new(Code::NotAcceptable, detail));
             }
-            None => raw(&value.release(recorded)),
-            Some(attributes) => json(&reading, view, value.release(recorded), attributes),
         };
-        let out = response.headers_mut();
+        let etag = etag(&reading, view, attributes.as_ref());
+        let is_held_by_caller = etag.as_ref().is_some_and(|etag| is_held_by_caller(headers, etag));
+        Ok(Self { reading, value, attributes, etag, is_held_by_caller })
+    }
+
+    /// The line about what was asked for, and what became of it.
+    fn line<'a>(&'a self, asked: &Line<'a>) -> Line<'a> {
+        let outcome = if self.is_held_by_caller { "not-modified" } else { trail::OK };
+        Line { vault: Some(&self.reading.vault), outcome, served: Some(trail::served(&self.reading)), ..*asked }
+    }
+
+    /// `room`: a map that nobody needs any more, whose room is used again.
+    fn answer(self, view: &View, recorded: Recorded, mut room: HeaderMap) -> Response<Outgoing> {
+        let Self { reading, value, attributes, etag, is_held_by_caller } = self;
+        room.clear();
+        let out = &mut room;
+        let mut status = StatusCode::OK;
+        let body = match attributes {
+            _ if is_held_by_caller => {
+                status = StatusCode::NOT_MODIFIED;
+                Outgoing::Value(None)
+            }
+            None => raw(&value.release(recorded), out),
+            Some(attributes) => json(&reading, view, value.release(recorded), attributes, out),
+        };
         if let Some(etag) = etag {
             out.insert(
                 header::ETAG,
                 HeaderValue::from_maybe_shared(Bytes::from(etag)).expect("hexadecimal digits and words"),
             );
         }
-        out.insert(header::AGE, HeaderValue::from(reading.age.as_secs()));
+        out.insert(header::AGE, age(reading.age));
         out.insert(CACHE_STATUS, cache_status(&reading));
         out.insert(VAULT, HeaderValue::from_str(reading.vault.as_str()).expect("a vault's name is ASCII"));
         if !reading.incomplete.is_empty() {
             out.insert(INCOMPLETE, incomplete(&reading.incomplete));
         }
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = room;
         response
     }
 }
 
 /// The value and not one byte more. Text is UTF-8; what is not is told as bytes rather than as broken text.
-fn raw(value: &Value) -> Response {
+fn raw(value: &Value, out: &mut HeaderMap) -> Outgoing {
     let value = value.expose();
     let is_text = std::str::from_utf8(&value).is_ok();
     let kind = if is_text { "text/plain; charset=utf-8" } else { "application/octet-stream" };
-    let mut response = with_room(Body::from(Bytes::from_owner(value)));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
+    out.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    value.into()
 }
 
-/// A response whose headers need not grow: what is told here, and what every answer carries.
-fn with_room(body: Body) -> Response {
-    let mut response = Response::new(body);
-    *response.headers_mut() = HeaderMap::with_capacity(12);
-    response
-}
-
-fn json(reading: &Reading, view: &View, value: Value, attributes: Attributes) -> Response {
+fn json(reading: &Reading, view: &View, value: Value, attributes: Attributes, out: &mut HeaderMap) -> Outgoing {
     let pointer = match view {
         View::Field(pointer) => Some(pointer.clone()),
         View::Whole | View::Pem => None,
@@ -329,9 +355,8 @@ fn json(reading: &Reading, view: &View, value: Value, attributes: Attributes) ->
         reference: Reference { pointer, ..reading.reference() },
     };
     serde_json::to_writer(&mut *body, &document).expect("the value is text, and all else is plain data");
-    let mut response = with_room(Body::from(Bytes::from_owner(body)));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    out.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Outgoing::Routed(Body::from(Bytes::from_owner(body)))
 }
 
 /// The version, with a mark for every other view of it: representations that differ never share a tag (RFC 9110, 8.8.1).

@@ -3,12 +3,17 @@
 //! Must never happen: an answer before the guard has passed the request; one that no line of the audit tells of, where one
 //! is due; a fault of a handler that is more than its request's 500.
 
-use std::panic::AssertUnwindSafe;
+use std::future::{Ready, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
+use arc_swap::Guard;
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use axum::response::IntoResponse as _;
+use futures::future::{BoxFuture, Either};
 use futures::{FutureExt as _, StreamExt as _};
 use hyper::body::{Body as _, Incoming};
 use tokio_util::sync::CancellationToken;
@@ -19,10 +24,14 @@ use super::connection::Guest;
 use crate::access::{Caller, Visitor};
 use crate::api::guard::{Connection, is_probe};
 use crate::api::load::{Cost, overloaded};
+use crate::api::outgoing::Outgoing;
 use crate::api::problem::{Code, Problem, REQUEST_ID};
 use crate::api::routes::secrets::{self, Place};
 use crate::api::trail::Trail;
-use crate::api::{Routes, routes};
+use crate::api::{Routes, State, routes};
+
+/// What is in force while a request is answered.
+type Serves = Guard<Arc<Routes>>;
 
 /// A request that is not let in.
 struct Refusal {
@@ -37,39 +46,84 @@ impl From<Problem> for Refusal {
     }
 }
 
+/// An answer that is there, or comes. What is waited for is on the heap: a connection that reads what is held, or idles,
+/// has no room for it.
+pub(super) type Answering<'c> = Either<Ready<Response<Outgoing>>, BoxFuture<'c, Response<Outgoing>>>;
+
 impl Serving {
-    pub(super) async fn answer(&self, request: Request<Incoming>, guest: &Guest, visitor: &Visitor) -> Response<Body> {
+    /// What is asked most, a value that is held, is answered before this returns. The request is gone by then, and with it
+    /// what it holds of the connection's buffer, which is read into again.
+    pub(super) fn answer<'c>(
+        &'c self,
+        request: Request<Incoming>,
+        guest: &'c Guest,
+        visitor: &'c Visitor,
+    ) -> Answering<'c> {
         // One and the same for all of this request, whatever is replaced meanwhile.
         let api = self.api.0.load();
-        let audit = api.audit();
-        let (trail, route, mut response) = match self.let_in(&request, guest, visitor) {
-            Err(Refusal { problem, is_last }) => {
-                self.metrics.refused(problem.code().as_str());
-                let trail = Trail::of_stranger(request.headers(), &guest.connection, guest.party, audit);
-                let tells = || self.strangers.tells(guest.party);
-                let problem = trail.refuse_unrouted(audit, request.uri().path(), problem, tells).await;
-                let mut response = problem.into_response();
-                if is_last {
-                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                }
-                (trail, "refused", response)
-            }
-            Ok(caller) => {
-                let trail = Trail::new(request.headers(), caller.clone(), audit);
-                let uri = request.uri().clone();
-                // What a handler leaves half done when it panics is dropped with it.
-                let handled = self.handle(request, &api, guest, caller, &trail);
-                match AssertUnwindSafe(handled).catch_unwind().await {
-                    Ok((route, response)) => (trail, route, response),
-                    // What the panic said may hold anything: it goes nowhere. Where it was, the panic hook tells.
-                    Err(_) => {
-                        let problem = Problem::new(Code::Internal, "a fault of sidekey's own");
-                        let problem = trail.refuse_unrouted(audit, uri.path(), problem, || true).await;
-                        (trail, "panicked", problem.into_response())
-                    }
-                }
-            }
+        let caller = match self.let_in(&request, guest, visitor) {
+            Ok(caller) => caller,
+            Err(refusal) => return self.turn_away(api, request, guest, refusal).boxed().right_future(),
         };
+        let trail = Trail::new(request.headers(), caller.clone(), api.audit());
+        let (mut head, body) = request.into_parts();
+        let at_once = || guest.phase.forgets_its_head().then(|| at_once(&api, &trail, &caller, &mut head))?;
+        match catch_unwind(AssertUnwindSafe(at_once)) {
+            Ok(Some((route, response))) => ready(self.told(route, &trail, response)).left_future(),
+            Ok(None) => {
+                let request = Request::from_parts(head, body);
+                self.let_wait(api, request, guest, caller, trail).boxed().right_future()
+            }
+            Err(_) => async move { self.fallen(&api, &head.uri, &trail).await }.boxed().right_future(),
+        }
+    }
+
+    async fn turn_away(
+        &self,
+        api: Serves,
+        request: Request<Incoming>,
+        guest: &Guest,
+        refusal: Refusal,
+    ) -> Response<Outgoing> {
+        let Refusal { problem, is_last } = refusal;
+        let audit = api.audit();
+        self.metrics.refused(problem.code().as_str());
+        let trail = Trail::of_stranger(request.headers(), &guest.connection, guest.party, audit);
+        let tells = || self.strangers.tells(guest.party);
+        let problem = trail.refuse_unrouted(audit, request.uri().path(), problem, tells).await;
+        let mut response = problem.into_response();
+        if is_last {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.told("refused", &trail, response.map(Outgoing::Routed))
+    }
+
+    async fn let_wait(
+        &self,
+        api: Serves,
+        request: Request<Incoming>,
+        guest: &Guest,
+        caller: Caller,
+        trail: Trail,
+    ) -> Response<Outgoing> {
+        let uri = request.uri().clone();
+        // What a handler leaves half done when it panics is dropped with it.
+        let handled = self.handle(request, &api, guest, caller, &trail);
+        match AssertUnwindSafe(handled).catch_unwind().await {
+            Ok((route, response)) => self.told(route, &trail, response),
+            Err(_) => self.fallen(&api, &uri, &trail).await,
+        }
+    }
+
+    /// What the panic said may hold anything: it goes nowhere. Where it was, the panic hook tells.
+    async fn fallen(&self, api: &Routes, uri: &Uri, trail: &Trail) -> Response<Outgoing> {
+        let problem = Problem::new(Code::Internal, "a fault of sidekey's own");
+        let problem = trail.refuse_unrouted(api.audit(), uri.path(), problem, || true).await;
+        self.told("panicked", trail, problem.into_response().map(Outgoing::Routed))
+    }
+
+    /// Counted, and with what every answer carries.
+    fn told(&self, route: &'static str, trail: &Trail, mut response: Response<Outgoing>) -> Response<Outgoing> {
         if response.status() == StatusCode::FORBIDDEN {
             self.metrics.refused(Code::Forbidden.as_str());
         }
@@ -106,13 +160,12 @@ impl Serving {
         guest: &Guest,
         caller: Caller,
         trail: &Trail,
-    ) -> (&'static str, Response<Body>) {
-        let place = if request.method() == Method::GET { Place::of(request.uri().path()) } else { None };
+    ) -> (&'static str, Response<Outgoing>) {
         let load = &self.capacity.load;
-        if let (Some(state), Some(place)) = (&api.values, place) {
+        if let Some((state, place)) = value_asked(api, request.method(), request.uri()) {
             let answering = secrets::get(state, trail, &caller, &place, request.uri().query(), request.headers());
             let answered = load.run(Cost::Waiting, guest.party, answering).await.and_then(|answered| answered);
-            return (place.pattern(), answered.unwrap_or_else(Problem::into_response));
+            return (place.pattern(), answered.unwrap_or_else(|problem| problem.into_response().map(Outgoing::Routed)));
         }
         let (route, cost) = (routes::pattern(request.uri().path()), Cost::of(&request));
         let over = caller.over().cloned();
@@ -122,16 +175,35 @@ impl Serving {
             Cost::Computing => Box::pin(load.compute(guest.party, answering)).await,
             Cost::Little | Cost::Waiting => Box::pin(load.run(cost, guest.party, answering)).await,
         };
-        match answered {
-            Err(problem) => (route, problem.into_response()),
-            Ok(Ok(response)) if response.body().size_hint().exact().is_some() => (route, response),
+        let response = match answered {
+            Err(problem) => problem.into_response(),
+            Ok(Ok(response)) if response.body().size_hint().exact().is_some() => response,
             Ok(Ok(stream)) => {
                 let (replaced, closing) = (api.over.clone(), self.closing.child_token());
-                (route, stream.map(|body| until(body, [Some(replaced), Some(closing), over, guest.over.clone()])))
+                stream.map(|body| until(body, [Some(replaced), Some(closing), over, guest.over.clone()]))
             }
             Ok(Err(never)) => match never {},
-        }
+        };
+        (route, response.map(Outgoing::Routed))
     }
+}
+
+/// The value that is asked for, and where from: answered past the router.
+fn value_asked<'r>(api: &'r Routes, method: &Method, uri: &'r Uri) -> Option<(&'r State, Place<'r>)> {
+    let place = (method == Method::GET).then(|| Place::of(uri.path()))?;
+    Some((api.values.as_ref()?, place?))
+}
+
+/// The route's pattern, and its answer, if nothing is to be waited for. `None`: nothing was done.
+fn at_once(
+    api: &Routes,
+    trail: &Trail,
+    caller: &Caller,
+    head: &mut Parts,
+) -> Option<(&'static str, Response<Outgoing>)> {
+    let (state, place) = value_asked(api, &head.method, &head.uri)?;
+    let response = secrets::get_at_once(state, trail, caller, &place, head.uri.query(), &mut head.headers)?;
+    Some((place.pattern(), response))
 }
 
 /// The request as routes take it. Most have no body, and then there is none to be boxed.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::http::header::{CONNECTION, HeaderValue};
-use futures::poll;
+use futures::{FutureExt as _, poll};
 use hyper::body::Body as _;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -99,9 +99,7 @@ impl Serving {
         }
         let service = service_fn(|request| {
             phase.begin();
-            let answer = self.answer(request, &guest, &visitor);
-            async {
-                let mut response = answer.await;
+            self.answer(request, &guest, &visitor).map(|mut response| {
                 if last.load(Ordering::Relaxed) {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -110,7 +108,7 @@ impl Serving {
                     phase.end();
                 }
                 Ok::<_, Infallible>(response)
-            }
+            })
         });
         let mut served = pin!(builder.serve_connection(io, service));
         tokio::select! {

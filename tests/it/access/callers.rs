@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sidekey::access::{Access, AccessSettings, Client, Known, OVERFLOW, Peer};
 
-use super::{Estate, Site, client, own_gid, own_uid};
+use super::{Estate, Site, client, next, own_gid, own_uid};
 
 const SECRET: &str = "/v1/vaults/pay/secrets/db";
 
@@ -127,29 +127,17 @@ async fn a_token_beside_a_user_is_a_second_factor_and_worth_nothing_over_tcp() {
 
 #[tokio::test]
 async fn a_connection_keeps_its_caller_and_follows_new_rules() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let estate = estate().await;
     let granted = of_uid(own_uid(), client("app", &["pay/*"], &[]));
     let site = Site::start(&estate, [granted]).await;
     let mut stream = tokio::net::UnixStream::connect(&site.socket).await.unwrap();
-    let mut status = async || {
-        stream.write_all(format!("GET {SECRET} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
-        let (mut text, mut byte) = (String::new(), [0]);
-        while !text.ends_with("\r\n\r\n") {
-            stream.read_exact(&mut byte).await.unwrap();
-            text.push(byte[0] as char);
-        }
-        let length = text.split("content-length: ").nth(1).unwrap().split('\r').next().unwrap();
-        let mut body = vec![0; length.parse().unwrap()];
-        stream.read_exact(&mut body).await.unwrap();
-        text[9..12].to_owned()
-    };
-    assert_eq!((status().await, status().await), ("200".to_owned(), "200".to_owned()));
+    let mut status = async || next(&mut stream, &format!("GET {SECRET} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+    assert_eq!((status().await, status().await), (200, 200));
     let clients = vec![of_uid(own_uid(), client("app", &["hr/*"], &[]))];
     site.access.replace(&Access::load(&AccessSettings { clients, token_file: None }).unwrap());
-    assert_eq!(status().await, "403");
+    assert_eq!(status().await, 403);
     site.access.replace(&Access::from(None));
-    assert_eq!(status().await, "200");
+    assert_eq!(status().await, 200);
 }
 
 fn access(clients: Vec<Client>) -> Access {

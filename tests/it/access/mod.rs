@@ -271,6 +271,19 @@ impl Drop for Site {
     }
 }
 
+/// One request more on a connection that stays, and the status of its answer.
+async fn next(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &str) -> u16 {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let (mut head, mut byte) = (String::new(), [0]);
+    while !head.ends_with("\r\n\r\n") {
+        stream.read_exact(&mut byte).await.unwrap();
+        head.push(byte[0] as char);
+    }
+    let length = head.split("content-length: ").nth(1).unwrap().split('\r').next().unwrap();
+    stream.read_exact(&mut vec![0; length.parse().unwrap()]).await.unwrap();
+    head[9..12].parse().unwrap()
+}
+
 async fn exchange(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     path: &str,

@@ -4,8 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use sidekey::access::{Access, AccessError, AccessSettings, Client};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use super::{Estate, Site, client};
+use super::{Estate, Site, client, next};
 
 fn with_token(name: &str, file: &str) -> Client {
     Client { token_file: Some(file.into()), ..client(name, &["*/*"], &["*/*"]) }
@@ -33,6 +34,27 @@ async fn a_new_token_is_good_and_the_old_one_is_not_without_a_restart() {
     site.write("one", &old);
     site.access.look(troubles).await;
     assert!(is_good(&site, &old).await && !is_good(&site, NEW).await);
+}
+
+#[tokio::test]
+async fn a_token_that_was_good_on_a_connection_is_refused_at_its_next_request() {
+    let site = site().await;
+    let mut stream = TcpStream::connect(("127.0.0.1", site.port)).await.unwrap();
+    let request = |token: &str| {
+        let port = site.port;
+        format!(
+            "GET /v1/vaults/pay/secrets/db HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n"
+        )
+    };
+    let old = request(&site.token("one"));
+    // The second time it is held, and answered at once.
+    for _ in 0..2 {
+        assert_eq!(next(&mut stream, &old).await, 200);
+    }
+    assert_eq!(next(&mut stream, &request(NEW)).await, 401);
+    site.write("one", NEW);
+    site.access.look(Default::default()).await;
+    assert_eq!((next(&mut stream, &old).await, next(&mut stream, &request(NEW)).await), (401, 200));
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,7 +129,7 @@ async fn a_stream_ends_when_the_token_that_opened_it_is_no_longer_good() {
     let site = site().await;
     let mut streams = Vec::new();
     for name in ["one", "two"] {
-        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", site.port)).await.unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", site.port)).await.unwrap();
         let (port, token) = (site.port, site.token(name));
         let head = format!("GET /v1/watch HTTP/1.1\r\nHost: localhost:{port}\r\nAuthorization: Bearer {token}\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();

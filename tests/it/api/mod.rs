@@ -1,5 +1,6 @@
 //! The HTTP API: through the router where a route is meant, over real sockets where the way in is.
 
+mod at_once;
 mod audit;
 mod aws;
 mod catalog;
