@@ -15,6 +15,10 @@ commit=$(rustc -vV | sed -n 's/^commit-hash: //p')
 # Names of files stand in panics' places. The standard library's are as if its sources were not installed.
 rust=("--remap-path-prefix=$PWD=/sidekey" "--remap-path-prefix=$out=/sidekey/target" "--remap-path-prefix=$home=/cargo"
     "--remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rustc/$commit" "-Clink-arg=-Wl,--build-id=none")
+# Rust's own linker folds functions that are the same bytes, which Rust lets no program tell apart, and packs relocations: a
+# tenth of the size, and fewer pages to touch at each start.
+rust+=("-Clink-arg=-fuse-ld=lld" "-Clink-arg=-B$sysroot/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin/gcc-ld"
+    "-Clink-arg=-Wl,--icf=all,-z,pack-relative-relocs")
 c="-ffile-prefix-map=$PWD=/sidekey -ffile-prefix-map=$out=/sidekey/target -ffile-prefix-map=$home=/cargo"
 CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' "${rust[@]}" | sed 's/\x1f$//')
 export CARGO_ENCODED_RUSTFLAGS CFLAGS="$c" LC_ALL=C TZ=UTC
