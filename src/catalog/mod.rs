@@ -61,8 +61,9 @@ pub struct CatalogOptions {
     pub discovery_interval: Duration,
     /// Between two listings of a vault, give or take a tenth so that vaults spread; 60 seconds.
     pub listing_interval: Duration,
-    /// Vaults listed side by side; 1,000, as many as the budget of a subscription lets be asked at once: what vaults are
-    /// asked is bounded there, and connections by what may be open. A vault that stalls does not count.
+    /// Vaults listed side by side; 128. Each takes 0.3 MB while it is listed, and a sidecar has 128 MiB: of 1,000 vaults
+    /// 20 ms away, twice as many at once saved a seventh of the time, and eight times as many nothing more. A vault that
+    /// stalls does not count.
     pub listings_at_once: usize,
     /// What the spread of intervals is drawn from; another one in each sidecar.
     pub seed: u64,
@@ -73,7 +74,7 @@ impl Default for CatalogOptions {
         Self {
             discovery_interval: Duration::from_secs(600),
             listing_interval: Duration::from_secs(60),
-            listings_at_once: 1_000,
+            listings_at_once: 128,
             seed: 0,
         }
     }
