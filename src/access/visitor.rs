@@ -1,4 +1,3 @@
-use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -42,21 +41,20 @@ impl Visitor {
     /// # Errors
     /// Why nobody is known.
     pub fn caller(&self, token: Option<&[u8]>) -> Result<Caller, Stranger> {
-        let told: Result<_, Infallible> = self.caller_with(|| Ok(token));
-        told.unwrap_or_else(|never| match never {})
+        self.caller_with(|| Ok(token))
     }
 
     /// The same with the token that `token` finds, which looks for one only where it counts.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn caller_with<'t, E>(
+    /// What is wrong with it, or why nobody is known.
+    pub fn caller_with<'t, E: From<Stranger>>(
         &self,
         token: impl FnOnce() -> Result<Option<&'t [u8]>, E>,
-    ) -> Result<Result<Caller, Stranger>, E> {
+    ) -> Result<Caller, E> {
         let rules = self.access.rules().load();
         let token = if rules.heeds_tokens(&self.evidence) { token()? } else { None };
-        Ok(self.known(&rules, token))
+        Ok(self.known(&rules, token)?)
     }
 
     fn known(&self, rules: &Arc<Rules>, token: Option<&[u8]>) -> Result<Caller, Stranger> {

@@ -169,11 +169,19 @@ fn identify(headers: &HeaderMap, uri: &Uri, visitor: &Visitor) -> Result<Caller,
     if is_probe(uri) {
         return Ok(visitor.caller(None).unwrap_or_else(|_| Caller::nobody()));
     }
-    let refused = |detail| Problem::new(Code::Unauthenticated, detail);
-    match visitor.caller_with(|| token(headers, uri).map_err(refused))? {
-        Ok(caller) => Ok(caller),
-        Err(Stranger::Unknown) => Err(refused("this needs the header Authorization: Bearer TOKEN")),
-        Err(Stranger::WrongToken) => Err(refused("the token is not the one in the token file")),
+    visitor.caller_with(|| token(headers, uri).map_err(unauthenticated))
+}
+
+fn unauthenticated(detail: &'static str) -> Problem {
+    Problem::new(Code::Unauthenticated, detail)
+}
+
+impl From<Stranger> for Problem {
+    fn from(stranger: Stranger) -> Self {
+        unauthenticated(match stranger {
+            Stranger::Unknown => "this needs the header Authorization: Bearer TOKEN",
+            Stranger::WrongToken => "the token is not the one in the token file",
+        })
     }
 }
 

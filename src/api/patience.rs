@@ -26,7 +26,7 @@ pub(super) const HEAD: Duration = Duration::from_secs(5);
 const STALL: Duration = Duration::from_secs(10);
 
 /// What hyper reads into at first, and again and again from its beginning if a request is gone before it looks for more.
-/// One that has grown is read into where the last head ended.
+/// One that was filled, or has grown, is read into behind the heads that lie in it.
 const FIRST_BUFFER: usize = 8 * 1024;
 
 /// Where a connection is. Shared between its stream, its service, and who looks for somebody to displace.
@@ -37,7 +37,8 @@ struct Shared {
     now: AtomicU8,
     /// Something was let in on it.
     known: AtomicBool,
-    /// What was read last is wiped if its request is gone when more is looked for.
+    /// Every read went to the beginning of hyper's first buffer: what was read last is wiped if its request is gone when more
+    /// is looked for. Once false, it stays so.
     wiped: AtomicBool,
     /// Requests so far.
     asked: AtomicU64,
@@ -77,7 +78,7 @@ impl Phase {
         Self(Arc::new(Shared {
             now: AtomicU8::new(NEW),
             known: AtomicBool::new(false),
-            wiped: AtomicBool::new(false),
+            wiped: AtomicBool::new(true),
             asked: AtomicU64::new(0),
             since: AtomicU64::new(Self::at(epoch)),
             epoch,
@@ -117,10 +118,16 @@ impl Phase {
         }
     }
 
-    /// Whether nothing is left of a head, and of a token in it, if its request is dropped before more is looked for. Else it
-    /// must be kept until then, so that its buffer is given back, and wiped as all that is.
+    /// Whether nothing is left of a head, and of a token in it, if its request is dropped before more is looked for. Else the
+    /// request is best kept until then: a buffer that is shared cannot be copied on into a larger one, and is wiped when the
+    /// request gives it back. What came in pieces may still lie in a buffer that has grown, until the connection ends.
     pub(super) fn forgets_its_head(&self) -> bool {
         self.0.wiped.load(Ordering::Relaxed)
+    }
+
+    /// Its heads lie where nobody knows from here.
+    fn keeps_its_heads(&self) {
+        self.0.wiped.store(false, Ordering::Relaxed);
     }
 
     /// A head is complete.
@@ -225,7 +232,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
             return this.poll_end(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
         }
         this.read = this.read.max(buffer.filled().len());
-        this.phase.0.wiped.store(buffer.capacity() <= FIRST_BUFFER, Ordering::Relaxed);
+        // hyper makes room behind what was filled, by a copy to the front of a larger buffer: from then on no read shows where
+        // a head lies, though as little may be left of the buffer as there was at first.
+        if buffer.remaining() == 0 || buffer.capacity() > FIRST_BUFFER {
+            this.phase.keeps_its_heads();
+        }
         if buffer.filled().len() > before && this.phase.now() == IDLE {
             this.phase.set(PARTIAL);
         }
@@ -303,6 +314,18 @@ mod tests {
         );
         assert!(patient.read(&mut memory).now_or_never().is_none(), "nothing more has come");
         assert_eq!(memory, [0; 128]);
+    }
+
+    #[tokio::test]
+    async fn a_buffer_that_was_filled_is_never_trusted_again() {
+        let (mut peer, ours) = duplex(64 * 1024);
+        let mut patient = Patient::new(ours, Phase::new(Instant::now()), Duration::from_secs(75));
+        let mut memory = vec![0; FIRST_BUFFER];
+        for (sent, forgets) in [(100, true), (FIRST_BUFFER, false), (100, false)] {
+            peer.write_all(&vec![b'x'; sent]).await.unwrap();
+            assert_eq!(patient.read(&mut memory).await.unwrap(), sent);
+            assert_eq!(patient.phase.forgets_its_head(), forgets, "{sent}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -164,15 +164,17 @@ fn operation(pattern: &str) -> Option<Operation> {
 }
 
 fn id(headers: &HeaderMap, audit: &Audit) -> Option<HeaderValue> {
-    asked_id(headers).cloned().or_else(|| audit.is_on().then(request_id_header))
+    asked_id(headers).or_else(|| audit.is_on().then(request_id_header))
 }
 
-/// The one that the caller sent, if it is short and visible.
-fn asked_id(headers: &HeaderMap) -> Option<&HeaderValue> {
+/// The one that the caller sent, if it is short and visible. A copy: the header's own is a part of the buffer that the request
+/// was read into, and would keep it from being read into again.
+fn asked_id(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut all = headers.get_all(ASKED_ID).iter();
     let (Some(only), None) = (all.next(), all.next()) else { return None };
     let bytes = only.as_bytes();
-    ((1..=LONGEST_ID).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)).then_some(only)
+    let is_good = (1..=LONGEST_ID).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
+    is_good.then(|| HeaderValue::from_bytes(bytes).ok())?
 }
 
 impl FromRequestParts<State> for Trail {

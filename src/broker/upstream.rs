@@ -110,13 +110,33 @@ impl Upstream {
     /// What is held of that, if this reader takes it; it is renewed in the background where that is due. Else why it must be
     /// asked for upstream, and nothing was done.
     pub(super) fn held(&self, entry: &Entry, ask: &Ask) -> Result<Result<Reading, Error>, Forward> {
-        let (key, now) = (key(entry, ask), Moment::now());
-        let (held, stale) = self.acceptable(key, ask, now)?;
+        let now = Moment::now();
+        let (held, stale) = self.acceptable(key(entry, ask), ask, now)?;
+        Ok(self.take(entry, ask, &held, stale, now))
+    }
+
+    /// The same of a value alone. `None` for what was refused, too: nothing was done then either.
+    pub(super) fn held_value(&self, entry: &Entry, ask: &Ask) -> Option<Reading> {
+        let now = Moment::now();
+        let (held, stale) = self.acceptable(key(entry, ask), ask, now).ok()?;
+        held.answer().ok()?;
+        self.take(entry, ask, &held, stale, now).ok()
+    }
+
+    /// It is used, and renewed in the background where that is due.
+    fn take(
+        &self,
+        entry: &Entry,
+        ask: &Ask,
+        held: &Held,
+        stale: Option<&'static str>,
+        now: Moment,
+    ) -> Result<Reading, Error> {
         held.touch(now);
         if stale.is_some() && held.claim(now) {
-            self.renew(entry, key.into());
+            self.renew(entry, key(entry, ask).into());
         }
-        Ok(self.reading(entry, ask, &held, Origin::Held, stale, now))
+        self.reading(entry, ask, held, Origin::Held, stale, now)
     }
 
     /// Reads it again, with nobody waiting, unless that is under way.

@@ -63,8 +63,8 @@ impl<'b> Within<'b> {
     #[must_use]
     pub fn at_once(&self, ask: &Ask) -> Option<Reading> {
         let vault = ask.vault.as_ref().filter(|vault| self.rights.may(Verb::Read, vault, &ask.name))?;
-        let held = |entry: &Entry| self.broker.0.upstream.held(&self.shown(entry, vault, &ask.name), ask);
-        let reading = self.broker.catalog().with_vault(vault, held)?.ok()?.ok()?;
+        let held = |entry: &Entry| self.broker.0.upstream.held_value(&self.shown(entry, vault, &ask.name), ask);
+        let reading = self.broker.catalog().with_vault(vault, held)??;
         self.count(&reading);
         Some(reading)
     }

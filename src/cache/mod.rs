@@ -84,7 +84,8 @@ pub struct Key {
     pub version: Option<Version>,
 }
 
-/// The same, borrowed: to look up by without making one.
+/// The same, borrowed: to look up by without making one. Both are hashed, field by field, and must come to the same: its
+/// fields stand in the order of [`Key`]'s.
 #[derive(Debug, Clone, Copy, Hash)]
 pub struct KeyOf<'k> {
     /// As [`Key::vault`].

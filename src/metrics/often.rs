@@ -14,7 +14,8 @@ pub(super) type Shared = Counter<u64, Shares>;
 /// Numbers by labels, of which few are met all the time.
 pub(super) struct Often<L> {
     all: Family<L, Shared>,
-    /// The labels that were met first.
+    /// The labels that were met first, for as long as the process lives. Those that come after are counted as well, by a hash
+    /// and under a lock: what is met all the time is met early, and where it was not, a request costs a little more.
     first: [OnceLock<(L, Shared)>; 8],
 }
 

@@ -71,12 +71,15 @@ pub struct Audit(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     book: ArcSwapOption<Book>,
-    /// What is known of that book without a look at it: every request asks.
+    /// Whether there is one, without a look at it: every request asks.
     on: AtomicBool,
-    awaited: AtomicBool,
     /// What may still be unwritten of the books before.
     before: Mutex<Vec<Tail>>,
 }
+
+/// Lines for which nobody waits. Held for a moment, never across an await.
+#[derive(Debug)]
+pub struct Unawaited(arc_swap::Guard<Option<Arc<Book>>>);
 
 /// The proof that a read was recorded, or that nobody wants it to be. Whoever gives a value away must have one.
 #[derive(Debug)]
@@ -93,12 +96,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Audit {
     /// From now on, lines go to that book, or nowhere. What was recorded in the one before is written to its end.
     pub fn turn_to(&self, book: Option<Book>) {
-        let (on, awaited) = (book.is_some(), book.as_ref().is_some_and(Book::is_required));
+        let on = book.is_some();
         // Before anything is changed: of two who turn it at once, one comes first in all of this.
         let mut tails = self.0.before.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.0.book.swap(book.map(Arc::new));
         self.0.on.store(on, Ordering::Release);
-        self.0.awaited.store(awaited, Ordering::Release);
         tails.retain(|tail| !tail.has_ended());
         tails.extend(before.map(|book| book.tail()));
     }
@@ -109,23 +111,12 @@ impl Audit {
         self.0.on.load(Ordering::Acquire)
     }
 
-    /// Whether a read is kept waiting for its record.
+    /// Where lines go, if no read is kept waiting for its own: one and the same book, whatever it is turned to meanwhile.
     #[must_use]
-    pub fn is_awaited(&self) -> bool {
-        self.0.awaited.load(Ordering::Acquire)
-    }
-
-    /// Records a read that is not kept waiting. `None`: it must be, and nothing was done.
-    #[must_use]
-    pub fn record_at_once(&self, line: &Line<'_>) -> Option<Recorded> {
-        match &*self.0.book.load() {
-            None => Some(Recorded(())),
-            Some(book) if book.is_required() => None,
-            Some(book) => {
-                drop(book.add(line));
-                Some(Recorded(()))
-            }
-        }
+    pub fn unawaited(&self) -> Option<Unawaited> {
+        let book = self.0.book.load();
+        let is_required = book.as_ref().is_some_and(|book| book.is_required());
+        (!is_required).then_some(Unawaited(book))
     }
 
     /// Records a read. Where the record is required, returns when the line is written; else at once.
@@ -166,6 +157,17 @@ impl Audit {
         for tail in before.into_iter().chain(current) {
             tail.flush().await;
         }
+    }
+}
+
+impl Unawaited {
+    /// Records a read.
+    #[must_use]
+    pub fn record(&self, line: &Line<'_>) -> Recorded {
+        if let Some(book) = &*self.0 {
+            drop(book.add(line));
+        }
+        Recorded(())
     }
 }
 

@@ -190,14 +190,15 @@ pub(in crate::api) fn get_at_once(
     query: Option<&str>,
     headers: &mut HeaderMap,
 ) -> Option<Response<Outgoing>> {
-    let audit = state.audit();
-    if query.is_some() || audit.is_awaited() || form(headers).ok()? != Form::Raw {
+    if query.is_some() || form(headers).ok()? != Form::Raw {
         return None;
     }
+    // Before the read is counted: from there on nothing may keep it from being answered.
+    let audit = state.audit().unawaited()?;
     let (ask, view) = parse(place, query, headers).ok()?;
     let reading = state.within(caller).at_once(&ask)?;
     let found = Found::of(reading, &view, Form::Raw, headers).ok()?;
-    let recorded = audit.record_at_once(&found.line(&trail.line_of(Operation::Read, &ask)))?;
+    let recorded = audit.record(&found.line(&trail.line_of(Operation::Read, &ask)));
     Some(found.answer(&view, recorded, std::mem::take(headers)))
 }
 

@@ -7,7 +7,6 @@ use std::future::{Ready, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use arc_swap::Guard;
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
@@ -31,7 +30,7 @@ use crate::api::trail::Trail;
 use crate::api::{Routes, State, routes};
 
 /// What is in force while a request is answered.
-type Serves = Guard<Arc<Routes>>;
+type Serves = arc_swap::Guard<Arc<Routes>>;
 
 /// A request that is not let in.
 struct Refusal {
@@ -67,7 +66,7 @@ impl Serving {
         };
         let trail = Trail::new(request.headers(), caller.clone(), api.audit());
         let (mut head, body) = request.into_parts();
-        let at_once = || guest.phase.forgets_its_head().then(|| at_once(&api, &trail, &caller, &mut head))?;
+        let at_once = || at_once(&api, guest, &trail, &caller, &mut head);
         match catch_unwind(AssertUnwindSafe(at_once)) {
             Ok(Some((route, response))) => ready(self.told(route, &trail, response)).left_future(),
             Ok(None) => {
@@ -195,13 +194,18 @@ fn value_asked<'r>(api: &'r Routes, method: &Method, uri: &'r Uri) -> Option<(&'
 }
 
 /// The route's pattern, and its answer, if nothing is to be waited for. `None`: nothing was done.
+///
+/// It is made, counted and recorded before the connection is looked at again: of a peer that has half-closed right behind
+/// its request, and is sent nothing, it is counted all the same.
 fn at_once(
     api: &Routes,
+    guest: &Guest,
     trail: &Trail,
     caller: &Caller,
     head: &mut Parts,
 ) -> Option<(&'static str, Response<Outgoing>)> {
-    let (state, place) = value_asked(api, &head.method, &head.uri)?;
+    // Else the request must outlive the next look at its connection.
+    let (state, place) = guest.phase.forgets_its_head().then(|| value_asked(api, &head.method, &head.uri))??;
     let response = secrets::get_at_once(state, trail, caller, &place, head.uri.query(), &mut head.headers)?;
     Some((place.pattern(), response))
 }

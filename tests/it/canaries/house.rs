@@ -92,7 +92,8 @@ pub struct House {
 }
 
 impl House {
-    pub fn open() -> Self {
+    /// `required`: no value is answered before the audit's line of it is written.
+    pub fn open(required: bool) -> Self {
         let azure = Azure::of(estate());
         let folder = azure.path(PLANTED);
         fs::create_dir_all(folder.join("tmp")).unwrap();
@@ -103,7 +104,7 @@ impl House {
         let config = format!(
             "[listen]\nsocket = \"../s.sock\"\ntcp = \"127.0.0.1:0\"\ntoken_file = \"../token\"\n[cache]\nsnapshot = {{ file \
              = \"kept/snapshot\", key_file = \"key\" }}\nprefetch = [\"secret://{PLANTED}/s-1*\"]\nlisting_interval = \"1h\"\n[limits]\nretries = 0\n\
-             [audit]\nfile = \"kept/audit.log\"\nrequired = true\n[[source]]\nca_file = \"../ca.pem\"\nresolve = {{ \"login.microsoftonline.com\" = \"{to}\", \
+             [audit]\nfile = \"kept/audit.log\"\nrequired = {required}\n[[source]]\nca_file = \"../ca.pem\"\nresolve = {{ \"login.microsoftonline.com\" = \"{to}\", \
              \"management.azure.com\" = \"{to}\", \"*.vault.azure.net\" = \"{to}\" }}\n"
         );
         fs::write(folder.join("sidekey.toml"), config).unwrap();
@@ -164,6 +165,11 @@ impl House {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         answer
+    }
+
+    /// Where TCP is listened on.
+    pub fn port(&self) -> &str {
+        &self.port
     }
 
     /// One of our own commands, with the sidecar's configuration and environment; what it tells is searched too.

@@ -6,6 +6,7 @@
 //! which it is not found fails the test, as a leak does.
 mod forms;
 mod house;
+mod idle;
 mod image;
 mod traces;
 
@@ -31,7 +32,7 @@ fn holds(answer: &[u8], text: &str) -> bool {
 
 #[test]
 fn nothing_secret_is_anywhere_but_in_the_answer_that_was_asked_for() {
-    let mut house = House::open();
+    let mut house = House::open(true);
     let control = house.azure.emulator.control();
     let secret = |number: usize| format!("/v1/vaults/{PLANTED}/secrets/s-{number}");
 
