@@ -41,11 +41,7 @@ fn run(name: &str) -> Option<Vec<String>> {
     let mut command = cargo(&["bench", "--locked", "--bench", name, "--"]);
     if name == "footprint" {
         // What ships is measured, not what is built for benchmarks.
-        let built = cargo(&["build", "--locked", "--profile", "dist", "--no-default-features"]).status();
-        if !built.is_ok_and(|status| status.success()) {
-            return None;
-        }
-        command.arg(shipped());
+        command.arg(shipped()?);
     }
     let mut child = command.stdout(Stdio::piped()).spawn().ok()?;
     let mut rows = Vec::new();
@@ -64,8 +60,10 @@ fn cargo(words: &[&str]) -> Command {
     command
 }
 
-/// Beside the folder of profiles that this program lies in: `target/release/deps/figures`.
-fn shipped() -> PathBuf {
-    let program = std::env::current_exe().expect("this program");
-    program.ancestors().nth(3).expect("a folder of profiles").join("dist").join("sidekey")
+/// The binary as it is built for a release.
+fn shipped() -> Option<PathBuf> {
+    let mut build = Command::new("deploy/build.sh");
+    let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit()).output().ok()?;
+    let told = String::from_utf8(built.stdout).ok()?;
+    built.status.success().then(|| PathBuf::from(told.trim()))
 }

@@ -3,7 +3,7 @@
 //! fake Azure in another.
 //!
 //! `cargo bench --bench footprint [-- BINARY]` measures the binary of this build, or that one: what ships is built by
-//! `cargo build --locked --profile dist --no-default-features` and is `target/dist/sidekey`.
+//! `deploy/build.sh`, which tells where it is.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -11,6 +11,9 @@
     missing_docs,
     reason = "a benchmark prints, says where it stops, and waits for processes"
 )]
+
+#[path = "table/mod.rs"]
+mod table;
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -27,6 +30,8 @@ use hyper::body::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use table::{Figure, Goal};
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -55,7 +60,8 @@ fn main() {
     let binary = told.iter().find(|word| !word.starts_with('-')).map_or_else(|| EMULATOR.into(), PathBuf::from);
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
-    println!("{}: {:.1} MB", binary.display(), fs::metadata(&binary).unwrap().len() as f64 / 1e6);
+    let size = fs::metadata(&binary).unwrap().len() as f64 / 1e6;
+    println!("{}: {size:.1} MB", binary.display());
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     println!(
         "{cores} cores; memory in MB; PSS is shared with the emulator where that is the same binary; own: heap and stacks,"
@@ -68,15 +74,15 @@ fn main() {
     let itself = std::env::current_exe().unwrap();
     let yardstick = Process::new(Command::new(itself).arg(YARDSTICK).arg(&socket), socket);
     until(|| yardstick.get("/"));
-    yardstick.tell("bare tokio and hyper, one answer given");
+    let bare_idle = yardstick.tell("bare tokio and hyper, one answer given");
     yardstick.burst("/");
-    yardstick.tell(&format!("  after {BURSTS} bursts of {CONNECTIONS} connections"));
+    let bare_after = yardstick.tell(&format!("  after {BURSTS} bursts of {CONNECTIONS} connections"));
     let bare_rate = yardstick.rate("/");
     drop(yardstick);
 
     let none = Azure::start("");
     let sidecar = none.serve(&binary);
-    sidecar.tell("sidekey, no vault");
+    let idle = sidecar.tell("sidekey, no vault");
     drop((sidecar, none));
 
     let azure = Azure::start(&values());
@@ -85,15 +91,15 @@ fn main() {
     for number in 0..VALUES {
         assert!(sidecar.get(&value(number)), "{number} cannot be read");
     }
-    sidecar.tell(&format!("  {VALUES} values of {VALUE_BYTES} bytes held"));
+    let held = sidecar.tell(&format!("  {VALUES} values of {VALUE_BYTES} bytes held"));
     sidecar.burst(&value(0));
-    sidecar.tell(&format!("  after {BURSTS} bursts of {CONNECTIONS} connections"));
+    let after = sidecar.tell(&format!("  after {BURSTS} bursts of {CONNECTIONS} connections"));
     let rate = sidecar.rate(&value(0));
     drop(sidecar);
 
     let many = Azure::start(&names());
     let sidecar = many.serve(&binary);
-    sidecar.tell(&format!("sidekey, {} names known", NAMES.0 * NAMES.1));
+    let known = sidecar.tell(&format!("sidekey, {} names known", NAMES.0 * NAMES.1));
     drop((sidecar, many));
 
     // What an allocator that saves memory must not cost. The yardstick runs on the allocator of this build.
@@ -105,8 +111,19 @@ fn main() {
         times.sort_by_key(part);
         part(&times[STARTS / 2]).as_secs_f64() * 1e3
     };
-    println!("{:<46} {:>7.1} ms", "to the first answer on the socket", median(|one| one.0));
-    println!("{:<46} {:>7.1} ms", "to the first value (sign-in, discovery, read)", median(|one| one.1));
+    let (answer, first) = (median(|one| one.0), median(|one| one.1));
+    println!("{:<46} {answer:>7.1} ms", "to the first answer on the socket");
+    println!("{:<46} {first:>7.1} ms\n", "to the first value (sign-in, discovery, read)");
+
+    let bare = "bare tokio and hyper";
+    Figure::new("memory, idle", idle, "MB").beside(bare, bare_idle).row(Goal::AtMost(12.0));
+    Figure::new(format!("memory, {VALUES} values of {VALUE_BYTES} bytes"), held, "MB").row(Goal::AtMost(14.0));
+    let bursts = format!("memory after {BURSTS} bursts of {CONNECTIONS} connections");
+    Figure::new(bursts, after, "MB").beside(bare, bare_after).row(Goal::AtMost(20.0));
+    Figure::new(format!("memory, {} names", NAMES.0 * NAMES.1), known, "MB").row(Goal::AtMost(40.0));
+    Figure::new("start to the first answer", answer, "ms").row(Goal::AtMost(20.0));
+    Figure::new("start to the first value, nothing far away", first, "ms").row(Goal::None);
+    Figure::new("the binary", size, "MB").row(Goal::AtMost(10.0));
 }
 
 /// The least that any server of this kind is: what of the memory is not ours to save.
@@ -175,7 +192,8 @@ impl Process {
         (0..3).map(|_| round()).fold(0.0, f64::max)
     }
 
-    fn tell(&self, what: &str) {
+    /// Its resident memory, in MB.
+    fn tell(&self, what: &str) -> f64 {
         std::thread::sleep(SETTLE);
         let pid = self.child.id();
         let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
@@ -183,6 +201,7 @@ impl Process {
         // Not Private_Dirty: pages of a binary that was just written are dirty too.
         let [rss, pss, own] = ["Rss:", "Pss:", "Anonymous:"].map(|key| megabytes(&rollup, key));
         println!("{what:<46} {rss:>7.1} {pss:>7.1} {own:>7.1} {:>7.1}", megabytes(&status, "VmHWM:"));
+        rss
     }
 }
 
