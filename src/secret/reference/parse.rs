@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::{BadName, BadReference, Misplaced, Pointer, Reference, SecretName, VaultName, Version};
 
 /// What only references begin with, and slips of the pen of one, whatever the case: an app must not get these as its password.
-pub(super) const OURS: [&str; 4] = ["secret:/", "secrets:/", "akv:/", "@Microsoft.KeyVault"];
+pub(super) const OURS: [&str; 4] = ["secret:/", "secrets:/", "akv:/", APP_SERVICE];
 const SECRET: &str = "secret://";
 const AKV: &str = "akv://";
 const APP_SERVICE: &str = "@Microsoft.KeyVault(";

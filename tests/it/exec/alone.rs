@@ -77,10 +77,15 @@ fn whichever_reference_fails_all_failures_are_told_and_nothing_is_started() {
 #[test]
 fn a_mistyped_reference_is_not_given_to_the_program_for_a_password() {
     let (azure, _serving) = site();
-    for text in ["pay-prod/db_password", "secrets://pay-prod/db-password", "db password", ""] {
+    for (text, told) in [
+        ("pay-prod/db_password", "holds no reference"),
+        ("db password", "holds no reference"),
+        ("", "holds no reference"),
+        ("secrets://pay-prod/db_password", "at character 1: what begins like a reference is not a secret's address"),
+    ] {
         let run = finish(&mut exec(&azure, &["--set", &format!("A={text}")], "echo started"));
         assert_eq!((run.code, run.text()), (64, ""), "{text}");
-        assert!(run.err.contains("--set A: holds no reference") && !run.err.contains("db_p"), "{}", run.err);
+        assert!(run.err.contains(&format!("--set A: {told}")) && !run.err.contains("db_p"), "{}", run.err);
     }
 }
 

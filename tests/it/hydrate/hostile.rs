@@ -140,7 +140,6 @@ fn hostile_files_are_told_by_the_place_of_their_faults() {
         "A=secrets://pay/hunter2\n",
         "A=Secret:/pay/hunter2\n",
         "A=x${akv:/pay/hunter2}\n",
-        "A=@Microsoft.KeyVault[hunter2]\n",
         "A='x' hunter2",
         "\u{feff}\u{feff}hunter2=1",
         "A=1\r\rhunter2\nB",

@@ -142,7 +142,6 @@ proptest! {
             format!("http://{name}.vault.azure.net/secrets/{name}"),
             format!("see secret://{name}/{name}"),
             format!("secret:{name}/{name}"),
-            format!("secrets://{name}/{name}"),
             format!("@Microsoft.KeyVault.{name}"),
             format!("${{{name}}}"),
             format!("${{{name}:-secret://a/b}}"),
