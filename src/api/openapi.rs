@@ -440,7 +440,7 @@ mod tests {
 
     #[test]
     fn the_document_that_is_served_is_that_of_the_annotations() {
-        let made = serde_json::to_string(&document()).unwrap() + "\n";
+        let made = serde_json::to_string_pretty(&document()).unwrap() + "\n";
         if std::env::var_os("WRITE_OPENAPI").is_some() {
             let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/api/openapi.json");
             std::fs::write(path, &made).unwrap();
