@@ -7,9 +7,7 @@
 use std::io;
 use std::time::Duration;
 
-use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, getpid, getsid, kill_process, set_child_subreaper, wait, waitpid,
-};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, wait, waitpid};
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -276,9 +274,8 @@ async fn at(moment: Option<Instant>) {
 /// What the kernel sends for a terminal, it sends to the whole group, the program too; but a hang-up to the session's leader
 /// alone. Of a file that may not grow, the kernel tells as if a process did; it is an error of our own write.
 fn forward(to: Pid, Arrived { signal, of_kernel }: Arrived) {
-    let leads = || getsid(None).is_ok_and(|session| session == getpid());
     let to_all = of_kernel && OF_TERMINAL.iter().any(|of_terminal| of_terminal.as_raw() == signal);
-    let to_us_alone = signal == Signal::HUP.as_raw() && leads();
+    let to_us_alone = signal == Signal::HUP.as_raw() && kernel::leads_session();
     if signal != Signal::XFSZ.as_raw() && (!to_all || to_us_alone) {
         kernel::send(to, signal);
     }

@@ -14,5 +14,5 @@ mod wipe;
 pub use environment::overwrite_environment;
 pub use page::{Locked, PageKind};
 pub use peer::peer_groups;
-pub use signals::{Arrived, Signals, is_ignored, real_time, send};
+pub use signals::{Arrived, Signals, is_ignored, leads_session, real_time, send};
 pub use wipe::{scrub_registers, scrub_stack, wipe};

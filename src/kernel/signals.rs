@@ -124,6 +124,16 @@ pub fn real_time() -> std::ops::RangeInclusive<i32> {
     libc::SIGRTMIN()..=libc::SIGRTMAX()
 }
 
+/// Whether this process is the leader of its session, which is told alone that the terminal has gone. In a pid namespace whose
+/// first process did not begin a session, as under `unshare`, the session's number is 0, which is no
+/// process's and no value of a [`Pid`].
+#[must_use]
+pub fn leads_session() -> bool {
+    // SAFETY: a plain call to the system with a number alone.
+    let session = unsafe { libc::getsid(0) };
+    u32::try_from(session) == Ok(std::process::id())
+}
+
 /// Sends that process any signal there is, those for real time too. It may have ended.
 pub fn send(to: Pid, signal: i32) {
     // SAFETY: a plain call to the system with numbers alone.
