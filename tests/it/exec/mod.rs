@@ -31,11 +31,17 @@ fn alone(script: &str) -> Command {
     with_all_signals(["/bin/sh", "-c", script])
 }
 
-/// What these tests were started with may ignore signals, as `nohup` does, and a shell does not trap what was ignored before
-/// it.
+/// A program with nothing from outside: no variables, no input, no signal ignored.
 fn with_all_signals<'a>(words: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut command = heeding(words);
+    command.stdin(Stdio::null()).env_clear().env("PATH", "/usr/bin:/bin");
+    command
+}
+
+/// What these tests were started with may ignore signals, as `nohup` does; then a shell does not trap them, and a program does
+/// not end by them.
+fn heeding<'a>(words: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new("/usr/bin/env");
-    command.arg("--default-signal").args(words).stdin(Stdio::null());
-    command.env_clear().env("PATH", "/usr/bin:/bin");
+    command.arg("--default-signal").args(words);
     command
 }

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use super::{alone, exec, site};
+use super::{alone, exec, heeding, site};
 use crate::cli::process::{Azure, Run, SIDEKEY, Staying, Told, finish, mode};
 
 #[test]
@@ -75,9 +75,9 @@ fn the_program_does_not_outlive_a_supervisor_that_was_killed() {
 /// The first process of a pid namespace, as in a container: everybody's orphans are its children.
 #[expect(clippy::print_stderr, reason = "who reads a green run must see what it did not show")]
 fn as_the_first_process(azure: &Azure, flags: &[&str], script: &str) -> Option<Run> {
-    let apart = ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child", "--"];
-    let mut command = Command::new("unshare");
-    command.args(apart).arg(SIDEKEY).args(["exec", "--addr", &azure.socket(), "--watch", "restart"]).args(flags);
+    let apart = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child", "--"];
+    let mut command = heeding(apart);
+    command.arg(SIDEKEY).args(["exec", "--addr", &azure.socket(), "--watch", "restart"]).args(flags);
     command.args(["--set", "A=pay-prod/db-password", "--", "/bin/sh", "-c", script]);
     let run = finish(command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null()));
     if run.err.contains("unshare: ") {

@@ -2,7 +2,7 @@
 //! terminal, and the program too: a shell that waits for a child may swallow a key that comes as the child ends.
 use std::process::Command;
 
-use super::site;
+use super::{heeding, site};
 use crate::cli::process::{Azure, SIDEKEY, Staying};
 
 /// Tells what it is and every signal that comes, by itself, and ends with 7 when it is told to.
@@ -60,8 +60,8 @@ def end():
 fn drive(azure: &Azure, drive: &str) {
     for how in ["alone", "watch"] {
         let script = format!("{DRIVER}\n{drive}");
-        let output =
-            Command::new("python3").args(["-c", &script, SIDEKEY, &azure.socket(), how, PROGRAM]).output().unwrap();
+        let words = ["python3", "-c", &script, SIDEKEY, &azure.socket(), how, PROGRAM];
+        let output = heeding(words).output().unwrap();
         let (told, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(told.trim(), "as it should be", "{how}: {err}");
     }
