@@ -11,8 +11,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Response};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,16 @@ use sidekey::metrics::Metrics;
 use sidekey::vaults::memory::{Attributes, MemorySource, MemoryVault};
 use sidekey::vaults::{Vault, VaultInfo};
 
-use super::{Contender, NAMES, Place, read, warm};
+use super::NAMES;
+use super::asking::{Place, connect, read, warm};
+
+/// A server that is asked.
+pub(super) struct Contender {
+    pub(super) name: &'static str,
+    pub(super) place: Place,
+    /// What is sent to it.
+    pub(super) requests: Arc<Vec<Vec<u8>>>,
+}
 
 /// Starts all servers on one runtime; the bare ones answer what sidekey answered.
 pub(super) fn start(server: &Runtime, client: &Runtime, directory: &std::path::Path) -> Vec<Contender> {
@@ -102,7 +111,7 @@ pub(super) fn start(server: &Runtime, client: &Runtime, directory: &std::path::P
         }
     });
     tasks.detach_all();
-    let contender = |name, place, requests| Contender { name, place, requests, rates: Vec::new(), costs: Vec::new() };
+    let contender = |name, place, requests| Contender { name, place, requests };
     let [plain, required] = audited;
     let bare_place = Place::Tcp(SocketAddr::from(([127, 0, 0, 1], bare_port)));
     vec![
@@ -126,11 +135,10 @@ async fn bare<S: AsyncRead + AsyncWrite + Unpin>(stream: S, (headers, body): (He
 
 /// One answer's headers, without those that hyper writes by itself, and its body.
 async fn sample(place: &Place, request: &[u8]) -> (HeaderMap, Bytes) {
-    let Place::Tcp(address) = place else { panic!("asked over TCP") };
-    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    let mut stream = connect(place).await;
     stream.write_all(request).await.expect("a request goes out");
     let mut buffer = vec![0; 4_096];
-    let (head, length) = read(&mut stream, &mut buffer).await;
+    let (head, length) = read(&mut *stream, &mut buffer).await;
     let text = std::str::from_utf8(&buffer[..head]).expect("ASCII");
     let lines = text.lines().skip(1).filter_map(|line| line.split_once(": "));
     let own = lines.filter(|(name, _)| !matches!(*name, "content-length" | "date"));

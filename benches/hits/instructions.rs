@@ -3,10 +3,10 @@
 
 use std::process::{Command, exit};
 
-use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Builder;
 
-use super::{Contender, Place, ask, contenders};
+use super::asking::{ask, connect};
+use super::contenders::{self, Contender};
 
 const FEW: u32 = 2_000;
 const MORE: u32 = 6_000;
@@ -31,17 +31,7 @@ pub(super) fn run(at: usize, count: u32) {
     with_contenders(|contenders, runtime| {
         let Contender { place, requests, .. } = &contenders[at];
         runtime.block_on(async {
-            match place {
-                Place::Tcp(address) => {
-                    let stream = TcpStream::connect(address).await.expect("a connection");
-                    stream.set_nodelay(true).expect("an option");
-                    ask(stream, requests, 0, |asked| asked < count).await;
-                }
-                Place::Unix(path) => {
-                    let stream = UnixStream::connect(path).await.expect("a connection");
-                    ask(stream, requests, 0, |asked| asked < count).await;
-                }
-            }
+            ask(&mut *connect(place).await, requests, 0, |asked| asked < count).await;
         });
     });
 }

@@ -6,19 +6,19 @@
 //! rustix/use-libc-auxv -- --instructions` counts what one read costs instead (valgrind hides the kernel's own auxv).
 #![allow(missing_docs, clippy::print_stdout, clippy::print_stderr, reason = "it is a program that prints")]
 
+#[path = "../asking/mod.rs"]
+mod asking;
 mod contenders;
 mod instructions;
 #[path = "../table/mod.rs"]
 mod table;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use table::{Cores, Figure, Goal, pin};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use asking::{Place, ask, connect};
+use table::{Cores, Figure, Goal, median, pin};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use zeroizing_alloc::ZeroAlloc;
@@ -33,22 +33,6 @@ const ROUNDS: usize = 6;
 const ROUND: Duration = Duration::from_millis(750);
 /// Of the server's threads.
 const SERVER: &str = "server";
-
-/// Where a server is, and what is sent to it.
-#[derive(Clone)]
-enum Place {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
-}
-
-struct Contender {
-    name: &'static str,
-    place: Place,
-    requests: Arc<Vec<Vec<u8>>>,
-    rates: Vec<f64>,
-    /// Microseconds of the server's threads for one request.
-    costs: Vec<f64>,
-}
 
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -74,24 +58,26 @@ fn race() {
     let (server, client) = (runtime(SERVER, cores.server), runtime("client", cores.askers));
     keep_awake(&client, workers);
     let directory = tempfile::tempdir_in(".").expect("a directory");
-    let mut contenders = contenders::start(&server, &client, directory.path());
+    let contenders = contenders::start(&server, &client, directory.path());
+    // Of each: requests a second, and the microseconds that the server's threads took for one.
+    let mut rounds: Vec<(Vec<f64>, Vec<f64>)> = contenders.iter().map(|_| Default::default()).collect();
     println!(
         "{CONNECTIONS} connections, {NAMES} names, {workers} server threads, {ROUNDS} rounds of {} ms each",
         ROUND.as_millis()
     );
     // The first round warms up and is not counted.
     for round in 0..=ROUNDS {
-        for contender in &mut contenders {
+        for (contender, (rates, costs)) in contenders.iter().zip(&mut rounds) {
             let before = spent();
             let (requests, rate) = client.block_on(load(&contender.place, &contender.requests));
             if round > 0 {
-                contender.rates.push(rate);
-                contender.costs.push((spent() - before).as_secs_f64() * 1e6 / f64::from(requests));
+                rates.push(rate);
+                costs.push((spent() - before).as_secs_f64() * 1e6 / f64::from(requests));
             }
         }
     }
-    let rates: Vec<f64> = contenders.iter_mut().map(|contender| median(&mut contender.rates)).collect();
-    let costs: Vec<f64> = contenders.iter_mut().map(|contender| median(&mut contender.costs)).collect();
+    let medians = rounds.iter_mut().map(|(rates, costs)| (median(rates), median(costs)));
+    let (rates, costs): (Vec<_>, Vec<_>) = medians.unzip();
     for (contender, (rate, cost)) in contenders.iter().zip(rates.iter().zip(&costs)) {
         println!("{:<28} {rate:>9.0} requests/s {cost:>6.2} µs of the processor", contender.name);
     }
@@ -143,70 +129,12 @@ async fn load(place: &Place, requests: &Arc<Vec<Vec<u8>>>) -> (u32, f64) {
     let began = Instant::now();
     for first in 0..CONNECTIONS {
         let requests = Arc::clone(requests);
-        match place {
-            Place::Tcp(address) => {
-                let stream = TcpStream::connect(address).await.expect("a connection");
-                stream.set_nodelay(true).expect("an option");
-                clients.spawn(async move { ask(stream, &requests, first, |_| began.elapsed() < ROUND).await });
-            }
-            Place::Unix(path) => {
-                let stream = UnixStream::connect(path).await.expect("a connection");
-                clients.spawn(async move { ask(stream, &requests, first, |_| began.elapsed() < ROUND).await });
-            }
-        }
+        let mut stream = connect(place).await;
+        clients.spawn(async move { ask(&mut *stream, &requests, first, |_| began.elapsed() < ROUND).await });
     }
     let mut count = 0;
     while let Some(done) = clients.join_next().await {
         count += done.expect("a client that ends");
     }
     (count, f64::from(count) / began.elapsed().as_secs_f64())
-}
-
-/// Asks one after the other while it is told to; how often.
-async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
-    mut stream: S,
-    requests: &[Vec<u8>],
-    first: usize,
-    goes_on: impl Fn(u32) -> bool,
-) -> u32 {
-    let mut buffer = vec![0; 4_096];
-    let mut count = 0;
-    while goes_on(count) {
-        let request = &requests[(first + count as usize) % requests.len()];
-        stream.write_all(request).await.expect("a request goes out");
-        let (head, length) = read(&mut stream, &mut buffer).await;
-        assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer[..head + length]));
-        count += 1;
-    }
-    count
-}
-
-/// Every secret once, so that all are held.
-async fn warm(place: &Place, requests: &[Vec<u8>]) {
-    let Place::Tcp(address) = place else { panic!("asked over TCP") };
-    let stream = TcpStream::connect(address).await.expect("a connection");
-    ask(stream, requests, 0, |asked| (asked as usize) < requests.len()).await;
-}
-
-/// Reads one answer; the lengths of its head and its body.
-async fn read<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut [u8]) -> (usize, usize) {
-    let mut filled = 0;
-    loop {
-        let more = stream.read(&mut buffer[filled..]).await.expect("an answer");
-        assert!(more > 0, "the server closed");
-        filled += more;
-        let Some(end) = memchr::memmem::find(&buffer[..filled], b"\r\n\r\n") else { continue };
-        let head = end + 4;
-        let at = memchr::memmem::find(&buffer[..head], b"content-length: ").expect("a length") + 16;
-        let digits = buffer[at..head].iter().take_while(|byte| byte.is_ascii_digit());
-        let length = digits.fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'));
-        if filled >= head + length {
-            return (head, length);
-        }
-    }
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

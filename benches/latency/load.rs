@@ -1,24 +1,15 @@
 //! Asking a server at a pace, or as fast as it answers, over connections that stay.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::asking::{Place, ask, connect, read};
 use super::table::at;
 use super::{CONNECTIONS, ROUND};
-
-/// Where a server is.
-#[derive(Clone)]
-pub(super) enum Place {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
-}
 
 /// What those that are timed came to.
 #[derive(Default)]
@@ -37,20 +28,6 @@ impl Load {
 
     pub(super) fn at(&self, share: f64) -> f64 {
         at(&mut self.times.clone(), share)
-    }
-}
-
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
-
-async fn connect(place: &Place) -> Box<dyn Stream> {
-    match place {
-        Place::Tcp(address) => {
-            let stream = TcpStream::connect(address).await.expect("a connection");
-            stream.set_nodelay(true).expect("an option");
-            Box::new(stream)
-        }
-        Place::Unix(path) => Box::new(UnixStream::connect(path).await.expect("a connection")),
     }
 }
 
@@ -78,7 +55,7 @@ pub(super) async fn paced(
                 }
                 let (timed, request) = request(number);
                 stream.write_all(&request).await.expect("a request goes out");
-                read(&mut stream, &mut buffer).await;
+                read(&mut *stream, &mut buffer).await;
                 load.failed += u64::from(!buffer.starts_with(b"HTTP/1.1 200"));
                 if timed {
                     load.times.push(due.elapsed().as_secs_f64() * 1e3);
@@ -101,47 +78,11 @@ pub(super) async fn top_rate(place: &Place, requests: &Arc<Vec<Vec<u8>>>) -> f64
     let (mut clients, began) = (JoinSet::new(), Instant::now());
     for first in 0..CONNECTIONS {
         let (mut stream, requests) = (connect(place).await, Arc::clone(requests));
-        clients.spawn(async move {
-            let (mut buffer, mut count) = (vec![0; 4_096], 0);
-            while began.elapsed() < ROUND {
-                stream.write_all(&requests[(first + count) % requests.len()]).await.expect("a request goes out");
-                read(&mut stream, &mut buffer).await;
-                count += 1;
-            }
-            count
-        });
+        clients.spawn(async move { ask(&mut *stream, &requests, first, |_| began.elapsed() < ROUND).await });
     }
     let mut all = 0;
     while let Some(done) = clients.join_next().await {
         all += done.expect("a client that ends");
     }
-    all as f64 / began.elapsed().as_secs_f64()
-}
-
-/// Every secret once, so that all are held.
-pub(super) async fn warm(place: &Place, requests: &[Vec<u8>]) {
-    let (mut stream, mut buffer) = (connect(place).await, vec![0; 4_096]);
-    for request in requests {
-        stream.write_all(request).await.expect("a request goes out");
-        let (head, length) = read(&mut stream, &mut buffer).await;
-        assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer[..head + length]));
-    }
-}
-
-/// Reads one answer; the lengths of its head and its body.
-pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut [u8]) -> (usize, usize) {
-    let mut filled = 0;
-    loop {
-        let more = stream.read(&mut buffer[filled..]).await.expect("an answer");
-        assert!(more > 0, "the server closed, or the answer is too long");
-        filled += more;
-        let Some(end) = memchr::memmem::find(&buffer[..filled], b"\r\n\r\n") else { continue };
-        let head = end + 4;
-        let at = memchr::memmem::find(&buffer[..head], b"content-length: ").expect("a length") + 16;
-        let digits = buffer[at..head].iter().take_while(|byte| byte.is_ascii_digit());
-        let length = digits.fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'));
-        if filled >= head + length {
-            return (head, length);
-        }
-    }
+    f64::from(all) / began.elapsed().as_secs_f64()
 }

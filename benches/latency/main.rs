@@ -5,6 +5,8 @@
 //! `cargo bench --bench latency` takes about a minute.
 #![allow(missing_docs, clippy::print_stdout, reason = "it is a program that prints")]
 
+#[path = "../asking/mod.rs"]
+mod asking;
 #[path = "../hits/contenders.rs"]
 mod contenders;
 mod load;
@@ -18,7 +20,7 @@ use std::time::Duration;
 use table::{Cores, Figure, Goal, at, pin, runtime};
 use zeroizing_alloc::ZeroAlloc;
 
-use load::{Load, Place, paced, read, top_rate, warm};
+use load::{Load, paced, top_rate};
 
 /// As the program has it, and the bare server with it.
 #[global_allocator]
@@ -28,17 +30,6 @@ const CONNECTIONS: usize = 64;
 const NAMES: usize = 100;
 const ROUNDS: usize = 8;
 const ROUND: Duration = Duration::from_secs(1);
-
-/// A server that is asked.
-struct Contender {
-    name: &'static str,
-    place: Place,
-    requests: Arc<Vec<Vec<u8>>>,
-    rates: Vec<f64>,
-    /// Of no use here.
-    #[allow(dead_code, reason = "the contenders are those of `hits`")]
-    costs: Vec<f64>,
-}
 
 fn main() {
     let cores = Cores::halves();
@@ -56,10 +47,12 @@ fn bare(cores: &Cores) {
     let mut contenders = contenders::start(&server, &client, directory.path());
     contenders.truncate(2);
     // Both at half of what ours can do.
-    for contender in &mut contenders {
-        contender.rates = (0..3).map(|_| client.block_on(top_rate(&contender.place, &contender.requests))).collect();
-    }
-    let rate = table::median(&mut contenders[1].rates) / 2.0;
+    let of = |contender: &contenders::Contender| -> Vec<f64> {
+        (0..3).map(|_| client.block_on(top_rate(&contender.place, &contender.requests))).collect()
+    };
+    // The bare one is asked as much, to be as warm.
+    let [_, mut rates] = [0, 1].map(|at| of(&contenders[at]));
+    let rate = table::median(&mut rates) / 2.0;
     println!("{rate:.0} requests/s to each");
     let mut all = [Load::default(), Load::default()];
     for _ in 0..ROUNDS {

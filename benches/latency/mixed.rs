@@ -18,7 +18,8 @@ use sidekey::secret::{Metadata, Secret, SecretName, Version};
 use sidekey::vaults::memory::{Attributes, MemorySource, MemoryVault};
 use sidekey::vaults::{Outage, Vault, VaultError, VaultErrorKind, VaultInfo};
 
-use super::load::{Load, Place, paced, top_rate, warm};
+use super::asking::{Place, warm};
+use super::load::{Load, paced, top_rate};
 use super::table::{Cores, Figure, Goal, median, runtime};
 use super::{NAMES, ROUNDS, print};
 
