@@ -9,10 +9,12 @@
 
 mod aws;
 mod caller;
+mod document;
 mod freshness;
 #[cfg(all(feature = "emulator", any(test, feature = "fuzzing")))]
 pub(crate) mod fuzzing;
 mod guard;
+mod leftover;
 mod listener;
 mod load;
 pub mod model;
@@ -41,6 +43,7 @@ use tower::util::MapRequestLayer;
 
 pub use crate::access::{Token, TokenDigest, TokenError};
 pub use aws::AwsProfile;
+pub use document::DOCUMENT;
 pub use guard::{Connection, Guard, Peer};
 pub use listener::{
     CertificateNames, Group, ListenError, Listener, Passed, PassedSocket, ServedAs, TakeOver, Tls, TlsError, TlsFiles,
@@ -105,9 +108,6 @@ impl From<Router> for Api {
         Self(Arc::new(ArcSwap::from_pointee(Routes { router, values: None, over: CancellationToken::new() })))
     }
 }
-
-/// The API, as OpenAPI 3.1.
-pub const DOCUMENT: &str = include_str!("openapi.json");
 
 /// The routes, without a guard: for callers in the same process, who may do everything. A caller that somebody has put
 /// into the request stays the one who asks.
