@@ -17,17 +17,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::kernel::wipe;
+use super::leftover::Leftover;
 
 /// From the connection, or from a later head's first byte, to the head's end.
 pub(super) const HEAD: Duration = Duration::from_secs(5);
 
 /// Of an answer that its reader does not take: from one byte taken to the next.
 const STALL: Duration = Duration::from_secs(10);
-
-/// What hyper reads into at first, and again and again from its beginning if a request is gone before it looks for more.
-/// One that was filled, or has grown, is read into behind the heads that lie in it.
-const FIRST_BUFFER: usize = 8 * 1024;
 
 /// Where a connection is. Shared between its stream, its service, and who looks for somebody to displace.
 #[derive(Clone)]
@@ -37,9 +33,8 @@ struct Shared {
     now: AtomicU8,
     /// Something was let in on it.
     known: AtomicBool,
-    /// Every read went to the beginning of hyper's first buffer: what was read last is wiped if its request is gone when more
-    /// is looked for. Once false, it stays so.
-    wiped: AtomicBool,
+    /// It is known where its heads lie. Once false, it stays so.
+    forgetful: AtomicBool,
     /// Requests so far.
     asked: AtomicU64,
     /// When it came, was first listened to, or its last head was complete: microseconds since `epoch`.
@@ -78,7 +73,7 @@ impl Phase {
         Self(Arc::new(Shared {
             now: AtomicU8::new(NEW),
             known: AtomicBool::new(false),
-            wiped: AtomicBool::new(true),
+            forgetful: AtomicBool::new(true),
             asked: AtomicU64::new(0),
             since: AtomicU64::new(Self::at(epoch)),
             epoch,
@@ -122,12 +117,12 @@ impl Phase {
     /// request is best kept until then: a buffer that is shared cannot be copied on into a larger one, and is wiped when the
     /// request gives it back. What came in pieces may still lie in a buffer that has grown, until the connection ends.
     pub(super) fn forgets_its_head(&self) -> bool {
-        self.0.wiped.load(Ordering::Relaxed)
+        self.0.forgetful.load(Ordering::Relaxed)
     }
 
     /// Its heads lie where nobody knows from here.
     fn keeps_its_heads(&self) {
-        self.0.wiped.store(false, Ordering::Relaxed);
+        self.0.forgetful.store(false, Ordering::Relaxed);
     }
 
     /// A head is complete.
@@ -177,13 +172,12 @@ pub(super) struct Patient<S> {
     idle: Option<(Pin<Box<Sleep>>, Option<u64>)>,
     /// While the peer takes nothing of what is written to it.
     stall: Option<Pin<Box<Sleep>>>,
-    /// Bytes that were read and not wiped.
-    read: usize,
+    leftover: Leftover,
 }
 
 impl<S> Patient<S> {
     pub(super) fn new(stream: S, phase: Phase, keep_alive: Duration) -> Self {
-        Self { stream, phase, keep_alive, head: None, idle: None, stall: None, read: 0 }
+        Self { stream, phase, keep_alive, head: None, idle: None, stall: None, leftover: Leftover::default() }
     }
 
     /// Whether patience has ended, while nothing is there to be read.
@@ -225,16 +219,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
         if read.is_pending() {
-            // Where the last head lay, if its request is gone. If it is not, this is another buffer, or further behind.
-            let left = this.read.min(buffer.remaining());
-            wipe(buffer.initialize_unfilled_to(left));
-            this.read = 0;
+            this.leftover.wipe(buffer);
             return this.poll_end(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
         }
-        this.read = this.read.max(buffer.filled().len());
-        // hyper makes room behind what was filled, by a copy to the front of a larger buffer: from then on no read shows where
-        // a head lies, though as little may be left of the buffer as there was at first.
-        if buffer.remaining() == 0 || buffer.capacity() > FIRST_BUFFER {
+        if !this.leftover.read(buffer) {
             this.phase.keeps_its_heads();
         }
         if buffer.filled().len() > before && this.phase.now() == IDLE {
@@ -279,6 +267,7 @@ mod tests {
     use futures::FutureExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
+    use super::super::leftover::FIRST_BUFFER;
     use super::*;
 
     /// What a reader gets who takes a byte each so many seconds.

@@ -1,6 +1,5 @@
 //! Numbers that every request adds to: found without a hash or a lock, and added to in a place that few threads share.
 
-use std::fmt;
 use std::hash::Hash;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -9,18 +8,18 @@ use prometheus_client::metrics::counter::{Atomic, Counter};
 use prometheus_client::metrics::family::Family;
 
 /// A counter of many threads.
-pub(super) type Shared = Counter<u64, Shares>;
+pub(super) type Sharded = Counter<u64, Shards>;
 
 /// Numbers by labels, of which few are met all the time.
 pub(super) struct Often<L> {
-    all: Family<L, Shared>,
+    all: Family<L, Sharded>,
     /// The labels that were met first, for as long as the process lives. Those that come after are counted as well, by a hash
     /// and under a lock: what is met all the time is met early, and where it was not, a request costs a little more.
-    first: [OnceLock<(L, Shared)>; 8],
+    first: [OnceLock<(L, Sharded)>; 8],
 }
 
 impl<L: Clone + Eq + Hash> Often<L> {
-    pub(super) fn of(all: Family<L, Shared>) -> Self {
+    pub(super) fn of(all: Family<L, Sharded>) -> Self {
         Self { all, first: [const { OnceLock::new() }; 8] }
     }
 
@@ -36,22 +35,16 @@ impl<L: Clone + Eq + Hash> Often<L> {
     }
 }
 
-impl<L> fmt::Debug for Often<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Often").finish_non_exhaustive()
-    }
-}
-
 /// The parts of one number. A thread adds to its own, so that threads do not take a line of memory from one another for
 /// every request.
 #[derive(Debug, Default)]
-pub(super) struct Shares([Share; 8]);
+pub(super) struct Shards([Shard; 8]);
 
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct Share(AtomicU64);
+struct Shard(AtomicU64);
 
-impl Atomic<u64> for Shares {
+impl Atomic<u64> for Shards {
     fn inc(&self) -> u64 {
         self.inc_by(1)
     }
@@ -67,7 +60,7 @@ impl Atomic<u64> for Shares {
     }
 
     fn get(&self) -> u64 {
-        self.0.iter().map(|share| share.0.load(Ordering::Relaxed)).sum()
+        self.0.iter().map(|shard| shard.0.load(Ordering::Relaxed)).sum()
     }
 }
 

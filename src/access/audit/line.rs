@@ -272,7 +272,7 @@ fn write_time(out: &mut Vec<u8>, at: OffsetDateTime) {
     let at = at.to_offset(UtcOffset::UTC);
     let (year, month, day) = at.to_calendar_date();
     let (hour, minute, second, millisecond) = at.to_hms_milli();
-    digits(out, u32::try_from(year).unwrap_or_default(), 4);
+    digits(out, u64::try_from(year).unwrap_or_default(), 4);
     for (mark, number) in [(b'-', u8::from(month)), (b'-', day), (b'T', hour), (b':', minute), (b':', second)] {
         out.push(mark);
         digits(out, number.into(), 2);
@@ -282,7 +282,7 @@ fn write_time(out: &mut Vec<u8>, at: OffsetDateTime) {
     out.push(b'Z');
 }
 
-fn digits(out: &mut Vec<u8>, mut number: u32, places: usize) {
+fn digits(out: &mut Vec<u8>, mut number: u64, places: usize) {
     let from = out.len();
     out.resize(from + places, b'0');
     for place in out[from..].iter_mut().rev() {
@@ -292,11 +292,7 @@ fn digits(out: &mut Vec<u8>, mut number: u32, places: usize) {
 }
 
 fn write_number(out: &mut Vec<u8>, number: u64) {
-    let places = number.checked_ilog10().unwrap_or_default() + 1;
-    match u32::try_from(number) {
-        Ok(number) => digits(out, number, places as usize),
-        Err(_) => drop(write!(out, "{number}")),
-    }
+    digits(out, number, number.checked_ilog10().unwrap_or_default() as usize + 1);
 }
 
 #[cfg(test)]

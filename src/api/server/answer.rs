@@ -204,8 +204,11 @@ fn at_once(
     caller: &Caller,
     head: &mut Parts,
 ) -> Option<(&'static str, Response<Outgoing>)> {
-    // Else the request must outlive the next look at its connection.
-    let (state, place) = guest.phase.forgets_its_head().then(|| value_asked(api, &head.method, &head.uri))??;
+    if !guest.phase.forgets_its_head() {
+        // Its request must outlive the next look at the connection.
+        return None;
+    }
+    let (state, place) = value_asked(api, &head.method, &head.uri)?;
     let response = secrets::get_at_once(state, trail, caller, &place, head.uri.query(), &mut head.headers)?;
     Some((place.pattern(), response))
 }
