@@ -13,7 +13,8 @@
 use std::sync::{Arc, LazyLock};
 
 use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
-use axum::http::{HeaderMap, Method, Request, Uri};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, Uri};
 
 use super::listener::{CertificateNames, ServedAs};
 use super::problem::{Code, Problem};
@@ -96,50 +97,36 @@ impl Guard {
         true
     }
 
-    /// Lets the request pass, and tells who asks, or says why not.
-    ///
-    /// # Errors
-    /// `bad-host`, `forwarded`, `method-not-allowed`, `unauthenticated`.
-    pub fn check<B>(
-        &self,
-        request: &Request<B>,
-        connection: &Connection,
-        visitor: &Visitor,
-    ) -> Result<Caller, Problem> {
-        self.knock(request, connection)?;
-        self.identify(request, connection, visitor)
-    }
-
     /// Whether it is a request that a caller of ours would send, whoever that is.
     ///
     /// # Errors
     /// `bad-host`, `forwarded`, `bad-query`, `method-not-allowed`.
-    pub(super) fn knock<B>(&self, request: &Request<B>, connection: &Connection) -> Result<(), Problem> {
-        let headers = request.headers();
+    pub(super) fn knock(&self, request: &Parts, connection: &Connection) -> Result<(), Problem> {
+        let Parts { method, uri, headers, .. } = request;
         check_headers(headers)?;
-        match request.method() {
+        match method {
             &Method::CONNECT | &Method::TRACE | &Method::OPTIONS => {
-                let detail = format!("{} is served nowhere", request.method());
-                return Err(Problem::new(Code::MethodNotAllowed, detail).allowing(methods(request.uri())));
+                let detail = format!("{method} is served nowhere");
+                return Err(Problem::new(Code::MethodNotAllowed, detail).allowing(methods(uri)));
             }
-            _ => check_upgrade(headers, request.uri())?,
+            _ => check_upgrade(headers, uri)?,
         }
-        check_body(request)?;
+        check_body(method, headers)?;
         match connection {
             Connection::Unix(_) => Ok(()),
-            Connection::Tcp { port } => check_host(headers, request.uri(), |host| is_ours(host, *port))
+            Connection::Tcp { port } => check_host(headers, uri, |host| is_ours(host, *port))
                 .map_err(|bad| bad.or(format!("Host must be 127.0.0.1:{port}, [::1]:{port} or localhost:{port}"))),
             Connection::Tls { port, served, .. } => {
                 let is_ours = |host: &[u8]| {
                     let (name, told) = split_port(host, 443);
                     told == Some(*port) && std::str::from_utf8(name).is_ok_and(|name| served.is(name))
                 };
-                check_host(headers, request.uri(), is_ours)
+                check_host(headers, uri, is_ours)
                     .map_err(|bad| bad.or(format!("Host must be a name in the certificate, with the port {port}")))
             }
             Connection::Metrics => {
-                check_host(headers, request.uri(), |_| true).map_err(|bad| bad.or(String::new()))?;
-                check_public(request.method(), request.uri())
+                check_host(headers, uri, |_| true).map_err(|bad| bad.or(String::new()))?;
+                check_public(method, uri)
             }
         }
     }
@@ -148,9 +135,9 @@ impl Guard {
     ///
     /// # Errors
     /// `unauthenticated`.
-    pub(super) fn identify<B>(
+    pub(super) fn identify(
         &self,
-        request: &Request<B>,
+        request: &Parts,
         connection: &Connection,
         visitor: &Visitor,
     ) -> Result<Caller, Problem> {
@@ -159,7 +146,7 @@ impl Guard {
             Connection::Metrics => return Ok(Caller::nobody()),
             Connection::Unix(_) | Connection::Tcp { .. } | Connection::Tls { .. } => {}
         }
-        identify(request.headers(), request.uri(), visitor)
+        identify(&request.headers, &request.uri, visitor)
     }
 }
 
@@ -364,8 +351,7 @@ fn split_port(host: &[u8], usual: u16) -> (&[u8], Option<u16>) {
 /// A body where none is read, and one that is told in two ways, have no use but to have us and another see different
 /// requests. hyper takes `Transfer-Encoding` with `Content-Length`, reads the body as the former tells, and ends the
 /// connection after it; what is not `chunked` alone it would give on undecoded.
-fn check_body<B>(request: &Request<B>) -> Result<(), Problem> {
-    let headers = request.headers();
+fn check_body(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
     let refused = |detail| Err(Problem::new(Code::BadQuery, detail));
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let (coding, None) = (codings.next(), codings.next()) else {
@@ -375,7 +361,7 @@ fn check_body<B>(request: &Request<B>) -> Result<(), Problem> {
         return refused("Transfer-Encoding may be chunked, and nothing else");
     }
     let length = headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
-    if request.method() != Method::POST && (length || coding.is_some()) {
+    if method != Method::POST && (length || coding.is_some()) {
         return refused("only a POST may have a body");
     }
     Ok(())

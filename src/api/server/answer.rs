@@ -60,13 +60,18 @@ impl Serving {
     ) -> Answering<'c> {
         // One and the same for all of this request, whatever is replaced meanwhile.
         let api = self.api.0.load();
-        let caller = match self.let_in(&request, guest, visitor) {
-            Ok(caller) => caller,
-            Err(refusal) => return self.turn_away(api, request, guest, refusal).boxed().right_future(),
-        };
-        let trail = Trail::new(request.headers(), caller.clone(), api.audit());
         let (mut head, body) = request.into_parts();
-        let at_once = || at_once(&api, guest, &trail, &caller, &mut head);
+        let value = value_asked(&api, &head.method, &head.uri);
+        let cost = if value.is_some() { Cost::Waiting } else { Cost::of(&head.uri) };
+        let caller = match self.let_in(&head, cost, guest, visitor) {
+            Ok(caller) => caller,
+            Err(refusal) => {
+                let request = Request::from_parts(head, body);
+                return self.turn_away(api, request, guest, refusal).boxed().right_future();
+            }
+        };
+        let trail = Trail::new(&head.headers, caller.clone(), api.audit());
+        let at_once = || at_once(value?, guest, &trail, &caller, head.uri.query(), &mut head.headers);
         match catch_unwind(AssertUnwindSafe(at_once)) {
             Ok(Some((route, response))) => ready(self.told(route, &trail, response)).left_future(),
             Ok(None) => {
@@ -136,14 +141,14 @@ impl Serving {
 
     /// What is cheap to tell comes first: who is one too many is told so before a token is looked at. What no caller of ours
     /// would send is its connection's last: what follows it may be another's, or part of it.
-    fn let_in(&self, request: &Request<Incoming>, guest: &Guest, visitor: &Visitor) -> Result<Caller, Refusal> {
+    fn let_in(&self, request: &Parts, cost: Cost, guest: &Guest, visitor: &Visitor) -> Result<Caller, Refusal> {
         let knocked = self.guard.knock(request, &guest.connection);
         knocked.map_err(|problem| Refusal { problem, is_last: true })?;
-        let is_probe = is_probe(request.uri());
+        let is_probe = is_probe(&request.uri);
         if guest.is_spare && !is_probe {
             return Err(overloaded().into());
         }
-        self.capacity.load.check(Cost::of(request), guest.party)?;
+        self.capacity.load.check(cost, guest.party)?;
         let caller = self.guard.identify(request, &guest.connection, visitor)?;
         if !is_probe {
             guest.phase.let_in();
@@ -166,7 +171,7 @@ impl Serving {
             let answered = load.run(Cost::Waiting, guest.party, answering).await.and_then(|answered| answered);
             return (place.pattern(), answered.unwrap_or_else(|problem| problem.into_response().map(Outgoing::Routed)));
         }
-        let (route, cost) = (routes::pattern(request.uri().path()), Cost::of(&request));
+        let (route, cost) = (routes::pattern(request.uri().path()), Cost::of(request.uri()));
         let over = caller.over().cloned();
         let answering = api.router.clone().call(bodied(request, &guest.connection, caller, trail));
         let answered = match cost {
@@ -198,18 +203,18 @@ fn value_asked<'r>(api: &'r Routes, method: &Method, uri: &'r Uri) -> Option<(&'
 /// It is made, counted and recorded before the connection is looked at again: of a peer that has half-closed right behind
 /// its request, and is sent nothing, it is counted all the same.
 fn at_once(
-    api: &Routes,
+    (state, place): (&State, Place<'_>),
     guest: &Guest,
     trail: &Trail,
     caller: &Caller,
-    head: &mut Parts,
+    query: Option<&str>,
+    headers: &mut HeaderMap,
 ) -> Option<(&'static str, Response<Outgoing>)> {
     if !guest.phase.forgets_its_head() {
         // Its request must outlive the next look at the connection.
         return None;
     }
-    let (state, place) = value_asked(api, &head.method, &head.uri)?;
-    let response = secrets::get_at_once(state, trail, caller, &place, head.uri.query(), &mut head.headers)?;
+    let response = secrets::get_at_once(state, trail, caller, &place, query, headers)?;
     Some((place.pattern(), response))
 }
 
