@@ -1,4 +1,5 @@
-//! Hits alone, and hits beside all else: one process, in turns.
+//! Hits alone, and hits beside all else: one process, in turns. What else is asked comes over connections of its own, as from
+//! other clients: what waits behind a search on one connection waits for its own client, not for the server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,8 +30,8 @@ const LISTED: (usize, usize) = (50, 2_000);
 const LISTING: Duration = Duration::from_secs(1);
 /// Values of a vault that is down are stale after that.
 const TTL: Duration = Duration::from_secs(2);
-/// Of so many requests one is for a stale value and one is a search.
-const OF: usize = 100;
+/// Of all requests: half of these are for stale values, and half are searches.
+const OTHERS: f64 = 0.02;
 
 /// A vault that can be taken down.
 #[derive(Debug)]
@@ -101,11 +102,14 @@ pub(super) fn measure(cores: &Cores) {
         let mut busy = JoinSet::new();
         busy.spawn_on(broker.catalog().clone().run(stop.clone()), server.handle());
         let (own, stale, search) = (Arc::clone(&hits), stale.clone(), search.clone());
-        mixed.take(client.block_on(paced(&place, rate, move |n| match n % OF {
-            0 => (false, stale[n / OF % NAMES].clone()),
-            50 => (false, search.clone()),
-            _ => (true, own[n % NAMES].clone()),
-        })));
+        let hits = paced(&place, rate * (1.0 - OTHERS), move |n| (true, own[n % NAMES].clone()));
+        let others = paced(&place, rate * OTHERS, move |n| match n % 2 {
+            0 => (false, stale[n / 2 % NAMES].clone()),
+            _ => (false, search.clone()),
+        });
+        let (hits, others) = client.block_on(futures::future::join(hits, others));
+        mixed.take(hits);
+        mixed.take(others);
         stop.cancel();
         client.block_on(busy.join_all());
     }

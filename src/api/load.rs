@@ -7,16 +7,15 @@
 
 use std::collections::HashMap;
 use std::num::NonZero;
-use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use axum::http::Uri;
 use futures::poll;
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use super::aside::Aside;
 use super::problem::{Code, Problem};
 use super::room::Party;
 use super::routes;
@@ -32,6 +31,8 @@ pub(super) struct Load {
     /// For a turn, and those whose turn it is.
     computing: Share,
     turns: Arc<Semaphore>,
+    /// For each turn a thread.
+    aside: Arc<Aside>,
 }
 
 /// What a request costs.
@@ -69,7 +70,8 @@ impl Load {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let turns = (cores / 2).max(1);
         let computing = Share::new(turns * (QUEUE + 1));
-        Self { waiting: Share::new(waiting), computing, turns: Arc::new(Semaphore::new(turns)) }
+        let (turns, aside) = (Arc::new(Semaphore::new(turns)), Arc::new(Aside::new(turns)));
+        Self { waiting: Share::new(waiting), computing, turns, aside }
     }
 
     /// Whether that party may ask for that, as far as can be told before it is looked at.
@@ -95,7 +97,7 @@ impl Load {
         Ok(work.await)
     }
 
-    /// Does it when its turn comes, unless too many wait for theirs. On a thread of its own: the runtime's threads look at
+    /// Does it when its turn comes, unless too many wait for theirs. On a thread beside the runtime's, which look at
     /// connections between two tasks, and must not be held for milliseconds by each.
     pub(super) async fn compute<T: Send + 'static>(
         &self,
@@ -104,12 +106,7 @@ impl Load {
     ) -> Result<T, Problem> {
         let _place = self.computing.take(party).ok_or_else(overloaded)?;
         let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
-        let runtime = Handle::current();
-        match tokio::task::spawn_blocking(move || runtime.block_on(work)).await {
-            Ok(done) => Ok(done),
-            // As if it had been done here.
-            Err(fallen) => resume_unwind(fallen.into_panic()),
-        }
+        Ok(self.aside.run(work).await)
     }
 }
 

@@ -7,6 +7,7 @@
 //! Only this module knows HTTP. What must never happen: an answer before the guard has passed the request; a value in a
 //! log, a metric or a problem; one byte added to a value; two failures that look alike.
 
+mod aside;
 mod aws;
 mod caller;
 mod document;

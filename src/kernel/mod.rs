@@ -9,10 +9,12 @@ mod environment;
 mod page;
 mod peer;
 mod signals;
+mod thread;
 mod wipe;
 
 pub use environment::overwrite_environment;
 pub use page::{Locked, PageKind};
 pub use peer::peer_groups;
 pub use signals::{Arrived, Signals, is_ignored, leads_session, real_time, send};
+pub use thread::give_way;
 pub use wipe::{scrub_registers, scrub_stack, wipe};
