@@ -4,14 +4,10 @@
 //! wait that long: with one search for every hundred reads, four times as long as without. A lock that such a thread holds
 //! while it gives way keeps nobody for long: who waits for it leaves the core to it.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-
-use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 
 use crate::kernel::give_way;
 
@@ -34,17 +30,15 @@ impl Aside {
         Self(give)
     }
 
-    /// What that comes to, if one of the threads does it: in its turn, and to its end, whoever waits for it. A panic there is
-    /// one here.
-    pub(super) async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
-        let (tell, told) = oneshot::channel::<Result<T, Box<dyn Any + Send>>>();
-        let runtime = Handle::current();
+    /// What that comes to, if one of the threads does it in its turn. A panic there is one here.
+    pub(super) fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let (tell, told) = channel();
         let job = move || {
             // Nobody may want it any more.
-            let _ = tell.send(catch_unwind(AssertUnwindSafe(|| runtime.block_on(work))));
+            let _ = tell.send(catch_unwind(AssertUnwindSafe(work)));
         };
         self.0.send(Box::new(job)).expect("the threads live as long as this");
-        told.await.expect("every job tells how it ended").unwrap_or_else(|fallen| resume_unwind(fallen))
+        told.recv().expect("every job tells how it ended").unwrap_or_else(|fallen| resume_unwind(fallen))
     }
 }
 
@@ -59,20 +53,18 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt as _;
-
     use super::*;
 
-    #[tokio::test]
-    async fn it_works_on_threads_of_its_own_that_give_way_and_outlive_a_panic() {
+    #[test]
+    fn it_works_on_threads_of_its_own_that_give_way_and_outlive_a_panic() {
         let aside = Aside::new(1);
-        let fallen = AssertUnwindSafe(aside.run(async { panic!("once") })).catch_unwind().await;
+        let fallen = catch_unwind(AssertUnwindSafe(|| aside.run(|| panic!("once"))));
         assert_eq!(fallen.unwrap_err().downcast_ref(), Some(&"once"));
-        let policy = async || {
+        let policy = || {
             // Behind the name in brackets, the 39th is the policy.
             let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
             stat.rsplit_once(')').unwrap().1.split_whitespace().nth(38).unwrap().to_owned()
         };
-        assert_eq!((policy().await, aside.run(policy()).await), ("0".to_owned(), libc::SCHED_IDLE.to_string()));
+        assert_eq!((policy(), aside.run(policy)), ("0".to_owned(), libc::SCHED_IDLE.to_string()));
     }
 }
