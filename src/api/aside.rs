@@ -4,10 +4,14 @@
 //! wait that long: with one search for every hundred reads, four times as long as without. A lock that such a thread holds
 //! while it gives way keeps nobody for long: who waits for it leaves the core to it.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use crate::kernel::give_way;
 
@@ -30,16 +34,32 @@ impl Aside {
         Self(give)
     }
 
-    /// What that comes to, if one of the threads does it in its turn. A panic there is one here.
-    pub(super) fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let (tell, told) = channel();
+    /// What that comes to, if one of the threads does it: in its turn, and to its end, whoever waits for it. A panic there is
+    /// one here.
+    pub(super) async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        let (tell, told) = oneshot::channel::<Result<T, Box<dyn Any + Send>>>();
+        let runtime = Handle::current();
         let job = move || {
             // Nobody may want it any more.
-            let _ = tell.send(catch_unwind(AssertUnwindSafe(work)));
+            let _ = tell.send(catch_unwind(AssertUnwindSafe(|| runtime.block_on(work))));
         };
         self.0.send(Box::new(job)).expect("the threads live as long as this");
-        told.recv().expect("every job tells how it ended").unwrap_or_else(|fallen| resume_unwind(fallen))
+        #[cfg(any(test, feature = "emulator"))]
+        let told = while_the_clock_stands_still(told);
+        told.await.expect("every job tells how it ended").unwrap_or_else(|fallen| resume_unwind(fallen))
     }
+}
+
+/// A clock that is paused, as in tests, goes on by itself when the runtime has nothing to do, but not while a thread of its own
+/// is busy. What ships has no such clock, and saves the thread.
+#[cfg(any(test, feature = "emulator"))]
+async fn while_the_clock_stands_still<T>(work: impl Future<Output = T>) -> T {
+    let (over, wait) = channel::<()>();
+    let busy = tokio::task::spawn_blocking(move || wait.recv());
+    let done = work.await;
+    drop(over);
+    let _ = busy.await;
+    done
 }
 
 fn work(jobs: &Mutex<Receiver<Job>>) {
@@ -53,18 +73,20 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
 
-    #[test]
-    fn it_works_on_threads_of_its_own_that_give_way_and_outlive_a_panic() {
+    #[tokio::test]
+    async fn it_works_on_threads_of_its_own_that_give_way_and_outlive_a_panic() {
         let aside = Aside::new(1);
-        let fallen = catch_unwind(AssertUnwindSafe(|| aside.run(|| panic!("once"))));
+        let fallen = AssertUnwindSafe(aside.run(async { panic!("once") })).catch_unwind().await;
         assert_eq!(fallen.unwrap_err().downcast_ref(), Some(&"once"));
-        let policy = || {
+        let policy = async || {
             // Behind the name in brackets, the 39th is the policy.
             let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
             stat.rsplit_once(')').unwrap().1.split_whitespace().nth(38).unwrap().to_owned()
         };
-        assert_eq!((policy(), aside.run(policy)), ("0".to_owned(), libc::SCHED_IDLE.to_string()));
+        assert_eq!((policy().await, aside.run(policy()).await), ("0".to_owned(), libc::SCHED_IDLE.to_string()));
     }
 }

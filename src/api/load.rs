@@ -7,14 +7,12 @@
 
 use std::collections::HashMap;
 use std::num::NonZero;
-use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use axum::http::Uri;
 use futures::poll;
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::aside::Aside;
@@ -108,13 +106,7 @@ impl Load {
     ) -> Result<T, Problem> {
         let _place = self.computing.take(party).ok_or_else(overloaded)?;
         let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
-        let (runtime, aside) = (Handle::current(), Arc::clone(&self.aside));
-        // A thread of the runtime waits for it: a clock that is paused stands still for as long as one of those is busy.
-        match tokio::task::spawn_blocking(move || aside.run(move || runtime.block_on(work))).await {
-            Ok(done) => Ok(done),
-            // As if it had been done here.
-            Err(fallen) => resume_unwind(fallen.into_panic()),
-        }
+        Ok(self.aside.run(work).await)
     }
 }
 
