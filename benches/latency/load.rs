@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::asking::{Place, ask, connect, read};
-use super::table::at;
+use super::table::{at, median};
 use super::{CONNECTIONS, ROUND};
 
 /// What those that are timed came to.
@@ -25,9 +25,29 @@ impl Load {
         self.times.extend(other.times);
         self.failed += other.failed;
     }
+}
 
+/// The same, round by round.
+#[derive(Default)]
+pub(super) struct Rounds(Vec<Load>);
+
+impl Rounds {
+    pub(super) fn push(&mut self, round: Load) {
+        self.0.push(round);
+    }
+
+    pub(super) fn answers(&self) -> usize {
+        self.0.iter().map(|round| round.times.len()).sum()
+    }
+
+    pub(super) fn failed(&self) -> u64 {
+        self.0.iter().map(|round| round.failed).sum()
+    }
+
+    /// What so large a share does not exceed, in the round in the middle: a round in which the machine stood still, as shared
+    /// ones do, says nothing of a server.
     pub(super) fn at(&self, share: f64) -> f64 {
-        at(&mut self.times.clone(), share)
+        median(&mut self.0.iter().map(|round| at(&mut round.times.clone(), share)).collect::<Vec<_>>())
     }
 }
 

@@ -1,8 +1,9 @@
 //! How long a held value takes at half of the rate that the server can do: beside a bare hyper server at the same rate, and
 //! while the server does everything else that it does (stale values, searches, listings, a vault that is down) beside the
-//! same server at hits alone. Requests go out when they are due, whatever became of those before, and are timed from then.
+//! same server at hits alone. Requests go out when they are due, whatever became of those before, and are timed from then; what
+//! is told is the round in the middle.
 //!
-//! `cargo bench --bench latency` takes about a minute.
+//! `cargo bench --no-default-features --bench latency` takes about a minute; without the emulator, as what ships.
 #![allow(missing_docs, clippy::print_stdout, reason = "it is a program that prints")]
 
 #[path = "../asking/mod.rs"]
@@ -17,10 +18,10 @@ mod table;
 use std::sync::Arc;
 use std::time::Duration;
 
-use table::{Cores, Figure, Goal, at, pin, runtime};
+use table::{Cores, Figure, Goal, pin, runtime};
 use zeroizing_alloc::ZeroAlloc;
 
-use load::{Load, paced, top_rate};
+use load::{Rounds, paced, top_rate};
 
 /// As the program has it, and the bare server with it.
 #[global_allocator]
@@ -54,11 +55,11 @@ fn bare(cores: &Cores) {
     let [_, mut rates] = [0, 1].map(|at| of(&contenders[at]));
     let rate = table::median(&mut rates) / 2.0;
     println!("{rate:.0} requests/s to each");
-    let mut all = [Load::default(), Load::default()];
+    let mut all = [Rounds::default(), Rounds::default()];
     for _ in 0..ROUNDS {
-        for (contender, load) in contenders.iter().zip(&mut all) {
+        for (contender, rounds) in contenders.iter().zip(&mut all) {
             let requests = Arc::clone(&contender.requests);
-            load.take(client.block_on(paced(&contender.place, rate, move |n| (true, requests[n % NAMES].clone()))));
+            rounds.push(client.block_on(paced(&contender.place, rate, move |n| (true, requests[n % NAMES].clone()))));
         }
     }
     let [bare, ours] = all;
@@ -66,15 +67,15 @@ fn bare(cores: &Cores) {
     print(contenders[1].name, &ours);
     Figure::new("p99.9 of a hit over TCP at half of the top rate", ours.at(0.999), "ms")
         .beside("bare hyper", bare.at(0.999))
-        .failed(ours.failed + bare.failed)
+        .failed(ours.failed() + bare.failed())
         .row(Goal::TimesAtMost(1.3));
 }
 
-fn print(name: &str, load: &Load) {
-    let [p50, p90, p99, p999] = [0.5, 0.9, 0.99, 0.999].map(|share| at(&mut load.times.clone(), share));
+fn print(name: &str, rounds: &Rounds) {
+    let [p50, p90, p99, p999] = [0.5, 0.9, 0.99, 0.999].map(|share| rounds.at(share));
     println!(
         "{name:<28} {:>8} answers, {} failed; ms: p50 {p50:.3}, p90 {p90:.3}, p99 {p99:.3}, p99.9 {p999:.3}",
-        load.times.len(),
-        load.failed
+        rounds.answers(),
+        rounds.failed()
     );
 }

@@ -20,7 +20,7 @@ use sidekey::vaults::memory::{Attributes, MemorySource, MemoryVault};
 use sidekey::vaults::{Outage, Vault, VaultError, VaultErrorKind, VaultInfo};
 
 use super::asking::{Place, warm};
-use super::load::{Load, paced, top_rate};
+use super::load::{Rounds, paced, top_rate};
 use super::table::{Cores, Figure, Goal, median, runtime};
 use super::{NAMES, ROUNDS, print};
 
@@ -94,10 +94,10 @@ pub(super) fn measure(cores: &Cores) {
     let rate = median(&mut rates) / 2.0;
     println!("\n{rate:.0} requests/s over the socket: hits alone, and hits beside all else");
     let search = get("/v1/search?q=secret-77");
-    let (mut pure, mut mixed) = (Load::default(), Load::default());
+    let (mut pure, mut mixed) = (Rounds::default(), Rounds::default());
     for _ in 0..ROUNDS {
         let own = Arc::clone(&hits);
-        pure.take(client.block_on(paced(&place, rate, move |n| (true, own[n % NAMES].clone()))));
+        pure.push(client.block_on(paced(&place, rate, move |n| (true, own[n % NAMES].clone()))));
         let stop = CancellationToken::new();
         let mut busy = JoinSet::new();
         busy.spawn_on(broker.catalog().clone().run(stop.clone()), server.handle());
@@ -107,9 +107,9 @@ pub(super) fn measure(cores: &Cores) {
             0 => (false, stale[n / 2 % NAMES].clone()),
             _ => (false, search.clone()),
         });
-        let (hits, others) = client.block_on(futures::future::join(hits, others));
-        mixed.take(hits);
-        mixed.take(others);
+        let (mut round, others) = client.block_on(futures::future::join(hits, others));
+        round.take(others);
+        mixed.push(round);
         stop.cancel();
         client.block_on(busy.join_all());
     }
@@ -117,7 +117,7 @@ pub(super) fn measure(cores: &Cores) {
     print("hits beside all else", &mixed);
     Figure::new("p99 of a hit beside 1 % stale, 1 % search, listings, a vault down", mixed.at(0.99), "ms")
         .beside("hits alone", pure.at(0.99))
-        .failed(pure.failed + mixed.failed)
+        .failed(pure.failed() + mixed.failed())
         .row(Goal::TimesAtMost(1.2));
 }
 
