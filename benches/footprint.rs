@@ -46,9 +46,9 @@ const BURSTS: usize = 5;
 const STARTS: usize = 9;
 const READERS: usize = 16;
 const READS: u32 = 5_000;
-/// What a process does behind an answer is done by then.
-/// How far Azure is in the second half of the starts.
+/// How far Azure is where it is not next door.
 const AWAY: Duration = Duration::from_millis(20);
+/// What a process does behind an answer is done by then.
 const SETTLE: Duration = Duration::from_secs(2);
 const YARDSTICK: &str = "--yardstick";
 

@@ -28,7 +28,7 @@ pub async fn connect(place: &Place) -> Box<dyn Stream> {
     }
 }
 
-/// Asks one after the other, from that request on, while it is told to; how often. An answer that is no 200 is none.
+/// Asks one after the other, from that request on, while it is told to; how often. An answer that is no 200 ends the benchmark.
 pub async fn ask(stream: &mut dyn Stream, requests: &[Vec<u8>], first: usize, goes_on: impl Fn(u32) -> bool) -> u32 {
     let mut buffer = vec![0; 4_096];
     let mut count = 0;

@@ -29,7 +29,7 @@ static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 const CONNECTIONS: usize = 64;
 const NAMES: usize = 100;
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 9;
 const ROUND: Duration = Duration::from_secs(1);
 
 fn main() {

@@ -152,7 +152,7 @@ pub fn pin(cores: &[usize]) {
 }
 
 /// Threads for as many cores, each kept on one of its own: two of them on one core while another idles is a slice of the
-/// scheduler, milliseconds, for one request in a thousand, and says nothing of a server.
+/// scheduler, milliseconds, for one request in a thousand, and says nothing of a server. What they start to block is kept so too.
 pub fn runtime(cores: &[usize]) -> Runtime {
     let (own, next) = (cores.to_vec(), AtomicUsize::new(0));
     let mut builder = Builder::new_multi_thread();

@@ -1,8 +1,9 @@
-//! Threads for what takes milliseconds, to which the kernel gives time only while none of ours that answer wants any.
+//! Threads for what takes milliseconds, which give way to those that answer.
 //!
 //! Threads of equal rank would be given whole slices of a core, and of those who read values meanwhile one in a hundred would
 //! wait that long: with one search for every hundred reads, four times as long as without. A lock that such a thread holds
-//! while it gives way keeps nobody for long: who waits for it leaves the core to it.
+//! while it gives way, that of the allocator at worst, keeps the others for as long as who wants it waits for it and leaves the
+//! core; only where somebody else of the same control group never leaves it is that longer.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -34,13 +35,15 @@ impl Aside {
         Self(give)
     }
 
-    /// What that comes to, if one of the threads does it: in its turn, and to its end, whoever waits for it. A panic there is
-    /// one here.
+    /// What that comes to, if one of the threads does it, in its turn. What was begun is done to its end, and what nobody waits
+    /// for any more is not begun. A panic there is one here.
     pub(super) async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
         let (tell, told) = oneshot::channel::<Result<T, Box<dyn Any + Send>>>();
         let runtime = Handle::current();
         let job = move || {
-            // Nobody may want it any more.
+            if tell.is_closed() {
+                return;
+            }
             let _ = tell.send(catch_unwind(AssertUnwindSafe(|| runtime.block_on(work))));
         };
         self.0.send(Box::new(job)).expect("the threads live as long as this");
@@ -73,7 +76,7 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt as _;
+    use futures::{FutureExt as _, poll};
 
     use super::*;
 
@@ -82,11 +85,33 @@ mod tests {
         let aside = Aside::new(1);
         let fallen = AssertUnwindSafe(aside.run(async { panic!("once") })).catch_unwind().await;
         assert_eq!(fallen.unwrap_err().downcast_ref(), Some(&"once"));
-        let policy = async || {
+        // Of a thread that gives way where that is to be had, and of this one.
+        let policy = || {
             // Behind the name in brackets, the 39th is the policy.
             let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
             stat.rsplit_once(')').unwrap().1.split_whitespace().nth(38).unwrap().to_owned()
         };
-        assert_eq!((policy().await, aside.run(policy()).await), ("0".to_owned(), libc::SCHED_IDLE.to_string()));
+        let lowest = thread::spawn(move || give_way().map(|()| policy())).join().unwrap();
+        let lowest = lowest.unwrap_or_else(|_| policy());
+        assert_eq!(aside.run(async move { policy() }).await, lowest);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_not_begun() {
+        let aside = Aside::new(1);
+        let (begun, is_begun) = oneshot::channel();
+        let (end, ends) = channel::<()>();
+        let first = aside.run(async move {
+            begun.send(()).unwrap();
+            let _ = ends.recv();
+        });
+        let mut first = Box::pin(first);
+        assert!(poll!(first.as_mut()).is_pending());
+        is_begun.await.unwrap();
+        let second = aside.run(async { panic!("nobody wants this") });
+        assert!(second.now_or_never().is_none());
+        drop(end);
+        first.await;
+        assert_eq!(aside.run(async { 3 }).await, 3);
     }
 }

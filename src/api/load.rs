@@ -2,17 +2,17 @@
 //!
 //! A value that is held is answered in less time than it takes to refuse it, so that it always is, whatever else goes on.
 //! What has to wait for a vault takes a place among those that wait; what computes over the whole catalog takes turns with
-//! others of its kind on a part of the cores, so that values are answered beside it. Of either a party may hold no more
+//! others of its kind on half as many threads as answer, beside those, so that values are answered beside it. Of either a party may hold no more
 //! than are left: alone, half of all, and whoever comes always finds some.
 
 use std::collections::HashMap;
-use std::num::NonZero;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use axum::http::Uri;
 use futures::poll;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::aside::Aside;
@@ -67,8 +67,8 @@ impl Cost {
 impl Load {
     /// So many requests may wait for vaults at once.
     pub(super) fn new(waiting: usize) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let turns = (cores / 2).max(1);
+        let workers = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
+        let turns = (workers / 2).max(1);
         let computing = Share::new(turns * (QUEUE + 1));
         let (turns, aside) = (Arc::new(Semaphore::new(turns)), Arc::new(Aside::new(turns)));
         Self { waiting: Share::new(waiting), computing, turns, aside }
@@ -104,8 +104,13 @@ impl Load {
         party: Party,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Problem> {
-        let _place = self.computing.take(party).ok_or_else(overloaded)?;
-        let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
+        let place = self.computing.take(party).ok_or_else(overloaded)?;
+        let turn = Arc::clone(&self.turns).acquire_owned().await.expect("the semaphore is never closed");
+        // Who goes away in the meantime leaves its place and its turn to the work: it is done to its end all the same.
+        let work = async move {
+            let _held = (place, turn);
+            work.await
+        };
         Ok(self.aside.run(work).await)
     }
 }
@@ -243,6 +248,29 @@ mod tests {
         // There is one thread here beside that which computes.
         let (heard, sent) = tokio::join!(computing, async move { tell.send(7) });
         assert_eq!((heard.unwrap(), sent), (Ok(7), Ok(())));
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_while_it_computes_leaves_its_turn_to_the_work() {
+        let (load, user) = (Load::new(2), Party::User(1));
+        let (begun, is_begun) = tokio::sync::oneshot::channel();
+        let (end, ends) = std::sync::mpsc::channel::<()>();
+        let (over, is_over) = tokio::sync::oneshot::channel::<()>();
+        let mut computing = Box::pin(load.compute(user, async move {
+            begun.send(()).unwrap();
+            let _ = ends.recv();
+            drop(over);
+        }));
+        assert!(poll!(computing.as_mut()).is_pending());
+        is_begun.await.unwrap();
+        let free = load.turns.available_permits();
+        drop(computing);
+        assert_eq!((load.turns.available_permits(), load.computing.taken().all), (free, 1));
+        drop(end);
+        is_over.await.unwrap_err();
+        // On the only thread, what comes next is done after that.
+        load.compute(user, ready(())).await.unwrap();
+        assert_eq!(load.computing.taken().all, 0);
     }
 
     #[tokio::test]

@@ -125,8 +125,8 @@ pub fn real_time() -> std::ops::RangeInclusive<i32> {
 }
 
 /// Whether this process is the leader of its session, which is told alone that the terminal has gone. In a pid namespace whose
-/// first process did not begin a session, as under `unshare`, the session's number is 0, which is no
-/// process's and no value of a [`Pid`].
+/// first process did not begin a session, as under `unshare`, the session's number is 0, which is no process's and no value
+/// of a [`Pid`].
 #[must_use]
 pub fn leads_session() -> bool {
     // SAFETY: a plain call to the system with a number alone.

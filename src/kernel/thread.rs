@@ -1,7 +1,8 @@
 use std::io;
 
-/// Lets the calling thread run only while no other beside it wants to: `SCHED_IDLE`, see sched(7). It goes for the threads of
-/// its own control group, a container or a unit as a rule: among groups, it counts as its group does. Cannot be taken back.
+/// Gives the calling thread the lowest rank, `SCHED_IDLE` of sched(7): whoever else wants its core has it at once, and it gets
+/// three parts in a thousand of a core that is always wanted. That goes for the threads of its own control group, a container
+/// or a unit as a rule; among groups, it counts as its group does. Without privileges, it cannot be taken back.
 ///
 /// # Errors
 /// The system's own, as where it is kept from this process.

@@ -57,6 +57,8 @@ fn rules() -> Result<Rules, BackendError> {
     rules.insert(libc::SYS_socketpair, any_of([vec![(0, libc::AF_UNIX)]])?);
     // Of this process's own limits alone.
     rules.insert(libc::SYS_prlimit64, any_of([vec![(0, 0)]])?);
+    // A thread may give way, for itself, and never the other way round.
+    rules.insert(libc::SYS_sched_setscheduler, any_of([vec![(0, 0), (1, libc::SCHED_IDLE)]])?);
     let settings = [
         libc::PR_SET_NAME,
         libc::PR_GET_NAME,

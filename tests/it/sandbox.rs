@@ -252,10 +252,17 @@ fn a_sidecar_is_shut_in_and_says_so_and_a_reload_that_needs_more_is_refused() {
     told.until("first round done");
     let status = fs::read_to_string(format!("/proc/{}/status", serving.pid())).unwrap();
     let threads = fs::read_dir(format!("/proc/{}/task", serving.pid())).unwrap();
+    let mut ranks = Vec::new();
     for thread in threads.flatten() {
         let status = fs::read_to_string(thread.path().join("status")).unwrap();
         assert!(status.contains("Seccomp:\t2") && status.contains("NoNewPrivs:\t1"), "{status}");
+        if status.starts_with("Name:\taside\n") {
+            // Behind the name in brackets, the 39th is the policy.
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap();
+            ranks.push(stat.rsplit_once(')').unwrap().1.split_whitespace().nth(38).map(str::to_owned));
+        }
     }
+    assert!(!ranks.is_empty() && ranks.iter().all(|rank| *rank == Some(libc::SCHED_IDLE.to_string())), "{ranks:?}");
     assert!(status.contains("Seccomp_filters:\t2"), "{status}");
     let limits = fs::read_to_string(format!("/proc/{}/limits", serving.pid())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();

@@ -112,6 +112,7 @@ fn whichever_reference_fails_and_however_nothing_is_started_and_it_is_told() {
                 };
                 let run = starts_nothing(&azure, vars, watch);
                 assert_eq!(run.code, *code, "{bad} at {at}: {}", run.err);
+                // Where the machine is slow, that it was waited for comes before.
                 assert!(run.err.contains("sidekey: nothing was started:\n"), "{}", run.err);
                 assert!(run.err.contains(&format!("  BAD{at}: ")) && run.err.contains(told), "{bad}: {}", run.err);
                 assert!(!run.err.contains("GOOD"), "{}", run.err);
