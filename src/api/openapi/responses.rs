@@ -15,27 +15,6 @@ use crate::api::problem::{Code, MEDIA_TYPE};
 
 type Responses = BTreeMap<String, RefOr<Response>>;
 
-/// What any route may answer instead.
-pub(in crate::api) struct CommonResponses;
-
-/// What a route may answer that looks at one vault.
-pub(in crate::api) struct LookupResponses;
-
-/// What a search may answer instead of hits.
-pub(in crate::api) struct SearchResponses;
-
-/// What a watch may answer instead of events.
-pub(in crate::api) struct WatchResponses;
-
-/// What a resolve may answer instead of values.
-pub(in crate::api) struct ResolveResponses;
-
-/// What a route may answer instead of credentials of AWS.
-pub(in crate::api) struct AwsResponses;
-
-/// What a route that gives a value may answer, the value included.
-pub(in crate::api) struct ValueResponses;
-
 const COMMON: &[Code] = &[
     Code::BadQuery,
     Code::BadHost,
@@ -75,51 +54,44 @@ const RESOLVE: &[Code] = &[Code::TooSlow, Code::TooLarge, Code::UnsupportedMedia
 /// What routes may answer, each a list of lists.
 type Sets = &'static [&'static [Code]];
 
-const COMMON_SETS: Sets = &[COMMON];
-const LOOKUP_SETS: Sets = &[COMMON, LOOKUP];
-const SEARCH_SETS: Sets = &[COMMON, &[Code::VaultNotFound]];
-const WATCH_SETS: Sets = &[COMMON, &[Code::VaultNotFound, Code::Overloaded]];
-const RESOLVE_SETS: Sets = &[COMMON, LOOKUP, VALUE, RESOLVE];
-const AWS_SETS: Sets = &[COMMON, LOOKUP, VALUE, &[Code::NotFound]];
+/// Types that annotations name, each for problems alone.
+macro_rules! of_problems {
+    ($($(#[$about:meta])* $name:ident: $sets:expr;)*) => {
+        $(
+            $(#[$about])*
+            pub(in crate::api) struct $name;
+
+            impl IntoResponses for $name {
+                fn responses() -> Responses {
+                    problems($sets)
+                }
+            }
+        )*
+
+        /// The problems of every route.
+        const SETS: &[Sets] = &[$($sets,)* VALUE_SETS];
+    };
+}
+
+of_problems! {
+    /// What any route may answer instead.
+    CommonResponses: &[COMMON];
+    /// What a route may answer that looks at one vault.
+    LookupResponses: &[COMMON, LOOKUP];
+    /// What a search may answer instead of hits.
+    SearchResponses: &[COMMON, &[Code::VaultNotFound]];
+    /// What a watch may answer instead of events.
+    WatchResponses: &[COMMON, &[Code::VaultNotFound, Code::Overloaded]];
+    /// What a resolve may answer instead of values.
+    ResolveResponses: &[COMMON, LOOKUP, VALUE, RESOLVE];
+    /// What a route may answer instead of credentials of AWS.
+    AwsResponses: &[COMMON, LOOKUP, VALUE, &[Code::NotFound]];
+}
+
+/// What a route that gives a value may answer, the value included.
+pub(in crate::api) struct ValueResponses;
+
 const VALUE_SETS: Sets = &[COMMON, LOOKUP, VALUE];
-
-const SETS: [Sets; 7] = [COMMON_SETS, LOOKUP_SETS, SEARCH_SETS, WATCH_SETS, RESOLVE_SETS, AWS_SETS, VALUE_SETS];
-
-impl IntoResponses for CommonResponses {
-    fn responses() -> Responses {
-        problems(COMMON_SETS)
-    }
-}
-
-impl IntoResponses for LookupResponses {
-    fn responses() -> Responses {
-        problems(LOOKUP_SETS)
-    }
-}
-
-impl IntoResponses for SearchResponses {
-    fn responses() -> Responses {
-        problems(SEARCH_SETS)
-    }
-}
-
-impl IntoResponses for WatchResponses {
-    fn responses() -> Responses {
-        problems(WATCH_SETS)
-    }
-}
-
-impl IntoResponses for ResolveResponses {
-    fn responses() -> Responses {
-        problems(RESOLVE_SETS)
-    }
-}
-
-impl IntoResponses for AwsResponses {
-    fn responses() -> Responses {
-        problems(AWS_SETS)
-    }
-}
 
 impl IntoResponses for ValueResponses {
     fn responses() -> Responses {
