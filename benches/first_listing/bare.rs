@@ -41,7 +41,8 @@ impl Bare {
 
     /// Signs in, looks for vaults, and asks each for all of its pages.
     pub(super) async fn list(&self, vaults: usize) {
-        let arm = self.token("https://management.azure.com/.default").await;
+        let vaults_scope = "https://vault.azure.net/.default";
+        let (arm, token) = tokio::join!(self.token("https://management.azure.com/.default"), self.token(vaults_scope));
         let query = r#"{"query":"resources | where type =~ 'microsoft.keyvault/vaults' | project id","options":{}}"#;
         let request = Request::post("/providers/Microsoft.ResourceGraph/resources?api-version=2024-04-01")
             .header(HOST, "management.azure.com")
@@ -49,7 +50,7 @@ impl Bare {
             .header("content-type", "application/json");
         let mut connection = self.connect("management.azure.com").await;
         ask(&mut connection, request.body(query.into()).unwrap(), StatusCode::OK).await;
-        let token: Arc<str> = self.token("https://vault.azure.net/.default").await.into();
+        let token: Arc<str> = token.into();
         let mut all = JoinSet::new();
         for vault in 0..vaults {
             let (client, token) = (self.clone(), Arc::clone(&token));
@@ -63,8 +64,6 @@ impl Bare {
     async fn pages(&self, host: &str, token: &str) {
         let mut connection = self.connect(host).await;
         let mut path = "/secrets?maxresults=25&api-version=2025-07-01".to_owned();
-        let unknown = Request::get(&path).header(HOST, host).body(Full::default()).unwrap();
-        ask(&mut connection, unknown, StatusCode::UNAUTHORIZED).await;
         loop {
             let request = Request::get(&path).header(HOST, host).header(AUTHORIZATION, token).body(Full::default());
             let answer = ask(&mut connection, request.unwrap(), StatusCode::OK).await;

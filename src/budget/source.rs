@@ -49,6 +49,10 @@ impl Source for BudgetedSource {
         Discovery { vaults: found.vaults.into_iter().map(|vault| self.around(vault)).collect(), ..found }
     }
 
+    fn named(&self) -> Vec<Arc<dyn Vault>> {
+        self.inner.named().into_iter().map(|vault| self.around(vault)).collect()
+    }
+
     fn recall(&self, info: &VaultInfo) -> Option<Arc<dyn Vault>> {
         self.inner.recall(info).map(|vault| self.around(vault))
     }

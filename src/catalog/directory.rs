@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::CatalogOptions;
 use super::doubt::doubt;
-use super::record::Record;
+use super::record::{Record, Standing};
 use super::status::{DiscoveryFault, Entry, Lookup, ReadState, SkippedVault};
 use crate::clock::Moment;
 use crate::secret::{SourceName, VaultName};
@@ -53,8 +53,21 @@ struct Sighting {
 
 #[derive(Debug)]
 enum Sighted {
+    /// A round has told of it, or one of an earlier process.
     Live(Arc<Record>),
+    /// The configuration names it, and no round has told of it yet.
+    Named(Arc<Record>),
     Skipped(VaultInfo, SkipReason),
+}
+
+impl Sighted {
+    /// Of a vault that is asked.
+    fn record(&self) -> Option<&Arc<Record>> {
+        match self {
+            Self::Live(record) | Self::Named(record) => Some(record),
+            Self::Skipped(..) => None,
+        }
+    }
 }
 
 /// The vaults as they are now. Never changed; a round makes a new one.
@@ -89,13 +102,27 @@ impl Rounds {
         self.directory()
     }
 
+    /// Takes in the vaults that the configuration names, before any round.
+    pub(super) fn name(&mut self, source: usize, vaults: Vec<Arc<dyn Vault>>) {
+        for vault in vaults {
+            let what = Sighted::Named(Arc::new(Record::new(Arc::clone(&vault), Standing::default())));
+            self.sources[source].known.insert(bare(vault.info()), Sighting { what, absent_since: None });
+        }
+        self.give_addresses();
+    }
+
     /// Takes in a vault that was known before a restart, with what was known of it, unless a round has told of one of
     /// that name. It has the address that it had: the bare name, unless an earlier source's vault was recalled with it.
-    pub(super) fn recall(&mut self, source: usize, vault: Arc<dyn Vault>, standing: super::record::Standing) -> bool {
+    pub(super) fn recall(&mut self, source: usize, vault: Arc<dyn Vault>, standing: Standing) -> bool {
         let name = bare(vault.info());
         let known = &mut self.sources[source].known;
-        if known.contains_key(&name) {
-            return false;
+        match known.get(&name).map(|sighting| &sighting.what) {
+            Some(Sighted::Named(record)) if Arc::ptr_eq(&record.vault, &vault) => {
+                self.given.entry(name).or_insert_with(|| record.id.clone());
+                return record.recall(&standing);
+            }
+            Some(_) => return false,
+            None => {}
         }
         let record = Arc::new(Record::new(vault, standing));
         self.given.entry(name.clone()).or_insert_with(|| record.id.clone());
@@ -106,11 +133,14 @@ impl Rounds {
     /// The earliest source has the first right to a bare name, so a later one gets none before the earlier ones have
     /// finished their first round. Until then its vaults are addressed through it.
     fn give_addresses(&mut self) {
-        for source in self.sources.iter().take_while(|source| source.done) {
+        for source in &self.sources {
             for (name, sighting) in &source.known {
-                if let Sighted::Live(record) = &sighting.what {
+                if let Some(record) = sighting.what.record() {
                     self.given.entry(name.clone()).or_insert_with(|| record.id.clone());
                 }
+            }
+            if !source.done {
+                break;
             }
         }
     }
@@ -120,7 +150,7 @@ impl Rounds {
         let mut skipped = Vec::new();
         for (name, sighting) in self.sources.iter().flat_map(|source| &source.known) {
             match &sighting.what {
-                Sighted::Live(record) => {
+                Sighted::Live(record) | Sighted::Named(record) => {
                     let has_name = self.given.get(name) == Some(&record.id);
                     let address = if has_name { name } else { &record.id }.clone();
                     let (given, vault) = (address.clone(), Arc::clone(&record.vault));
@@ -196,7 +226,7 @@ impl SourceRounds {
         for (name, sighting) in &mut self.known {
             let still = seen.get(name).is_some_and(|now_seen| {
                 // One that was asked and is now skipped must be so as long as one that is absent.
-                matches!(now_seen, Sighted::Live(_)) || matches!(sighting.what, Sighted::Skipped(..))
+                matches!(now_seen, Sighted::Live(_)) || !matches!(sighting.what, Sighted::Live(_))
             });
             if still {
                 sighting.absent_since = None;
@@ -206,7 +236,7 @@ impl SourceRounds {
         }
         self.known.retain(|_, sighting| {
             let left = complete && sighting.absent_since.is_some_and(|since| now - since >= ABSENCE);
-            if let (true, Sighted::Live(record)) = (left, &sighting.what) {
+            if let (true, Some(record)) = (left, sighting.what.record()) {
                 record.gone.cancel();
             }
             !left
@@ -214,7 +244,12 @@ impl SourceRounds {
         for (name, what) in seen {
             match self.known.get_mut(&name) {
                 Some(known) if known.absent_since.is_some() => {}
-                Some(known) => known.what = what,
+                Some(known) => {
+                    if let (Sighted::Named(record), Sighted::Skipped(..)) = (&known.what, &what) {
+                        record.gone.cancel();
+                    }
+                    known.what = what;
+                }
                 None => {
                     self.known.insert(name, Sighting { what, absent_since: None });
                 }
@@ -224,14 +259,14 @@ impl SourceRounds {
 
     /// The vault's record: the one it has, or, for a handle not seen before, a new one with what is known by that name.
     fn record_of(&self, name: &VaultName, vault: Arc<dyn Vault>) -> Arc<Record> {
-        let Some(Sighting { what: Sighted::Live(record), .. }) = self.known.get(name) else {
-            return Arc::new(Record::new(vault, super::record::Standing::default()));
+        let Some(record) = self.known.get(name).and_then(|sighting| sighting.what.record()) else {
+            return Arc::new(Record::new(vault, Standing::default()));
         };
         if Arc::ptr_eq(&record.vault, &vault) {
             return Arc::clone(record);
         }
         record.gone.cancel();
-        Arc::new(Record::new(vault, super::record::Standing::clone(&record.standing())))
+        Arc::new(Record::new(vault, Standing::clone(&record.standing())))
     }
 }
 
@@ -277,10 +312,11 @@ impl Directory {
         })
     }
 
-    /// Of the live vaults that `counts`, those that another one speaks for: the same vault as seen by another source.
-    pub(super) fn spoken_for(&self, counts: impl Fn(&Entry) -> bool, options: &CatalogOptions) -> Vec<usize> {
+    /// Of every live vault, whether it speaks for itself among those that `counts`: false where another one does, the same
+    /// vault as seen by another source.
+    pub(super) fn speaking(&self, counts: impl Fn(&Entry) -> bool, options: &CatalogOptions) -> Vec<bool> {
         let now = Moment::now();
-        let mut silent = Vec::new();
+        let mut speaking = vec![true; self.live.len()];
         for entries in &self.shared {
             let counted = entries.iter().copied().filter(|index| counts(&self.live[*index]));
             let speaker = counted.clone().min_by_key(|index| {
@@ -289,16 +325,23 @@ impl Directory {
                 let whole = standing.known.as_ref().map(|known| known.whole);
                 (doubt(entry, &standing, now, options).is_some(), std::cmp::Reverse(whole))
             });
-            silent.extend(counted.filter(|index| Some(*index) != speaker));
+            for silent in counted.filter(|index| Some(*index) != speaker) {
+                speaking[silent] = false;
+            }
         }
-        silent
+        speaking
+    }
+
+    /// Whether another entry is the same vault.
+    pub(super) fn is_shared(&self, id: &VaultName) -> bool {
+        self.index(id).is_some_and(|index| self.shared.iter().any(|shared| shared.contains(&index)))
     }
 
     /// Who speaks for that entry, if another one does.
     pub(super) fn speaker_of(&self, index: usize, options: &CatalogOptions) -> Option<&Entry> {
         let shared = self.shared.iter().find(|shared| shared.contains(&index))?;
-        let silent = self.spoken_for(|_| true, options);
-        let speaker = shared.iter().find(|other| !silent.contains(other))?;
+        let speaking = self.speaking(|_| true, options);
+        let speaker = shared.iter().find(|other| speaking[**other])?;
         (*speaker != index).then(|| &self.live[*speaker])
     }
 

@@ -21,6 +21,7 @@ mod listing;
 mod matcher;
 mod news;
 mod order;
+mod progress;
 mod query;
 mod record;
 mod rounds;
@@ -127,7 +128,10 @@ impl Catalog {
     /// The same, with its listings and rounds of discovery counted.
     #[must_use]
     pub fn counted(sources: Vec<Arc<dyn Source>>, options: CatalogOptions, metrics: Metrics) -> Self {
-        let rounds = Rounds::new(sources.iter().map(|source| source.name().clone()));
+        let mut rounds = Rounds::new(sources.iter().map(|source| source.name().clone()));
+        for (index, source) in sources.iter().enumerate() {
+            rounds.name(index, source.named());
+        }
         let progress = Progress { discovery_done: sources.is_empty(), ..Progress::default() };
         let shared = Shared {
             turns: sources.iter().map(|_| tokio::sync::Mutex::default()).collect(),
@@ -384,35 +388,6 @@ impl fmt::Debug for Catalog {
 }
 
 impl Shared {
-    /// Counts anew. Inside the watch's own lock, so that an older count never overwrites a newer one.
-    fn count_progress(&self) {
-        self.progress.send_if_modified(|progress| {
-            let directory = self.directory.load();
-            let mut now = Progress {
-                discovery_done: directory.undone.is_empty(),
-                vaults: directory.live.len(),
-                recalled: progress.recalled,
-                reached: progress.reached || directory.is_known_to_be_empty(),
-                ..Progress::default()
-            };
-            let silent = directory.spoken_for(|_| true, &self.options);
-            for (index, entry) in directory.live.iter().enumerate() {
-                // For every vault after every listing: nothing is kept of it.
-                let standing = entry.record.glance();
-                let listed = standing.known.as_ref().is_some_and(|known| known.whole);
-                let refused = standing.failure.as_ref().is_some_and(|error| error.kind().is_authoritative());
-                now.reached |= listed || refused || standing.read == ReadState::Ok;
-                now.listed += usize::from(listed);
-                now.failed += usize::from(!listed && standing.failure.is_some());
-                if !silent.contains(&index) {
-                    now.secrets += standing.secrets();
-                }
-            }
-            now.explored = progress.explored || now.discovery_done && now.listed + now.failed >= now.vaults;
-            std::mem::replace(progress, now) != now
-        });
-    }
-
     fn lock_observers(&self) -> std::sync::MutexGuard<'_, Vec<Observer>> {
         self.observers.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,8 +5,8 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::incoming::Incoming;
 use super::news::Listing;
+use super::progress::Counted;
 use super::segment::Segment;
 use super::status::ReadState;
 use crate::clock::Moment;
@@ -31,6 +32,8 @@ pub(super) struct Record {
     /// How many listings have begun, and the number of the last that ran to its end.
     pub(super) begun: AtomicU64,
     pub(super) ended: AtomicU64,
+    /// What it adds to the catalog's progress.
+    counted: std::sync::Mutex<Option<Counted>>,
     /// Whether a task lists it at the interval.
     pub(super) tended: AtomicBool,
     /// Cancelled when the vault has left the catalog.
@@ -68,6 +71,7 @@ impl Record {
             turn: Mutex::default(),
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
+            counted: std::sync::Mutex::default(),
             tended: AtomicBool::new(false),
             gone: CancellationToken::new(),
         }
@@ -105,11 +109,23 @@ impl Record {
         }
     }
 
+    /// Takes in what was known before a restart, unless it is known better by now. Whether it was.
+    pub(super) fn recall(&self, standing: &Standing) -> bool {
+        let before =
+            self.standing.rcu(|now| if now.known.is_some() { Standing::clone(now) } else { Standing::clone(standing) });
+        before.known.is_none()
+    }
+
     /// Takes in what a get met.
     pub(super) fn note_read(&self, state: &ReadState) {
         if self.standing.load().read != *state {
             self.standing.rcu(|old| Standing { read: state.clone(), ..Standing::clone(old) });
         }
+    }
+
+    /// From now on it adds that; what it added before.
+    pub(super) fn count(&self, counted: Option<Counted>) -> Option<Counted> {
+        std::mem::replace(&mut self.counted.lock().unwrap_or_else(PoisonError::into_inner), counted)
     }
 
     /// Whether a listing was ever tried to its end.

@@ -134,7 +134,7 @@ impl Catalog {
 
     async fn list(&self, record: &Record) {
         let ended = listing::list(record, &self.shared.slots, &self.shared.metrics).await;
-        self.shared.count_progress();
+        self.shared.count_listing(record);
         if let Some(listing) = ended {
             let observers = self.shared.lock_observers().clone();
             for observer in observers {

@@ -92,10 +92,10 @@ pub(super) fn search<'d>(
         covers(vaults.as_ref(), &entry.address, entry.id())
             && rights.shows_vault(&Verb::ALL, &entry.address, entry.id()).is_some()
     };
-    let silent = directory.spoken_for(covered, options);
+    let speaking = directory.speaking(covered, options);
     let mut asked: Vec<Asked<'_>> = Vec::with_capacity(directory.live.len());
     for (index, entry) in directory.live.iter().enumerate() {
-        if silent.contains(&index) || !covered(entry) {
+        if !speaking[index] || !covered(entry) {
             continue;
         }
         let (standing, view) = (entry.record.standing(), rights.view(&entry.address, entry.id()));
@@ -246,14 +246,14 @@ pub(super) fn holders(directory: &Directory, rights: &Rights, name: &SecretName,
         ..Holders::default()
     };
     let now = Moment::now();
-    let silent = directory.spoken_for(is_shown, options);
+    let speaking = directory.speaking(is_shown, options);
     let ways_to = |index: usize| {
         let (entry, others) = directory.ways_to(index, is_shown);
         let as_shown = |entry: &Entry| shown(entry).map_or_else(|| entry.clone(), |address| entry.shown_as(&address));
         (as_shown(&entry), others.iter().map(as_shown).collect())
     };
     for (index, entry) in directory.live.iter().enumerate() {
-        if silent.contains(&index) || !is_shown(entry) {
+        if !speaking[index] || !is_shown(entry) {
             continue;
         }
         let standing = entry.record.standing();
@@ -274,7 +274,7 @@ pub(super) fn holders(directory: &Directory, rights: &Rights, name: &SecretName,
             _ => holders.unlisted.push(doubtful),
         }
     }
-    if !silent.is_empty() || !rights.is_all() {
+    if speaking.contains(&false) || !rights.is_all() {
         holders.held_by.sort_by(|a, b| a.entry.address.cmp(&b.entry.address));
     }
     holders

@@ -316,6 +316,8 @@ impl Sidecar {
             return found.await;
         }
         tokio::select! {
+            // A vault that the configuration names need not be looked for.
+            biased;
             () = found => {}
             () = self.catalog.discover() => {}
         }

@@ -57,6 +57,12 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// [`Discovery::vaults`]. The same vault is the same `Arc` in every round.
     async fn discover(&self) -> Discovery;
 
+    /// The vaults that the configuration names: to be asked before anything is discovered. Sends nothing. The same `Arc`
+    /// as every round gives.
+    fn named(&self) -> Vec<Arc<dyn Vault>> {
+        Vec::new()
+    }
+
     /// A vault that an earlier round, perhaps of an earlier process, has found: to be asked before this process has
     /// discovered anything. Sends nothing. `None`: this source would not ask such a vault. The same `Arc` as later
     /// rounds give.

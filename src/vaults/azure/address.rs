@@ -44,6 +44,11 @@ impl VaultAddress {
         &self.name
     }
 
+    /// Whether it is one label under that suffix.
+    pub(super) fn is_under(&self, suffix: &str) -> bool {
+        self.host.strip_suffix(suffix) == Some(self.name.as_str())
+    }
+
     /// The path of a URL of this vault that is written plainly: with the host as it is here, and letters, digits, '-' and
     /// '/' behind it. `None`: it is not, and may be one all the same.
     pub(super) fn plain_path<'u>(&self, url: &'u str) -> Option<&'u str> {

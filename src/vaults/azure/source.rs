@@ -1,9 +1,10 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use time::OffsetDateTime;
 use url::Url;
 
@@ -105,12 +106,9 @@ impl AzureSource {
     /// # Errors
     /// As the identity service refused or failed; [`VaultErrorKind::Unauthenticated`] carries its `AADSTS…` code.
     pub async fn sign_in(&self, audience: Audience) -> Result<SignedIn, VaultError> {
-        let cloud = &self.settings.cloud;
         let scope = match audience {
-            Audience::ResourceManager => scope(&cloud.resource_manager),
-            Audience::Vaults => {
-                cloud.vault_suffixes.first().map(|suffix| scope(&vault_resource(suffix))).unwrap_or_default()
-            }
+            Audience::ResourceManager => scope(&self.settings.cloud.resource_manager),
+            Audience::Vaults => self.vaults_scope(),
         };
         let token = self.tokens.get(&scope).await?;
         let claims = Claims::of(&token.open());
@@ -126,12 +124,17 @@ impl AzureSource {
 
     /// As [`Source::discover`], and how the vaults were found.
     pub async fn survey(&self) -> (Discovery, DiscoveryReport) {
+        if self.tokens.get(&scope(&self.settings.cloud.resource_manager)).await.is_ok() {
+            // Begun here and not waited for: whatever is found first will want it.
+            let _ = self.tokens.get(&self.vaults_scope()).now_or_never();
+        }
         let mut round = discovery::round(&self.arm, &self.settings.subscriptions).await;
         let tenant = self.tenant().await.or(round.tenant.take());
         let mut found = Found { discovery: Discovery::default(), names: BTreeMap::new() };
         found.discovery.faults = round.faults;
         let mut configured: BTreeMap<&VaultAddress, Option<Described>> =
             self.configured.iter().map(|address| (address, None)).collect();
+        let mut others = Vec::new();
         for vault in round.vaults {
             let Some(address) = VaultAddress::parse(&vault.uri, &self.settings.cloud.vault_suffixes) else {
                 found.discovery.skipped.push(self.foreign_host(&vault));
@@ -139,16 +142,24 @@ impl AzureSource {
             };
             match configured.get_mut(&address) {
                 Some(described) => *described = Some(vault),
-                None if self.filter.wants(address.name()) => {
-                    self.take(&mut found, &address, Some(vault), tenant.as_deref())
-                }
+                None if self.filter.wants(address.name()) => others.push((address, vault)),
                 None => round.report.filtered += 1,
             }
         }
+        // What is named has its name before what is found, as it had it before anything was found.
         for (address, described) in configured {
             self.take(&mut found, address, described, tenant.as_deref());
         }
+        for (address, vault) in others {
+            self.take(&mut found, &address, Some(vault), tenant.as_deref());
+        }
         (found.discovery, round.report)
+    }
+
+    /// What the vaults under the first of the cloud's suffixes want a token for.
+    fn vaults_scope(&self) -> String {
+        let suffix = self.settings.cloud.vault_suffixes.first();
+        suffix.map(|suffix| scope(&vault_resource(suffix))).unwrap_or_default()
     }
 
     fn take(&self, found: &mut Found, address: &VaultAddress, described: Option<Described>, own: Option<&str>) {
@@ -183,7 +194,11 @@ impl AzureSource {
             vault.describe(info);
             return Ok(Arc::clone(vault) as _);
         }
-        let vault = Arc::new(AzureVault::new(info, address.clone(), &self.transport, &self.tokens)?);
+        // A cloud's vaults want tokens for the host of its suffix. One under another suffix is asked: that may be another
+        // name for the same, or a service that nobody has heard of.
+        let main = self.settings.cloud.vault_suffixes.first().filter(|suffix| address.is_under(suffix));
+        let wants = main.map(|suffix| vault_resource(suffix));
+        let vault = Arc::new(AzureVault::new(info, address.clone(), wants, &self.transport, &self.tokens)?);
         known.insert(address.clone(), Arc::clone(&vault));
         Ok(vault)
     }
@@ -253,6 +268,14 @@ impl Source for AzureSource {
         discovery
     }
 
+    fn named(&self) -> Vec<Arc<dyn Vault>> {
+        let in_order: BTreeSet<_> = self.configured.iter().collect();
+        // Of two of one name, the first, as in every round.
+        let mut names = BTreeSet::new();
+        let of_all = in_order.into_iter().filter(|address| names.insert(address.name()));
+        of_all.filter_map(|address| self.vault(address, self.info(address, None)).ok()).collect()
+    }
+
     fn recall(&self, info: &VaultInfo) -> Option<Arc<dyn Vault>> {
         let address = VaultAddress::parse(info.uri.as_deref()?, &self.settings.cloud.vault_suffixes)?;
         let configured = self.configured.contains(&address);
@@ -280,7 +303,7 @@ fn configured_identity(identity: &Identity) -> (&'static str, Option<&str>, Opti
     }
 }
 
-/// The resource that vaults under a suffix name in their challenge: `https://vault.azure.net` for `.vault.azure.net`.
+/// The resource that vaults under a suffix take tokens for: `https://vault.azure.net` for `.vault.azure.net`.
 fn vault_resource(suffix: &str) -> Url {
     Url::parse(&format!("https://{}", suffix.trim_start_matches('.'))).expect("a checked suffix is a host")
 }

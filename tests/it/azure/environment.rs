@@ -68,7 +68,7 @@ fn where_app_service_says_that_an_identity_is_it_is_asked_with_its_header_and_pa
             })
             .await;
             let identity = Identity::ManagedIdentity { client: Some("app-7".into()), endpoint: None };
-            let vault = stage.vault_with(|settings| settings.identity = identity).await;
+            let vault = stage.vault_with(|settings| settings.identity = identity);
             assert_eq!(vault.get(&"a".parse().unwrap(), None).await.unwrap().value.expose(), b"good");
         });
     }
@@ -112,7 +112,7 @@ fn a_proxy_is_used_but_for_what_it_is_told_to_leave_alone_and_for_hosts_that_are
             let limits = WireLimits { retries: 0, ..WireLimits::default() };
             let stage = Stage::new(|_| None).await;
             // Every host of the stage is placed by `resolve`: none of them is looked for at a proxy.
-            let vault = stage.vault_with(|settings| settings.wire = limits.clone()).await;
+            let vault = stage.vault_with(|settings| settings.wire = limits.clone());
             let error = vault.get(&"a".parse().unwrap(), None).await.expect_err("the stage holds nothing");
             assert_eq!(error.kind(), &VaultErrorKind::NotFound);
             let source = stage.source_with(|settings| {

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::stage::{Asked, Reply, Stage, VERSION, impatient};
 
 async fn kind_of(stage: &Stage, limits: WireLimits) -> VaultErrorKind {
-    let vault = stage.vault_with(|settings| settings.wire = limits).await;
+    let vault = stage.vault_with(|settings| settings.wire = limits);
     vault.get(&"a".parse().unwrap(), None).await.expect_err("a failure").kind().clone()
 }
 
@@ -53,7 +53,7 @@ async fn a_failure_that_passes_is_not_seen_by_the_caller() {
         })
     })
     .await;
-    let vault = stage.vault().await;
+    let vault = stage.vault();
     assert_eq!(vault.get(&"a".parse().unwrap(), None).await.unwrap().value.expose(), b"good");
 }
 
@@ -126,7 +126,7 @@ async fn a_429_is_told_at_once_however_short_the_pause_it_asks_for() {
 #[tokio::test]
 async fn a_vault_that_fails_for_all_is_not_asked_twice_as_often_for_it() {
     let stage = vaults(|_| Reply::text(500, "")).await;
-    let vault = stage.vault_with(|settings| settings.wire = few_retries()).await;
+    let vault = stage.vault_with(|settings| settings.wire = few_retries());
     for n in 0..40 {
         vault.get(&format!("a{n}").parse().unwrap(), None).await.expect_err("a failure");
     }
@@ -146,7 +146,7 @@ async fn a_connection_that_idles_is_closed_soon_as_its_buffers_hold_what_went_ov
         None => Reply::challenge(),
     })
     .await;
-    let vault = stage.vault().await;
+    let vault = stage.vault();
     vault.get(&"a".parse().unwrap(), None).await.unwrap();
     let mut open = stage.open();
     assert!(*open.borrow() > 0, "it is kept for a while");
@@ -177,7 +177,7 @@ async fn an_answer_that_is_too_large_is_cut_off_before_and_after_decompression()
     assert!(bomb.len() < 1024 * 1024, "by itself it would be let through: {}", bomb.len());
     for reply in [Reply::text(200, large), Reply::text(200, bomb).header("content-encoding", "gzip")] {
         let stage = vaults(move |_| reply.clone()).await;
-        let vault = stage.vault_with(|settings| settings.wire = few_retries()).await;
+        let vault = stage.vault_with(|settings| settings.wire = few_retries());
         let error = vault.get(&"a".parse().unwrap(), None).await.expect_err("too large");
         assert_eq!(error.kind(), &VaultErrorKind::Malformed);
         assert!(error.to_string().contains("larger than"), "it was read no further: {error}");
@@ -214,7 +214,7 @@ fn gzip_of_zeros() -> Vec<u8> {
 #[tokio::test]
 async fn a_peer_that_is_not_trusted_is_a_tls_failure() {
     let (stage, stranger) = (Stage::new(|_| None).await, Stage::new(|_| None).await);
-    let vault = stage.vault_with(|settings| settings.extra_ca = Some(stranger.path("ca.pem"))).await;
+    let vault = stage.vault_with(|settings| settings.extra_ca = Some(stranger.path("ca.pem")));
     let error = vault.get(&"a".parse().unwrap(), None).await.expect_err("a foreign CA");
     assert_eq!(error.kind(), &VaultErrorKind::Unavailable(Outage::Tls));
     assert!(stage.asked().is_empty());
@@ -223,12 +223,10 @@ async fn a_peer_that_is_not_trusted_is_a_tls_failure() {
 #[tokio::test]
 async fn a_certificate_for_another_name_is_a_tls_failure() {
     let stage = Stage::new(|_| None).await;
-    let vault = stage
-        .vault_with(|settings| {
-            settings.cloud.vault_suffixes = vec![".vault.elsewhere.example".into()];
-            settings.resolve.push(("*.vault.elsewhere.example".into(), stage.address()));
-        })
-        .await;
+    let vault = stage.vault_with(|settings| {
+        settings.cloud.vault_suffixes = vec![".vault.elsewhere.example".into()];
+        settings.resolve.push(("*.vault.elsewhere.example".into(), stage.address()));
+    });
     let error = vault.get(&"a".parse().unwrap(), None).await.expect_err("another name's certificate");
     assert_eq!(error.kind(), &VaultErrorKind::Unavailable(Outage::Tls));
 }
@@ -240,7 +238,7 @@ async fn a_port_where_nobody_listens_is_a_connection_failure() {
     let listener = std::net::TcpListener::bind((Ipv4Addr::new(127, 255, 1, 1), 0)).unwrap();
     let closed: SocketAddr = listener.local_addr().unwrap();
     drop(listener);
-    let vault = stage.vault_with(|settings| settings.resolve.push(("pay.vault.azure.net".into(), closed))).await;
+    let vault = stage.vault_with(|settings| settings.resolve.push(("pay.vault.azure.net".into(), closed)));
     let error = vault.get(&"a".parse().unwrap(), None).await.expect_err("nobody listens");
     assert_eq!(error.kind(), &VaultErrorKind::Unavailable(Outage::Connection));
 }

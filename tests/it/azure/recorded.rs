@@ -91,7 +91,7 @@ fn of_page(uri: &str) -> String {
 
 async fn opened(stage: &Stage, host: &str) -> std::sync::Arc<dyn sidekey::vaults::Vault> {
     let uri = ConfiguredVault::Uri(format!("https://{host}").parse().unwrap());
-    stage.vault_with(|settings| settings.vaults = vec![uri]).await
+    stage.vault_with(|settings| settings.vaults = vec![uri])
 }
 
 /// Every item of the lists that a recording shows for a path, by its id.

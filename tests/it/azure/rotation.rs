@@ -150,13 +150,11 @@ async fn a_thousand_rotations_under_load_fail_no_read() {
     let file: PathBuf = stage.path("secret");
     fs::write(&file, "secret-0").unwrap();
     let secret = Credential::File(file.clone());
-    let vault = stage
-        .vault_with(|settings| {
-            settings.identity = Identity::ClientSecret { tenant: TENANT.into(), client: "app-1".into(), secret };
-            // Looked at with every read: a rotation takes as long as the reads it needs, and no timer.
-            settings.wire = WireLimits { credential_look: Duration::ZERO, ..WireLimits::default() };
-        })
-        .await;
+    let vault = stage.vault_with(|settings| {
+        settings.identity = Identity::ClientSecret { tenant: TENANT.into(), client: "app-1".into(), secret };
+        // Looked at with every read: a rotation takes as long as the reads it needs, and no timer.
+        settings.wire = WireLimits { credential_look: Duration::ZERO, ..WireLimits::default() };
+    });
     let (reads, over) = (Arc::new(watch::Sender::new(0_u64)), Arc::new(AtomicBool::new(false)));
     let mut readers = JoinSet::new();
     for reader in 0..READERS {
@@ -188,7 +186,7 @@ async fn a_thousand_rotations_under_load_fail_no_read() {
         failures.len()
     );
     assert_eq!(failures, [""; 0]);
-    assert!(tokens > ROTATIONS, "every rotation was taken over");
+    assert!(tokens >= ROTATIONS, "every rotation was taken over");
     assert!(refused >= ROTATIONS / 5 * 2, "what was wrong was tried: {refused}");
 }
 

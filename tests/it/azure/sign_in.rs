@@ -10,7 +10,7 @@ use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256}
 use serde_json::{Value, json};
 use sidekey::secret::SecretValue;
 use sidekey::vaults::azure::{Audience, AzureSource, Credential, DiscoveryRoute, Identity};
-use sidekey::vaults::{Outage, VaultError, VaultErrorKind};
+use sidekey::vaults::{Outage, Source as _, VaultError, VaultErrorKind};
 
 use super::stage::{Asked, Reply, SECRET, Stage, TENANT, impatient};
 
@@ -97,7 +97,7 @@ async fn an_entra_that_fails_is_tried_a_few_times_only() {
 async fn a_failed_sign_in_is_told_by_the_vault_as_what_it_is() {
     let body = json!({ "error": "invalid_client", "error_description": "AADSTS7000222: expired" });
     let stage = Stage::new(move |asked| asked.host.starts_with("login.").then(|| Reply::json(401, &body))).await;
-    let error = stage.vault().await.get(&"a".parse().unwrap(), None).await.expect_err("not signed in");
+    let error = stage.vault().get(&"a".parse().unwrap(), None).await.expect_err("not signed in");
     assert_eq!(error.kind(), &VaultErrorKind::Unauthenticated { code: Some("AADSTS7000222".into()) });
 }
 
@@ -130,24 +130,26 @@ async fn a_client_secret_file_is_read_anew_and_one_line_end_is_not_part_of_it() 
 #[tokio::test]
 async fn a_rotated_secret_is_used_by_the_next_renewal_of_the_same_source() {
     let issued = AtomicUsize::new(0);
-    // The first token is refused at once, so that a second sign-in follows.
+    // The first token is refused, so that a second sign-in follows.
     let stage = Stage::new(move |asked| match (asked.host.as_str(), asked.authorization.as_deref()) {
         ("login.microsoftonline.com", _) => {
             Some(Reply::token(&format!("token-{}", issued.fetch_add(1, Ordering::SeqCst)), 3600))
         }
-        ("pay.vault.azure.net", Some("Bearer token-1")) => Some(Reply::challenge()),
+        ("pay.vault.azure.net", Some("Bearer token-0")) => Some(Reply::challenge()),
         _ => None,
     })
     .await;
     let path = stage.path("secret");
     std::fs::write(&path, "old").unwrap();
     let secret = Credential::File(path.clone());
-    let vault = stage
-        .vault_with(|settings| {
-            settings.identity = Identity::ClientSecret { tenant: TENANT.into(), client: "app-1".into(), secret };
-        })
-        .await;
+    let source = stage.source_with(|settings| {
+        settings.identity = Identity::ClientSecret { tenant: TENANT.into(), client: "app-1".into(), secret };
+    });
+    source.sign_in(Audience::Vaults).await.unwrap();
+    assert_eq!(sent(&stage).field("client_secret").as_deref(), Some("old"));
+    stage.forget();
     std::fs::write(&path, "new").unwrap();
+    let vault = source.named().pop().unwrap();
     vault.get(&"a".parse().unwrap(), None).await.expect_err("the stage holds nothing");
     assert_eq!(sent(&stage).field("client_secret").as_deref(), Some("new"));
 }
@@ -285,7 +287,7 @@ async fn a_wrong_tenant_or_client_is_a_fault_of_the_settings() {
 async fn resource_manager_gets_a_fresh_token_after_a_refusal_too() {
     let issued = AtomicUsize::new(0);
     let stage = Stage::new(move |asked| match (asked.host.as_str(), asked.authorization.as_deref()) {
-        ("login.microsoftonline.com", _) => {
+        ("login.microsoftonline.com", _) if asked.field("scope").is_some_and(|scope| scope.contains("management")) => {
             Some(Reply::token(&format!("token-{}", issued.fetch_add(1, Ordering::SeqCst)), 3600))
         }
         ("management.azure.com", Some("Bearer token-0")) => {
@@ -301,5 +303,6 @@ async fn resource_manager_gets_a_fresh_token_after_a_refusal_too() {
     let (discovery, report) = stage.source().survey().await;
     assert!(matches!(report.route, DiscoveryRoute::ResourceGraph), "{report:?}");
     assert_eq!((discovery.vaults.len(), discovery.faults.len()), (2, 0));
-    assert_eq!((stage.count("login.microsoftonline.com"), stage.count("management.azure.com")), (2, 2));
+    let for_it = |asked: &&Asked| asked.field("scope").is_some_and(|scope| scope.contains("management"));
+    assert_eq!((stage.asked().iter().filter(for_it).count(), stage.count("management.azure.com")), (2, 2));
 }

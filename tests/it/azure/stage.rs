@@ -195,16 +195,13 @@ impl Stage {
         AzureSource::new(settings).unwrap()
     }
 
-    /// The vault `pay`, found by its configuration; what that took is forgotten.
-    pub async fn vault(&self) -> Arc<dyn Vault> {
-        self.vault_with(|_| {}).await
+    /// The vault `pay`, as its configuration names it: nobody was asked for it.
+    pub fn vault(&self) -> Arc<dyn Vault> {
+        self.vault_with(|_| {})
     }
 
-    pub async fn vault_with(&self, change: impl FnOnce(&mut AzureSettings)) -> Arc<dyn Vault> {
-        let source = self.source_with(change);
-        let vault = source.discover().await.vaults.into_iter().next().expect("the configured vault");
-        self.forget();
-        vault
+    pub fn vault_with(&self, change: impl FnOnce(&mut AzureSettings)) -> Arc<dyn Vault> {
+        self.source_with(change).named().into_iter().next().expect("the configured vault")
     }
 
     pub fn asked(&self) -> Vec<Asked> {

@@ -5,5 +5,6 @@ mod discovery;
 pub(crate) mod estate;
 mod listing;
 mod matching;
+mod naming;
 mod paging;
 mod reach;

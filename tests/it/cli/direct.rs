@@ -11,9 +11,23 @@ fn one_value_takes_the_tokens_discovery_and_one_get_and_lists_nothing() {
     let calls = azure.emulator.control().calls();
     let count = |endpoint| calls.endpoint(endpoint);
     assert_eq!((count(Endpoint::List), count(Endpoint::Versions)), (0, 0), "{calls:?}");
-    assert_eq!((count(Endpoint::Token), count(Endpoint::Challenge), count(Endpoint::Get)), (2, 1, 1), "{calls:?}");
+    assert_eq!((count(Endpoint::Token), count(Endpoint::Challenge), count(Endpoint::Get)), (2, 0, 1), "{calls:?}");
     assert_eq!(calls.vaults.keys().collect::<Vec<_>>(), ["pay-prod"]);
     assert!(count(Endpoint::Graph) >= 1, "{calls:?}");
+}
+
+#[test]
+fn a_vault_that_the_configuration_names_is_read_without_looking_for_it() {
+    let azure = Azure::demo();
+    azure.configure_source("", "vaults = [\"pay-prod\"]");
+    let run = azure.direct("get pay-prod db-password");
+    assert_eq!((run.code, run.text()), (0, "Autumn-2026-staple"), "{}", run.err);
+    let calls = azure.emulator.control().calls();
+    assert_eq!(
+        (calls.endpoint(Endpoint::Token), calls.endpoint(Endpoint::Get), calls.requests),
+        (1, 1, 2),
+        "{calls:?}"
+    );
 }
 
 #[test]

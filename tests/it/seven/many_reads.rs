@@ -84,7 +84,6 @@ fn whatever_never_answers_is_given_up_with_words_and_an_exit_code() {
 
     for (hanging, line) in [
         (vec![Endpoint::Get], "get alpha filler-1"),
-        (vec![Endpoint::Challenge], "get alpha filler-1"),
         (vec![Endpoint::Token], "get alpha filler-1"),
         (vec![Endpoint::Graph, Endpoint::Subscriptions], "get alpha filler-1"),
         (vec![Endpoint::Graph, Endpoint::Vaults], "get alpha filler-1"),

@@ -1,14 +1,14 @@
-//! One vault: an SDK client on the shared transport, warmed once.
+//! One vault: an SDK client on the shared transport.
 //!
 //! What must never happen: another secret's value as the answer (the id of every answer is checked against the
 //! question); a listing that ends early and looks whole; a call without an end.
 
 mod answer;
-mod gate;
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -22,8 +22,7 @@ use azure_security_keyvault_secrets::models::{
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use tokio::time::Instant;
-
-use gate::Gate;
+use url::Url;
 
 use super::address::VaultAddress;
 use super::credential::Tokens;
@@ -45,21 +44,22 @@ pub struct AzureVault {
     discovered: OnceLock<VaultInfo>,
     address: VaultAddress,
     client: SecretClient,
-    gate: Arc<Gate>,
+    watch: Arc<Watch>,
     transport: Arc<Transport>,
 }
 
 impl AzureVault {
+    /// `wants_tokens_for`: the resource, where it is known; else the vault is asked.
     pub(super) fn new(
         info: VaultInfo,
         address: VaultAddress,
+        wants_tokens_for: Option<Url>,
         transport: &Arc<Transport>,
         tokens: &Arc<Tokens>,
     ) -> Result<Self, VaultError> {
-        let gate = Arc::new(Gate::default());
-        let watch = Watch { gate: Arc::clone(&gate), tokens: Arc::clone(tokens) };
+        let watch = Arc::new(Watch { met: AtomicBool::new(false), tokens: Arc::clone(tokens) });
         let wire = Wire::new(Arc::clone(transport), Peer::Origin(address.url()));
-        let wire = wire.watched(Arc::new(watch)).budgeted();
+        let wire = wire.wants_tokens_for(wants_tokens_for).watched(Arc::clone(&watch) as _).budgeted();
         let options = SecretClientOptions {
             api_version: API_VERSION.to_owned(),
             client_options: ClientOptions {
@@ -73,7 +73,7 @@ impl AzureVault {
         let client = SecretClient::new(address.url().as_str(), credential, Some(options))
             .map_err(|error| errors::classify(Service::KeyVault, &error))?;
         let transport = Arc::clone(transport);
-        Ok(Self { first: info, discovered: OnceLock::new(), address, client, gate, transport })
+        Ok(Self { first: info, discovered: OnceLock::new(), address, client, watch, transport })
     }
 
     /// Takes what discovery tells, if the vault was known by its configuration alone. A vault that moves to another
@@ -85,13 +85,13 @@ impl AzureVault {
         }
     }
 
-    /// One call with its end: through the gate, within its deadline, its failure understood.
+    /// One call with its end: within its deadline, its failure understood.
     async fn within<T>(
         &self,
         deadline: Instant,
         call: impl Future<Output = azure_core::Result<T>> + Send,
     ) -> Result<T, VaultError> {
-        match tokio::time::timeout_at(deadline, self.gate.pass(call)).await {
+        match tokio::time::timeout_at(deadline, call).await {
             Ok(outcome) => outcome.map_err(|error| errors::classify(Service::KeyVault, &error)),
             Err(_elapsed) => Err(errors::timed_out()),
         }
@@ -152,7 +152,7 @@ impl AzureVault {
         let page = match &mut state.pages {
             Some(pages) => self.page(pages).await?,
             None => {
-                let first_ever = !self.gate.is_open();
+                let first_ever = !self.watch.has_met();
                 let mut pages = self.start(&state.listing)?;
                 let mut page = self.page(&mut pages).await;
                 if first_ever && page.as_ref().is_err_and(may_be_renewed) {
@@ -206,8 +206,8 @@ struct Pages {
     over: bool,
 }
 
-/// A client's first call spends the SDK's one repetition on learning the challenge, so that a token refused right after
-/// it is not tried anew; the vault does that itself.
+/// A client's first calls spend the SDK's one repetition on the challenge, so that a token refused right after it is not
+/// tried anew; the vault does that itself.
 fn may_be_renewed(error: &VaultError) -> bool {
     matches!(error.kind(), VaultErrorKind::Unauthenticated { code } if code.as_deref() != Some("AKV10032"))
 }
@@ -219,7 +219,7 @@ impl Vault for AzureVault {
     }
 
     async fn get(&self, name: &SecretName, version: Option<&Version>) -> Result<Secret, VaultError> {
-        let first_ever = !self.gate.is_open();
+        let first_ever = !self.watch.has_met();
         match self.get_once(name, version).await {
             Err(error) if first_ever && may_be_renewed(&error) => self.get_once(name, version).await,
             outcome => outcome,
@@ -241,20 +241,27 @@ impl fmt::Debug for AzureVault {
     }
 }
 
-/// What the vault says of a token goes to the tokens; that one was sent opens the gate.
+/// What the vault says of a token goes to the tokens.
 #[derive(Debug)]
 struct Watch {
-    gate: Arc<Gate>,
+    /// It was sent one, and answered.
+    met: AtomicBool,
     tokens: Arc<Tokens>,
+}
+
+impl Watch {
+    fn has_met(&self) -> bool {
+        self.met.load(Ordering::Acquire)
+    }
 }
 
 impl BearerWatch for Watch {
     fn accepted(&self) {
-        self.gate.open();
+        self.met.store(true, Ordering::Release);
     }
 
     fn refused(&self, bearer: &str, code: Option<&str>) {
-        self.gate.open();
+        self.met.store(true, Ordering::Release);
         self.tokens.refused(bearer, code);
     }
 }

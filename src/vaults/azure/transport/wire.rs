@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use azure_core::Bytes;
 use azure_core::error::ErrorKind;
-use azure_core::http::headers::{AUTHORIZATION, Headers};
+use azure_core::http::headers::{AUTHORIZATION, Headers, WWW_AUTHENTICATE};
 use azure_core::http::policies::{Policy, PolicyResult};
 use azure_core::http::{AsyncRawResponse, Context, Request};
 use tokio::time::Instant;
@@ -115,6 +115,8 @@ pub(in crate::vaults::azure) struct Wire {
     longest_wait: std::time::Duration,
     /// Of a vault, whose budget is kept above: what may be repeated, and never after a 429.
     budgeted: Option<Budgeted>,
+    /// What a request without a token is told that tokens are wanted for, instead of being sent.
+    wants_tokens_for: Option<Url>,
     watch: Option<Arc<dyn BearerWatch>>,
     judge: Option<Judge>,
 }
@@ -122,12 +124,27 @@ pub(in crate::vaults::azure) struct Wire {
 impl Wire {
     pub(in crate::vaults::azure) fn new(transport: Arc<Transport>, peer: Peer) -> Self {
         let max_body = transport.limits.max_body;
-        Self { transport, peer, max_body, longest_wait: LONGEST_COMMON_WAIT, budgeted: None, watch: None, judge: None }
+        Self {
+            transport,
+            peer,
+            max_body,
+            longest_wait: LONGEST_COMMON_WAIT,
+            budgeted: None,
+            wants_tokens_for: None,
+            watch: None,
+            judge: None,
+        }
     }
 
     /// The peer is a vault: a 429 is told at once, for all of its calls, and failures are repeated within a budget.
     pub(in crate::vaults::azure) fn budgeted(self) -> Self {
         Self { longest_wait: LONGEST_WAIT, budgeted: Some(Budgeted::default()), ..self }
+    }
+
+    /// The SDK sends a client's first request without a token, to learn what tokens the vault wants; where that is known
+    /// beforehand, the challenge is made here and costs no exchange. What the vault itself says of a token still counts.
+    pub(in crate::vaults::azure) fn wants_tokens_for(self, resource: Option<Url>) -> Self {
+        Self { wants_tokens_for: resource, ..self }
     }
 
     pub(in crate::vaults::azure) fn watched(self, watch: Arc<dyn BearerWatch>) -> Self {
@@ -149,6 +166,11 @@ impl Wire {
 
     async fn call(&self, context: &Context<'_>, request: &Request) -> Result<Answer, VaultError> {
         let url = self.peer.admit(request.url())?;
+        if let Some(resource) = &self.wants_tokens_for
+            && request.headers().get_optional_str(&AUTHORIZATION).is_none()
+        {
+            return Ok(challenge(resource));
+        }
         let limits = &self.transport.limits;
         let deadline = context.value::<Deadline>().map_or_else(|| Instant::now() + limits.call, |deadline| deadline.0);
         let mut failures = 0;
@@ -225,6 +247,13 @@ impl Policy for Wire {
         self.tell_watch(request, &answer);
         Ok(AsyncRawResponse::from_bytes(answer.status.into(), answer.headers, answer.body))
     }
+}
+
+/// What a vault answers to a request without a token, as far as the SDK reads it.
+fn challenge(resource: &Url) -> Answer {
+    let mut headers = Headers::new();
+    headers.insert(WWW_AUTHENTICATE, format!("Bearer resource=\"{}\"", resource.origin().ascii_serialization()));
+    Answer { status: 401, headers, body: Bytes::new() }
 }
 
 /// Statuses that another attempt may not meet again.

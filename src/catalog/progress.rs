@@ -1,0 +1,103 @@
+//! How far the first round is: counted anew when vaults come or go, and by what a listing changed when one has ended, so that
+//! the first round of a thousand vaults does not look at a million.
+//!
+//! All of it inside the watch's own lock, so that an older count never overwrites a newer one.
+
+use super::Shared;
+use super::record::{Record, Standing};
+use super::status::{Progress, ReadState};
+
+/// What one vault adds to the count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    listed: bool,
+    failed: bool,
+    secrets: usize,
+}
+
+impl Counted {
+    /// `speaks`: its secrets are not another entry's to tell of.
+    fn of(standing: &Standing, speaks: bool) -> Self {
+        let listed = standing.known.as_ref().is_some_and(|known| known.whole);
+        let failed = !listed && standing.failure.is_some();
+        Self { listed, failed, secrets: if speaks { standing.secrets() } else { 0 } }
+    }
+}
+
+impl Progress {
+    fn add(&mut self, vault: Counted) {
+        self.listed += usize::from(vault.listed);
+        self.failed += usize::from(vault.failed);
+        self.secrets += vault.secrets;
+    }
+
+    fn take_away(&mut self, vault: Counted) {
+        self.listed -= usize::from(vault.listed);
+        self.failed -= usize::from(vault.failed);
+        self.secrets -= vault.secrets;
+    }
+
+    /// What stays true once it was.
+    fn note(&mut self, standing: &Standing) {
+        let listed = standing.known.as_ref().is_some_and(|known| known.whole);
+        let refused = standing.failure.as_ref().is_some_and(|error| error.kind().is_authoritative());
+        self.reached |= listed || refused || standing.read == ReadState::Ok;
+    }
+
+    fn conclude(&mut self) {
+        self.explored |= self.discovery_done && self.listed + self.failed >= self.vaults;
+    }
+}
+
+impl Shared {
+    /// Counts all vaults anew.
+    pub(super) fn count_progress(&self) {
+        self.progress.send_if_modified(|progress| {
+            let directory = self.directory.load();
+            let mut now = Progress {
+                discovery_done: directory.undone.is_empty(),
+                vaults: directory.live.len(),
+                listed: 0,
+                failed: 0,
+                secrets: 0,
+                recalled: progress.recalled,
+                reached: progress.reached || directory.is_known_to_be_empty(),
+                explored: progress.explored,
+            };
+            let speaking = directory.speaking(|_| true, &self.options);
+            for (entry, speaks) in directory.live.iter().zip(speaking) {
+                let standing = entry.record.glance();
+                let counted = Counted::of(&standing, speaks);
+                entry.record.count(Some(counted));
+                now.add(counted);
+                now.note(&standing);
+            }
+            now.conclude();
+            std::mem::replace(progress, now) != now
+        });
+    }
+
+    /// Counts what a listing of that vault has changed.
+    pub(super) fn count_listing(&self, record: &Record) {
+        let mut shared = false;
+        self.progress.send_if_modified(|progress| {
+            shared = self.directory.load().is_shared(&record.id);
+            // Without a count, it has left or is yet to be counted with all.
+            let before = if shared || record.gone.is_cancelled() { None } else { record.count(None) };
+            let Some(before) = before else { return false };
+            let standing = record.glance();
+            let counted = Counted::of(&standing, true);
+            record.count(Some(counted));
+            let mut now = *progress;
+            now.take_away(before);
+            now.add(counted);
+            now.note(&standing);
+            now.conclude();
+            std::mem::replace(progress, now) != now
+        });
+        if shared {
+            // Another entry may speak for the vault now.
+            self.count_progress();
+        }
+    }
+}
