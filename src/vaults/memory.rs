@@ -15,6 +15,9 @@ use time::OffsetDateTime;
 use super::{Discovery, Source, Vault, VaultError, VaultErrorKind, VaultInfo};
 use crate::secret::{Metadata, Secret, SecretName, SecretValue, SourceName, Version};
 
+/// What a listing takes at a time.
+const PAGE: usize = 25;
+
 /// A vault in memory. A cheap handle: clones share the secrets.
 #[derive(Clone)]
 pub struct MemoryVault {
@@ -197,9 +200,13 @@ impl Vault for MemoryVault {
     }
 
     fn list(&self) -> BoxStream<'_, Result<Metadata, VaultError>> {
-        // A listing tells of current versions without naming them, as Key Vault's does.
-        let all = self.current().into_iter().map(|metadata| Ok(Metadata { version: None, ..metadata }));
-        stream::iter(all).boxed()
+        // Page by page, and of current versions without naming them, as Key Vault does.
+        let pages = stream::unfold(None, move |after: Option<SecretName>| async move {
+            let page = self.current_after(after.as_ref(), PAGE);
+            let last = page.last()?.name.clone();
+            Some((stream::iter(page), Some(last)))
+        });
+        pages.flatten().map(|metadata| Ok(Metadata { version: None, ..metadata })).boxed()
     }
 
     fn versions(&self, name: &SecretName) -> BoxStream<'_, Result<Metadata, VaultError>> {
