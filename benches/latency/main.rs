@@ -3,7 +3,7 @@
 //! same server at hits alone. Requests go out when they are due, whatever became of those before, and are timed from then; what
 //! is told is the round in the middle.
 //!
-//! `cargo bench --no-default-features --bench latency` takes about a minute; without the emulator, as what ships.
+//! `cargo bench --no-default-features --bench latency` takes two minutes; without the emulator, as what ships.
 #![allow(missing_docs, clippy::print_stdout, reason = "it is a program that prints")]
 
 #[path = "../asking/mod.rs"]
@@ -29,7 +29,7 @@ static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 const CONNECTIONS: usize = 64;
 const NAMES: usize = 100;
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 25;
 const ROUND: Duration = Duration::from_secs(1);
 
 fn main() {
