@@ -1,6 +1,7 @@
 //! What of a broker outlives its process, as plain data: what is carried, how it is taken in again, and when it is worth
 //! carrying anew. `keeper` has it on disk.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,10 +63,13 @@ impl Broker {
             secrets: known.secrets.clone(),
         });
         let vaults = self.catalog().recall(vaults.collect());
+        let places: HashMap<_, _> =
+            restored.contents.vaults.iter().map(|known| (known.info.id(), &known.info.uri)).collect();
         for value in &restored.contents.values {
-            // A vault that is not to be asked any more is not served either.
-            if !matches!(self.catalog().vault(&value.vault), Lookup::Found(_)) {
-                continue;
+            // A vault that is not to be asked any more is not served either, nor is another one that has its name now.
+            match self.catalog().vault(&value.vault) {
+                Lookup::Found(entry) if places.get(&value.vault) == Some(&&entry.vault.info().uri) => {}
+                _ => continue,
             }
             let key = Key { vault: value.vault.clone(), name: value.name.clone(), version: value.version.clone() };
             self.cache().restore(key, Arc::clone(&value.secret), since(value.confirmed), value.settled);

@@ -85,6 +85,8 @@ pub(super) struct Directory {
     by_name: HashMap<VaultName, usize>,
     /// Entries that are one vault, by the order of their sources; at least two each.
     shared: Vec<Vec<usize>>,
+    /// Of every live one, whether it is among those.
+    is_shared: Vec<bool>,
 }
 
 impl Rounds {
@@ -97,7 +99,10 @@ impl Rounds {
 
     /// Takes in one source's round and gives addresses to what is new. Vaults that left are told so.
     pub(super) fn absorb(&mut self, source: usize, round: Discovery, now: Moment) -> Directory {
-        self.sources[source].absorb(round, now);
+        for never in self.sources[source].absorb(round, now) {
+            // No value ever came from it: its bare name may be another's.
+            self.given.retain(|_, id| *id != never);
+        }
         self.give_addresses();
         self.directory()
     }
@@ -172,6 +177,8 @@ impl Rounds {
             .flat_map(|(index, entry)| [(entry.address.clone(), index), (entry.record.id.clone(), index)])
             .collect();
         let shared = self.shared(&live);
+        let mut is_shared = vec![false; live.len()];
+        shared.iter().flatten().for_each(|index| is_shared[*index] = true);
         let faults = self.sources.iter().flat_map(|source| {
             source.faults.iter().map(|error| DiscoveryFault { source: source.name.clone(), error: error.clone() })
         });
@@ -182,6 +189,7 @@ impl Rounds {
             skipped,
             by_name,
             shared,
+            is_shared,
         }
     }
 
@@ -207,7 +215,9 @@ impl Rounds {
 }
 
 impl SourceRounds {
-    fn absorb(&mut self, round: Discovery, now: Moment) {
+    /// Takes in a round; tells which of the vaults that the configuration names are not to be asked, as it turns out.
+    fn absorb(&mut self, round: Discovery, now: Moment) -> Vec<VaultName> {
+        let mut never = Vec::new();
         let complete = round.faults.is_empty();
         self.done = true;
         self.faults = round.faults;
@@ -244,17 +254,24 @@ impl SourceRounds {
         for (name, what) in seen {
             match self.known.get_mut(&name) {
                 Some(known) if known.absent_since.is_some() => {}
-                Some(known) => {
-                    if let (Sighted::Named(record), Sighted::Skipped(..)) = (&known.what, &what) {
+                Some(known) => match (&known.what, &what) {
+                    // A round that saw little may be wrong about that too.
+                    (Sighted::Live(_), Sighted::Skipped(..)) => {}
+                    (Sighted::Named(record), Sighted::Skipped(..)) => {
                         record.gone.cancel();
+                        if record.glance().known.is_none() {
+                            never.push(record.id.clone());
+                        }
+                        known.what = what;
                     }
-                    known.what = what;
-                }
+                    _ => known.what = what,
+                },
                 None => {
                     self.known.insert(name, Sighting { what, absent_since: None });
                 }
             }
         }
+        never
     }
 
     /// The vault's record: the one it has, or, for a handle not seen before, a new one with what is known by that name.
@@ -332,9 +349,10 @@ impl Directory {
         speaking
     }
 
-    /// Whether another entry is the same vault.
-    pub(super) fn is_shared(&self, id: &VaultName) -> bool {
-        self.index(id).is_some_and(|index| self.shared.iter().any(|shared| shared.contains(&index)))
+    /// Whether another entry is the same vault as that one; `None` if it is not in here any more.
+    pub(super) fn is_shared(&self, record: &Arc<Record>) -> Option<bool> {
+        let index = self.index(&record.id).filter(|index| Arc::ptr_eq(&self.live[*index].record, record))?;
+        Some(self.is_shared[index])
     }
 
     /// Who speaks for that entry, if another one does.

@@ -145,6 +145,8 @@ impl Catalog {
             metrics,
             observers: Mutex::default(),
         };
+        // Those that the configuration names.
+        shared.count_progress();
         Self { shared: Arc::new(shared) }
     }
 
@@ -372,6 +374,9 @@ impl Catalog {
         };
         if let Some(entry) = self.shared.directory.load().find(vault) {
             entry.record.note_read(&state);
+            if state == ReadState::Ok {
+                self.shared.note_reached();
+            }
         }
     }
 

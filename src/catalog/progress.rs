@@ -1,9 +1,12 @@
 //! How far the first round is: counted anew when vaults come or go, and by what a listing changed when one has ended, so that
-//! the first round of a thousand vaults does not look at a million.
+//! the first round of a thousand vaults does not look at a million. Of a vault that several sources see, who speaks may
+//! have changed: then all are counted.
 //!
 //! All of it inside the watch's own lock, so that an older count never overwrites a newer one.
 
 use super::Shared;
+use std::sync::Arc;
+
 use super::record::{Record, Standing};
 use super::status::{Progress, ReadState};
 
@@ -50,6 +53,13 @@ impl Progress {
 }
 
 impl Shared {
+    /// A value was read.
+    pub(super) fn note_reached(&self) {
+        if !self.progress.borrow().reached {
+            self.progress.send_if_modified(|progress| !std::mem::replace(&mut progress.reached, true));
+        }
+    }
+
     /// Counts all vaults anew.
     pub(super) fn count_progress(&self) {
         self.progress.send_if_modified(|progress| {
@@ -78,13 +88,20 @@ impl Shared {
     }
 
     /// Counts what a listing of that vault has changed.
-    pub(super) fn count_listing(&self, record: &Record) {
+    pub(super) fn count_listing(&self, record: &Arc<Record>) {
         let mut shared = false;
         self.progress.send_if_modified(|progress| {
-            shared = self.directory.load().is_shared(&record.id);
-            // Without a count, it has left or is yet to be counted with all.
-            let before = if shared || record.gone.is_cancelled() { None } else { record.count(None) };
-            let Some(before) = before else { return false };
+            match self.directory.load().is_shared(record) {
+                Some(false) => {}
+                Some(true) => {
+                    shared = true;
+                    return false;
+                }
+                // It has left, and so its count has, or will have.
+                None => return false,
+            }
+            // Without one, it is yet to be counted with all.
+            let Some(before) = record.count(None) else { return false };
             let standing = record.glance();
             let counted = Counted::of(&standing, true);
             record.count(Some(counted));

@@ -109,11 +109,13 @@ impl Record {
         }
     }
 
-    /// Takes in what was known before a restart, unless it is known better by now. Whether it was.
+    /// Takes in what was known before a restart, if anything was and nothing is known better by now. Whether it was taken in.
     pub(super) fn recall(&self, standing: &Standing) -> bool {
-        let before =
-            self.standing.rcu(|now| if now.known.is_some() { Standing::clone(now) } else { Standing::clone(standing) });
-        before.known.is_none()
+        let before = self.standing.rcu(|now| {
+            let known = now.known.clone().or_else(|| standing.known.clone());
+            Standing { known, ..Standing::clone(now) }
+        });
+        before.known.is_none() && standing.known.is_some()
     }
 
     /// Takes in what a get met.

@@ -132,7 +132,7 @@ impl Catalog {
         }
     }
 
-    async fn list(&self, record: &Record) {
+    async fn list(&self, record: &Arc<Record>) {
         let ended = listing::list(record, &self.shared.slots, &self.shared.metrics).await;
         self.shared.count_listing(record);
         if let Some(listing) = ended {

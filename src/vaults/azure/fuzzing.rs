@@ -1,4 +1,4 @@
-//! Azure's answers, written by a stranger: through the SDK, the tokens, the gate, the walk over pages and the checks of
+//! Azure's answers, written by a stranger: through the SDK, the tokens, the walk over pages and the checks of
 //! what an answer is about, with everything but the network as it is in production.
 //!
 //! An input is answers, one after the other, parted by lines of `%%`. Each is a status, headers line by line, an empty
@@ -77,8 +77,8 @@ pub fn key_vault(input: &[u8]) {
     run(Stranger::new(input, Part::KeyVault), async |source| questions(&*vault_of(&source).await).await);
 }
 
-/// The same, where the first answer is the `WWW-Authenticate` of a 401: no token goes to anybody but the vault, and none
-/// but the vaults' goes there. See [`Stranger::exchange`].
+/// The same of a vault under another suffix than the cloud's own, which is asked first what it wants tokens for: no token goes
+/// to anybody but the vault, and none but the vaults' goes there. See [`Stranger::exchange`].
 pub fn challenge(input: &[u8]) {
     run(Stranger::new(input, Part::Challenge), async |source| questions(&*vault_of(&source).await).await);
 }
@@ -133,8 +133,9 @@ thread_local! {
 fn run(stranger: Stranger, about: impl AsyncFnOnce(Arc<AzureSource>)) {
     RUNTIME.with(|runtime| {
         runtime.block_on(async {
+            let settings = settings(stranger.part);
             let transport = Transport::over(stranger, WireLimits::default());
-            let source = AzureSource::over(settings(), Metrics::default(), transport).expect("good settings");
+            let source = AzureSource::over(settings, Metrics::default(), transport).expect("good settings");
             within(about(Arc::new(source))).await;
         });
     });
@@ -144,7 +145,12 @@ async fn within<T>(question: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(24 * 3600), question).await.expect("a question ends within a day")
 }
 
-fn settings() -> AzureSettings {
+fn settings(part: Part) -> AzureSettings {
+    let mut cloud = Cloud::public();
+    if part == Part::Challenge {
+        // Its vault is not under the cloud's own.
+        cloud.vault_suffixes.insert(0, ".vault.example.net".to_owned());
+    }
     AzureSettings {
         name: "prod".parse().expect("a name"),
         identity: Identity::ClientSecret {
@@ -152,9 +158,9 @@ fn settings() -> AzureSettings {
             client: "a1b2c3d4-0000-0000-0000-000000000000".to_owned(),
             secret: Credential::Inline(Arc::new(SecretValue::new("not-so-secret"))),
         },
-        cloud: Cloud::public(),
+        cloud,
         subscriptions: Vec::new(),
-        vaults: vec![ConfiguredVault::Name("pay".parse().expect("a name"))],
+        vaults: vec![ConfiguredVault::Uri(format!("https://{VAULT}").parse().expect("an address"))],
         include: Vec::new(),
         exclude: Vec::new(),
         extra_ca: None,

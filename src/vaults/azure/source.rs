@@ -26,7 +26,7 @@ pub struct AzureSource {
     arm: Arm,
     filter: Filter,
     configured: Vec<VaultAddress>,
-    /// Every vault that was ever found, by its host: the same vault is the same `Arc` in every round.
+    /// Every vault that was ever named or found, by its host: the same vault is the same `Arc` in every round.
     known: Mutex<BTreeMap<VaultAddress, Arc<AzureVault>>>,
 }
 
@@ -270,7 +270,7 @@ impl Source for AzureSource {
 
     fn named(&self) -> Vec<Arc<dyn Vault>> {
         let in_order: BTreeSet<_> = self.configured.iter().collect();
-        // Of two of one name, the first, as in every round.
+        // Of two of one name, the first: a round tells of the other, if that is the one to be asked.
         let mut names = BTreeSet::new();
         let of_all = in_order.into_iter().filter(|address| names.insert(address.name()));
         of_all.filter_map(|address| self.vault(address, self.info(address, None)).ok()).collect()

@@ -1,6 +1,7 @@
 //! Reading and listing: what is asked of a vault, and what its answers mean.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures::TryStreamExt;
 use serde_json::{Value, json};
@@ -215,9 +216,23 @@ async fn all_three_forms_of_a_refusal_s_challenge_are_understood() {
             Reply::challenge_of(&format!(r#"Bearer authorization="https://login.windows.net/t", {resource}"#))
         },
     ] {
-        let stage = picky(refusal, "Bearer token-1").await;
+        let issued = AtomicUsize::new(0);
+        let revoked = Arc::new(AtomicBool::new(false));
+        let is_revoked = Arc::clone(&revoked);
+        let stage = Stage::new(move |asked| match (asked.host.as_str(), asked.authorization.as_deref()) {
+            ("login.microsoftonline.com", _) => {
+                Some(Reply::token(&format!("token-{}", issued.fetch_add(1, Ordering::SeqCst)), 3600))
+            }
+            ("pay.vault.azure.net", Some("Bearer token-0")) if is_revoked.load(Ordering::SeqCst) => Some(refusal()),
+            ("pay.vault.azure.net", Some(_)) => Some(found(asked)),
+            _ => None,
+        })
+        .await;
         let vault = stage.vault();
-        assert_eq!(vault.get(&name("a"), None).await.unwrap().value.expose(), b"value-of-a");
+        // The SDK knows the vault by the time of the refusal, and reads it.
+        vault.get(&name("a"), None).await.unwrap();
+        revoked.store(true, Ordering::SeqCst);
+        assert_eq!(vault.get(&name("b"), None).await.unwrap().value.expose(), b"value-of-b");
         for sign_in in stage.asked().into_iter().filter(|asked| asked.host.starts_with("login.")) {
             assert_eq!(sign_in.field("scope").as_deref(), Some("https://vault.azure.net/.default"));
         }

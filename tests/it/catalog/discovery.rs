@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sidekey::catalog::{Catalog, CatalogOptions, Lookup};
+use sidekey::catalog::{Catalog, CatalogOptions, Lookup, Reach};
 use sidekey::metrics::Metrics;
 use sidekey::vaults::{Source, VaultInfo};
 
@@ -104,6 +104,49 @@ async fn one_round_that_skips_a_vault_does_not_end_it() {
     source.now(round([&v]));
     catalog.refresh(None).await;
     assert!(is_there(&catalog, "v"));
+}
+
+/// Vaults that are asked, those listed whole, and the secrets known: as the vaults tell it, and as it was counted.
+#[track_caller]
+fn is_counted(catalog: &Catalog, expected: (usize, usize, usize)) {
+    let asked: Vec<_> = catalog.vaults().into_iter().filter(|v| !matches!(v.reach, Reach::Skipped(_))).collect();
+    let known = || asked.iter().filter_map(|vault| vault.known.as_ref());
+    let listed = known().filter(|known| known.whole).count();
+    assert_eq!((asked.len(), listed, known().map(|known| known.secrets).sum()), expected);
+    let progress = *catalog.progress().borrow();
+    assert_eq!((progress.vaults, progress.listed, progress.secrets), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_changes_fails_and_leaves_is_counted() {
+    let (v, w) = (Scripted::holding("v", &["a", "b", "c"]), Scripted::holding("w", &["a"]));
+    let source = ScriptedSource::new("s", round([&v]));
+    let catalog = catalog(&source);
+    let _running = run(&catalog);
+    catalog.first_round().await;
+    is_counted(&catalog, (1, 1, 3));
+    w.now(Act::BreakOff(named(&["a"]), denied()));
+    source.now(round([&v, &w]));
+    catalog.refresh(None).await;
+    is_counted(&catalog, (2, 1, 4));
+    v.now(Act::Tell(named(&["a"])));
+    w.now(Act::Tell(named(&["a", "b"])));
+    pass(120).await;
+    is_counted(&catalog, (2, 2, 3));
+    // A short round that skips it is no reason to let it go, nor to lose count of it.
+    source.now(Round { skipped: vec![skipped("s", "v")], ..short([&w]) });
+    catalog.discover().await;
+    v.now(Act::Tell(vec![]));
+    pass(120).await;
+    is_counted(&catalog, (2, 2, 2));
+    source.now(round([&w]));
+    catalog.discover().await;
+    pass(61).await;
+    catalog.discover().await;
+    is_counted(&catalog, (1, 1, 2));
+    v.now(Act::Tell(named(&["a", "b", "c"])));
+    pass(120).await;
+    is_counted(&catalog, (1, 1, 2));
 }
 
 #[tokio::test(start_paused = true)]

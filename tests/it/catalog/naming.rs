@@ -37,7 +37,8 @@ async fn it_is_there_and_listed_while_discovery_hangs_and_nothing_looks_whole() 
     let page = search(&catalog, &[]);
     assert_eq!(hits(&page), ["pay/x"]);
     assert_eq!(unanswered(&page), [("discovery of s".to_owned(), "discovering")]);
-    assert!(!catalog.progress().borrow().discovery_done);
+    let progress = *catalog.progress().borrow();
+    assert_eq!((progress.discovery_done, progress.vaults, progress.listed, progress.secrets), (false, 1, 1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -82,4 +83,14 @@ async fn it_begins_with_what_was_known_before_a_restart() {
     assert_eq!(catalog.recall(vec![known]), 0);
     assert_eq!(hits(&search(&catalog, &[])), ["pay/x"]);
     assert_eq!(found(&catalog, "pay").id().as_str(), "s:pay");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_turns_out_to_be_of_another_tenant_s_vault_is_left_to_the_source_that_can_read_it() {
+    let (first, second) = (vault("a", "pay"), vault("b", "pay"));
+    let a = ScriptedSource::naming("a", [&first], Round { skipped: vec![skipped("a", "pay")], ..Round::default() });
+    let catalog = catalog(&[&a, &ScriptedSource::naming("b", [&second], round([&second]))]);
+    catalog.discover().await;
+    assert_eq!(means(&catalog, "pay").as_deref(), Some("b:pay"));
+    assert!(matches!(catalog.vault(&vault_name("a:pay")), Lookup::Skipped(_)));
 }

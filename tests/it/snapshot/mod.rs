@@ -6,6 +6,7 @@ mod format;
 mod key;
 mod read;
 mod strace;
+mod taken_in;
 mod write;
 
 use std::fs::{self, OpenOptions};

@@ -32,8 +32,8 @@ const LONGEST_PAUSE_WITHOUT_TOKEN: Duration = Duration::from_secs(2);
 
 /// Which scopes a source may ask tokens for: its resource manager's and its vaults'.
 ///
-/// Vaults name the scope in their challenge. The SDK checks that it fits the vault's host; this list is the second lock,
-/// and bounds what one source can hold.
+/// A vault that refuses a token names the scope in its challenge. The SDK checks that it fits the vault's host; this list is
+/// the second lock, and bounds what one source can hold.
 #[derive(Debug, Clone)]
 pub(in crate::vaults::azure) struct Scopes(Vec<String>);
 

@@ -207,7 +207,8 @@ struct Pages {
 }
 
 /// A client's first calls spend the SDK's one repetition on the challenge, so that a token refused right after it is not
-/// tried anew; the vault does that itself.
+/// tried anew; the vault does that itself. Of first calls at the same time, the challenge of one can also take the token from
+/// another inside the SDK, which fails then as if it had not been signed in, without a code.
 fn may_be_renewed(error: &VaultError) -> bool {
     matches!(error.kind(), VaultErrorKind::Unauthenticated { code } if code.as_deref() != Some("AKV10032"))
 }
