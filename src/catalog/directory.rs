@@ -10,7 +10,7 @@
 //! what it knows is in doubt and a later one's is not. A read that names no vault goes through the speaker too, and
 //! through the others where its identity is refused; an address goes through its own source's identity and no other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,6 +87,8 @@ pub(super) struct Directory {
     shared: Vec<Vec<usize>>,
     /// Of every live one, whether it is among those.
     is_shared: Vec<bool>,
+    /// Those that the configuration names and no round has told of.
+    named: HashSet<VaultName>,
 }
 
 impl Rounds {
@@ -153,11 +155,15 @@ impl Rounds {
     pub(super) fn directory(&self) -> Directory {
         let mut live = Vec::new();
         let mut skipped = Vec::new();
+        let mut named = HashSet::new();
         for (name, sighting) in self.sources.iter().flat_map(|source| &source.known) {
             match &sighting.what {
                 Sighted::Live(record) | Sighted::Named(record) => {
                     let has_name = self.given.get(name) == Some(&record.id);
                     let address = if has_name { name } else { &record.id }.clone();
+                    if matches!(sighting.what, Sighted::Named(_)) {
+                        named.insert(record.id.clone());
+                    }
                     let (given, vault) = (address.clone(), Arc::clone(&record.vault));
                     live.push(Entry { address, vault, given, record: Arc::clone(record) });
                 }
@@ -190,6 +196,7 @@ impl Rounds {
             by_name,
             shared,
             is_shared,
+            named,
         }
     }
 
@@ -301,6 +308,11 @@ impl Directory {
     /// Where it is in [`Directory::live`].
     pub(super) fn index(&self, name: &VaultName) -> Option<usize> {
         self.by_name.get(name).copied()
+    }
+
+    /// Whether that is a vault of which no more is known than its name.
+    pub(super) fn is_merely_named(&self, name: &VaultName) -> bool {
+        self.find(name).is_some_and(|entry| self.named.contains(entry.id()))
     }
 
     pub(super) fn lookup(&self, name: &VaultName) -> Lookup {

@@ -311,7 +311,8 @@ impl Sidecar {
     /// Looks for vaults until it is known whether that one is among them. The sources that are not done by then are
     /// left to themselves.
     async fn find(&self, vault: &VaultName, bar: &Progress) {
-        let found = self.reach(bar, |_| !matches!(self.catalog.vault(vault), Lookup::NotYet));
+        let found = self
+            .reach(bar, |_| !matches!(self.catalog.vault(vault), Lookup::NotYet) && !self.catalog.is_in_doubt(vault));
         if self.runs.load(Ordering::Acquire) {
             return found.await;
         }
