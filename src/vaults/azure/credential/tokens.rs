@@ -207,14 +207,16 @@ impl Shared {
         let state = Arc::<Mutex<State>>::default();
         held.insert(scope.to_owned(), Arc::clone(&state));
         let watched = Arc::downgrade(&state);
-        let audience = scope.trim_start_matches("https://").trim_end_matches("/.default");
-        self.tally.0.token(&self.tally.1, audience, move || watched.upgrade().and_then(|state| lock(&state).times()));
+        self.tally
+            .0
+            .token(&self.tally.1, audience(scope), move || watched.upgrade().and_then(|state| lock(&state).times()));
         state
     }
 
     /// Signs in, in a task of its own, so that a caller that goes away does not take the others' sign-in with it.
     fn launch(self: &Arc<Self>, scope: &str, state: &Arc<Mutex<State>>) -> Flight {
-        let landing = Landing { state: Arc::clone(state), source: self.tally.1.clone() };
+        let (source, audience) = (self.tally.1.clone(), audience(scope).to_owned());
+        let landing = Landing { state: Arc::clone(state), source, audience };
         let (shared, scope) = (Arc::clone(self), scope.to_owned());
         let task = self.tasks.spawn(async move {
             let outcome = shared.within_limits(shared.issuer.issue(&scope)).await;
@@ -312,17 +314,23 @@ impl State {
     }
 }
 
+/// Whom a scope's tokens are for: `vault.azure.net`.
+fn audience(scope: &str) -> &str {
+    scope.trim_start_matches("https://").trim_end_matches("/.default")
+}
+
 /// Ends a flight, even one that panicked.
 struct Landing {
     state: Arc<Mutex<State>>,
     source: String,
+    audience: String,
 }
 
 impl Landing {
     fn arrived(&self, issued: &Issued) {
         let mut state = lock(&self.state);
         if state.failure.is_some() {
-            tracing::info!(source = self.source, "signed in again");
+            tracing::info!(source = self.source, audience = self.audience, "signed in again");
         }
         state.keep(issued);
     }
@@ -330,12 +338,12 @@ impl Landing {
     /// Tells the operator of what is new, and does not fill the log while an outage lasts.
     fn failed(&self, error: &VaultError) {
         let mut state = lock(&self.state);
-        let (source, reason) = (&self.source, error.reason());
+        let (source, audience, reason) = (&self.source, &self.audience, error.reason());
         let in_a_row = state.failure.as_ref().map_or(0, |failure| failure.in_a_row).saturating_add(1);
         if state.failure.as_ref().is_some_and(|failure| failure.error.reason() == reason) {
-            tracing::debug!(source, reason, in_a_row, "signing in failed again: {error}");
+            tracing::debug!(source, audience, reason, in_a_row, "signing in failed again: {error}");
         } else {
-            tracing::warn!(source, reason, "signing in failed: {error}");
+            tracing::warn!(source, audience, reason, "signing in failed: {error}");
         }
         state.failure = Some(Failure { error: error.clone(), at: Moment::now(), in_a_row });
     }
