@@ -98,8 +98,7 @@ fn runtime(stays: bool, told: bool) -> Result<Runtime, Failure> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         builder.worker_threads(cores.min(MOST_THREADS));
     }
-    let cannot =
-        |error: std::io::Error| Failure::new(Exit::Unavailable, format!("the runtime cannot start: {}", error.kind()));
+    let cannot = |error: std::io::Error| Failure::new(Exit::Unavailable, format!("the runtime cannot start: {error}"));
     // A worker that goes to sleep takes nothing along of what it has copied.
     builder.on_thread_park(sidekey::kernel::scrub_registers).enable_all().build().map_err(cannot)
 }
@@ -123,7 +122,7 @@ impl Signals {
             }
             signal(kind)
                 .map(Some)
-                .map_err(|error| Failure::new(Exit::Unavailable, format!("signals cannot be taken: {}", error.kind())))
+                .map_err(|error| Failure::new(Exit::Unavailable, format!("signals cannot be taken: {error}")))
         };
         let file_size = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
         Ok(Self {

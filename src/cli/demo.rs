@@ -17,7 +17,7 @@ use super::sidecar::Sidecar;
 use super::terminal::print;
 use super::{Context, Exit, Failure, trace};
 use crate::api::Api;
-use crate::config::{Config, Flag, Inputs, Log};
+use crate::config::{Config, Flag, Inputs, Log, cause};
 use crate::emulator::{App, Emulator, Estate};
 
 /// Run a believable Azure with a sidecar on it, and print commands to try. Nothing of it outlives Ctrl-C.
@@ -54,7 +54,7 @@ pub(super) async fn run(args: &Demo, context: &Context) -> Result<(), Failure> {
     let folder = private_folder().map_err(failed)?;
     let settings = settings(&estate, args, folder.path());
     let emulator = Emulator::start(estate, emulator_listener)
-        .map_err(|error| Failure::new(Exit::Unavailable, format!("the emulator cannot start: {}", error.kind())))?;
+        .map_err(|error| Failure::new(Exit::Unavailable, format!("the emulator cannot start: {}", cause(&error))))?;
     let file = folder.path().join("sidekey.toml");
     write(&folder.path().join("ca.pem"), emulator.ca_pem()).map_err(failed)?;
     write(&folder.path().join("client-secret"), &settings.client_secret).map_err(failed)?;

@@ -48,7 +48,7 @@ pub(super) async fn run(args: &EmulatorArgs, context: &Context) -> Result<(), Fa
     }
     let estate = read_estate(args.estate.as_deref(), args.latency)?;
     let emulator = Emulator::start(estate, bind(args.listen, "--listen")?)
-        .map_err(|error| Failure::new(Exit::Unavailable, format!("the emulator cannot start: {}", error.kind())))?;
+        .map_err(|error| Failure::new(Exit::Unavailable, format!("the emulator cannot start: {}", cause(&error))))?;
     if let Some(file) = &args.ca_out {
         std::fs::write(file, emulator.ca_pem())
             .map_err(|error| Failure::io(&format!("writing {}", file.display()), &error))?;
@@ -65,9 +65,8 @@ pub(super) fn read_estate(file: Option<&Path>, latency: Option<Duration>) -> Res
     let mut estate = match file {
         None => Estate::demo(time::OffsetDateTime::now_utc()),
         Some(file) => {
-            let text = std::fs::read_to_string(file).map_err(|error| {
-                Failure::new(Exit::Config, format!("estate {}: {}", file.display(), cause(error.kind())))
-            })?;
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| Failure::new(Exit::Config, format!("estate {}: {}", file.display(), cause(&error))))?;
             Estate::parse(&text).map_err(|faults| {
                 let lines: Vec<_> = faults.iter().map(|fault| format!("{}: {fault}", file.display())).collect();
                 let s = if faults.len() == 1 { "" } else { "s" };
@@ -90,7 +89,7 @@ pub(super) fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failu
     TcpListener::bind(address).map_err(|error| {
         let what = match error.kind() {
             std::io::ErrorKind::AddrInUse => format!("port {} is in use; choose another with {flag}", address.port()),
-            kind => format!("{flag}: listening on {address}: {}", cause(kind)),
+            _ => format!("{flag}: listening on {address}: {}", cause(&error)),
         };
         Failure::new(Exit::Unavailable, what)
     })

@@ -52,7 +52,7 @@ impl Failure {
     pub(super) fn io(what: &str, error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::new(Exit::Ok, ""),
-            kind => Self::new(Exit::InputOutput, format!("{what}: {}", cause(kind))),
+            _ => Self::new(Exit::InputOutput, format!("{what}: {}", cause(error))),
         }
     }
 }

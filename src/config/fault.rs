@@ -36,11 +36,28 @@ pub enum Place {
     Unset,
 }
 
-/// What the system said, in words for people: the library's own for a missing file are 'entity not found'.
-pub(crate) fn cause(kind: io::ErrorKind) -> String {
-    match kind {
-        io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-        kind => kind.to_string(),
+/// What the system said, in words for people and nothing else: an error may have been given a text of its own. The library's
+/// words for a missing file are 'entity not found', and for many it has none, where the system has.
+pub(crate) fn cause(error: &io::Error) -> String {
+    let without_words = io::Error::from_raw_os_error(i32::MAX).kind();
+    match (error.kind(), error.raw_os_error()) {
+        (io::ErrorKind::NotFound, _) => "no such file or directory".to_owned(),
+        (kind, Some(code)) if kind == without_words => io::Error::from_raw_os_error(code).to_string(),
+        (kind, _) => kind.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cause;
+
+    #[test]
+    fn an_error_is_told_in_the_systems_words_and_never_in_somebodys_own() {
+        let told = |code: rustix::io::Errno| cause(&std::io::Error::from(code));
+        assert_eq!(told(rustix::io::Errno::NOENT), "no such file or directory");
+        assert_eq!(told(rustix::io::Errno::ACCESS), "permission denied");
+        assert!(told(rustix::io::Errno::MFILE).starts_with("Too many open files"));
+        assert_eq!(cause(&std::io::Error::other("a secret")), "other error");
     }
 }
 

@@ -168,7 +168,7 @@ fn file_of(reader: &Reader<'_>, variable: &str) -> Option<PathBuf> {
     match std::fs::File::open(&path) {
         Ok(_) => Some(path),
         Err(error) => {
-            let what = format!("the file cannot be read: {}", cause(error.kind()));
+            let what = format!("the file cannot be read: {}", cause(&error));
             reader.fault(Place::Variable(variable.to_owned()), "", what);
             None
         }

@@ -134,7 +134,7 @@ impl Config {
             Err(error) => {
                 let what = match error.kind() {
                     std::io::ErrorKind::InvalidData => "the file is not UTF-8".to_owned(),
-                    kind => format!("the file cannot be read: {}", cause(kind)),
+                    _ => format!("the file cannot be read: {}", cause(&error)),
                 };
                 Err(Faults(vec![Fault { place: Place::WholeFile(path.to_owned()), key: String::new(), what }]))
             }

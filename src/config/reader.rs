@@ -156,7 +156,7 @@ impl<'r> Section<'r> {
     pub(super) fn readable_file(&self, key: &'static str) -> Option<At<PathBuf>> {
         let at = self.path(key)?;
         if let Err(error) = std::fs::File::open(&at.value).and_then(|file| file.metadata()) {
-            self.fault_at(at.place, key, format!("the file cannot be read: {}", cause(error.kind())));
+            self.fault_at(at.place, key, format!("the file cannot be read: {}", cause(&error)));
             return None;
         }
         Some(at)

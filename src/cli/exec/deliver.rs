@@ -126,7 +126,7 @@ impl Filled<'_> {
 }
 
 fn undeliverable(way: &str, error: &std::io::Error) -> Faults {
-    Faults::one(Exit::InputOutput, format!("{way}: {}", cause(error.kind())))
+    Faults::one(Exit::InputOutput, format!("{way}: {}", cause(error)))
 }
 
 /// Marks are compared within one process alone.

@@ -134,8 +134,7 @@ impl<'a> Plan<'a> {
 }
 
 async fn supervise(args: &Exec, watch: Watch, context: &Context) -> Result<ExitCode, Failure> {
-    let held =
-        |error: io::Error| Failure::new(Exit::Unavailable, format!("signals cannot be held: {}", cause(error.kind())));
+    let held = |error: io::Error| Failure::new(Exit::Unavailable, format!("signals cannot be held: {}", cause(&error)));
     // Before there is another thread, which would take them.
     let supervisor = Supervisor::new(args.grace).map_err(held)?;
     let plan = tokio::select! {
@@ -175,6 +174,6 @@ fn after(signal: i32) -> ExitCode {
 /// As a shell says it: 127 for what is not there, 126 for what cannot be run.
 fn not_started(name: &std::path::Path, error: &io::Error) -> Failure {
     let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NoProgram } else { Exit::NotRunnable };
-    let why = if error.kind() == io::ErrorKind::NotFound { "no such program".into() } else { cause(error.kind()) };
+    let why = if error.kind() == io::ErrorKind::NotFound { "no such program".into() } else { cause(error) };
     Failure::new(exit, format!("{}: {why}", harmless(&name.display().to_string())))
 }

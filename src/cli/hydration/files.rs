@@ -37,7 +37,7 @@ async fn lay(
     let read = tokio::task::spawn_blocking(move || set::read(&path)).await;
     match read.unwrap_or_else(|died| Err(Unreadable::Io(died.into()))) {
         Err(Unreadable::Io(error)) => {
-            faults.add(Exit::InputOutput, format!("{name}: cannot be read: {}", cause(error.kind())));
+            faults.add(Exit::InputOutput, format!("{name}: cannot be read: {}", cause(&error)));
         }
         Err(unreadable) => faults.add(Exit::Usage, format!("{name}: {unreadable}")),
         Ok(text) => match parse(&text) {

@@ -23,7 +23,7 @@ pub(super) async fn run(command: &str, longest: Duration) -> Result<(), Failure>
     match timeout(longest, ended(command)).await {
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(failed(format!("failed: {status}"))),
-        Ok(Err(error)) => Err(failed(format!("cannot be run: {}", cause(error.kind())))),
+        Ok(Err(error)) => Err(failed(format!("cannot be run: {}", cause(&error)))),
         Err(_) => Err(failed(format!("took longer than {}, and was killed", humantime::format_duration(longest)))),
     }
 }

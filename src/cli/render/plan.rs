@@ -182,14 +182,13 @@ impl<'a> Plan<'a> {
 fn told(error: &std::io::Error) -> String {
     match error.get_ref() {
         Some(own) => own.to_string(),
-        None => cause(error.kind()),
+        None => cause(error),
     }
 }
 
 fn page(template: &Path) -> Result<Page, (Exit, String)> {
     let name = template.display().to_string();
-    let unread =
-        |error: std::io::Error| (Exit::InputOutput, format!("{name}: cannot be read: {}", cause(error.kind())));
+    let unread = |error: std::io::Error| (Exit::InputOutput, format!("{name}: cannot be read: {}", cause(&error)));
     // A pipe or a device tells no length before.
     let mut source = Vec::new();
     File::open(template).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut source)).map_err(unread)?;
