@@ -4,9 +4,9 @@
 //!
 //! All of it inside the watch's own lock, so that an older count never overwrites a newer one.
 
-use super::Shared;
 use std::sync::Arc;
 
+use super::Shared;
 use super::record::{Record, Standing};
 use super::status::{Progress, ReadState};
 
