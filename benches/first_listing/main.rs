@@ -2,6 +2,9 @@
 //! in the same rounds, what cannot be done side by side (the longest chain of pages), and a bare client that asks the same
 //! and throws the answers away.
 //!
+//! Without `RUST_BACKTRACE`: the SDK makes an error in nearly every call, and with it then a backtrace, which takes a quarter of
+//! the time.
+//!
 //! `cargo bench --bench first_listing [-- VAULTS SECRETS [AT_ONCE [MILLISECONDS]]]`.
 
 #![allow(

@@ -2,8 +2,8 @@
 //!
 //! A value that is held is answered in less time than it takes to refuse it, so that it always is, whatever else goes on.
 //! What has to wait for a vault takes a place among those that wait; what computes over the whole catalog takes turns with
-//! others of its kind on half as many threads as answer, beside those, so that values are answered beside it. Of either a party may hold no more
-//! than are left: alone, half of all, and whoever comes always finds some.
+//! others of its kind on threads of its own, half as many as answer, so that values are answered beside it. Of either a party
+//! may hold no more than are left: alone, half of all, and whoever comes always finds some.
 
 use std::collections::HashMap;
 use std::pin::pin;

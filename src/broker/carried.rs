@@ -63,13 +63,13 @@ impl Broker {
             secrets: known.secrets.clone(),
         });
         let vaults = self.catalog().recall(vaults.collect());
-        let places: HashMap<_, _> =
-            restored.contents.vaults.iter().map(|known| (known.info.id(), &known.info.uri)).collect();
+        let uris = restored.contents.vaults.iter().map(|known| (known.info.id(), known.info.uri.as_deref()));
+        let uris: HashMap<_, _> = uris.collect();
         for value in &restored.contents.values {
             // A vault that is not to be asked any more is not served either, nor is another one that has its name now.
-            match self.catalog().vault(&value.vault) {
-                Lookup::Found(entry) if places.get(&value.vault) == Some(&&entry.vault.info().uri) => {}
-                _ => continue,
+            let Lookup::Found(entry) = self.catalog().vault(&value.vault) else { continue };
+            if uris.get(&value.vault) != Some(&entry.vault.info().uri.as_deref()) {
+                continue;
             }
             let key = Key { vault: value.vault.clone(), name: value.name.clone(), version: value.version.clone() };
             self.cache().restore(key, Arc::clone(&value.secret), since(value.confirmed), value.settled);

@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::record::{Record, Standing};
-use super::status::{Progress, ReadState};
+use super::status::Progress;
 
 /// What one vault adds to the count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counted {
     listed: bool,
     failed: bool,
+    /// It has given a listing, or refused one itself. That a value was read is noted when it is.
+    reached: bool,
     secrets: usize,
 }
 
@@ -23,7 +25,8 @@ impl Counted {
     fn of(standing: &Standing, speaks: bool) -> Self {
         let listed = standing.known.as_ref().is_some_and(|known| known.whole);
         let failed = !listed && standing.failure.is_some();
-        Self { listed, failed, secrets: if speaks { standing.secrets() } else { 0 } }
+        let refused = standing.failure.as_ref().is_some_and(|error| error.kind().is_authoritative());
+        Self { listed, failed, reached: listed || refused, secrets: if speaks { standing.secrets() } else { 0 } }
     }
 }
 
@@ -31,20 +34,15 @@ impl Progress {
     fn add(&mut self, vault: Counted) {
         self.listed += usize::from(vault.listed);
         self.failed += usize::from(vault.failed);
+        self.reached |= vault.reached;
         self.secrets += vault.secrets;
     }
 
+    /// That one was reached stays true.
     fn take_away(&mut self, vault: Counted) {
         self.listed -= usize::from(vault.listed);
         self.failed -= usize::from(vault.failed);
         self.secrets -= vault.secrets;
-    }
-
-    /// What stays true once it was.
-    fn note(&mut self, standing: &Standing) {
-        let listed = standing.known.as_ref().is_some_and(|known| known.whole);
-        let refused = standing.failure.as_ref().is_some_and(|error| error.kind().is_authoritative());
-        self.reached |= listed || refused || standing.read == ReadState::Ok;
     }
 
     fn conclude(&mut self) {
@@ -76,11 +74,9 @@ impl Shared {
             };
             let speaking = directory.speaking(|_| true, &self.options);
             for (entry, speaks) in directory.live.iter().zip(speaking) {
-                let standing = entry.record.glance();
-                let counted = Counted::of(&standing, speaks);
+                let counted = Counted::of(&entry.record.glance(), speaks);
                 entry.record.count(Some(counted));
                 now.add(counted);
-                now.note(&standing);
             }
             now.conclude();
             std::mem::replace(progress, now) != now
@@ -102,13 +98,11 @@ impl Shared {
             }
             // Without one, it is yet to be counted with all.
             let Some(before) = record.count(None) else { return false };
-            let standing = record.glance();
-            let counted = Counted::of(&standing, true);
+            let counted = Counted::of(&record.glance(), true);
             record.count(Some(counted));
             let mut now = *progress;
             now.take_away(before);
             now.add(counted);
-            now.note(&standing);
             now.conclude();
             std::mem::replace(progress, now) != now
         });

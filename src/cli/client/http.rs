@@ -113,7 +113,7 @@ impl Http {
 
     /// Of a request that has no answer. On the socket a caller is known, or not, before it is heard.
     fn unheard(&self, error: &reqwest::Error) -> Failure {
-        match (&self.address, cause(error).map(std::io::Error::kind)) {
+        match (&self.address, io_error(error).map(std::io::Error::kind)) {
             _ if error.is_timeout() => self.unreachable(error),
             (
                 Address::Socket(path),
@@ -144,7 +144,7 @@ fn unreachable(address: &Address, error: &reqwest::Error) -> Failure {
     } else if let Some(tls) = tls(error) {
         format!("cannot be spoken to over TLS: {tls}")
     } else {
-        match cause(error) {
+        match io_error(error) {
             Some(error) if error.kind() != ErrorKind::UnexpectedEof => {
                 format!("cannot be reached: {}", crate::config::cause(error))
             }
@@ -164,7 +164,7 @@ fn is_turned_away(error: &reqwest::Error) -> bool {
         source = error.source();
     }
     use std::io::ErrorKind::{BrokenPipe, ConnectionReset, WouldBlock};
-    matches!(cause(error).map(std::io::Error::kind), Some(BrokenPipe | ConnectionReset | WouldBlock))
+    matches!(io_error(error).map(std::io::Error::kind), Some(BrokenPipe | ConnectionReset | WouldBlock))
 }
 
 /// What TLS found wrong, such as a certificate that nobody vouches for. rustls hands its errors out inside of `io::Error`s, whose
@@ -175,7 +175,7 @@ fn tls<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
 }
 
 /// What the system said, without the address that libraries put around it.
-fn cause(error: &reqwest::Error) -> Option<&std::io::Error> {
+fn io_error(error: &reqwest::Error) -> Option<&std::io::Error> {
     let mut source = error.source();
     while let Some(error) = source {
         if let Some(io) = error.downcast_ref::<std::io::Error>() {

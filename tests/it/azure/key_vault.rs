@@ -9,7 +9,7 @@ use sidekey::secret::{SecretName, Version};
 use sidekey::vaults::azure::ConfiguredVault;
 use sidekey::vaults::{Denial, Outage, VaultErrorKind};
 
-use super::stage::{Asked, Reply, Stage, VERSION};
+use super::stage::{Asked, Reply, Stage, VERSION, numbered_tokens};
 
 fn name(text: &str) -> SecretName {
     text.parse().unwrap()
@@ -144,11 +144,9 @@ async fn refusals_are_told_apart_by_their_inner_code_and_never_not_found() {
 
 /// A vault that takes one token alone; Entra issues `token-0`, `token-1` and so on.
 async fn picky(refusal: fn() -> Reply, good: &'static str) -> Stage {
-    let issued = AtomicUsize::new(0);
+    let issued = numbered_tokens();
     Stage::new(move |asked| match (asked.host.as_str(), asked.authorization.as_deref()) {
-        ("login.microsoftonline.com", _) => {
-            Some(Reply::token(&format!("token-{}", issued.fetch_add(1, Ordering::SeqCst)), 3600))
-        }
+        ("login.microsoftonline.com", _) => Some(issued()),
         ("pay.vault.azure.net", Some(bearer)) if bearer == good => Some(found(asked)),
         ("pay.vault.azure.net", Some(_)) => Some(refusal()),
         _ => None,
@@ -216,13 +214,11 @@ async fn all_three_forms_of_a_refusal_s_challenge_are_understood() {
             Reply::challenge_of(&format!(r#"Bearer authorization="https://login.windows.net/t", {resource}"#))
         },
     ] {
-        let issued = AtomicUsize::new(0);
+        let issued = numbered_tokens();
         let revoked = Arc::new(AtomicBool::new(false));
         let is_revoked = Arc::clone(&revoked);
         let stage = Stage::new(move |asked| match (asked.host.as_str(), asked.authorization.as_deref()) {
-            ("login.microsoftonline.com", _) => {
-                Some(Reply::token(&format!("token-{}", issued.fetch_add(1, Ordering::SeqCst)), 3600))
-            }
+            ("login.microsoftonline.com", _) => Some(issued()),
             ("pay.vault.azure.net", Some("Bearer token-0")) if is_revoked.load(Ordering::SeqCst) => Some(refusal()),
             ("pay.vault.azure.net", Some(_)) => Some(found(asked)),
             _ => None,

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
@@ -12,7 +11,7 @@ use sidekey::secret::SecretValue;
 use sidekey::vaults::azure::{Audience, AzureSource, Credential, DiscoveryRoute, Identity};
 use sidekey::vaults::{Outage, Source as _, VaultError, VaultErrorKind};
 
-use super::stage::{Asked, Reply, SECRET, Stage, TENANT, impatient};
+use super::stage::{Asked, Reply, SECRET, Stage, TENANT, impatient, numbered_tokens};
 
 /// What the sign-in that a stage saw had sent.
 fn sent(stage: &Stage) -> Asked {
@@ -129,12 +128,10 @@ async fn a_client_secret_file_is_read_anew_and_one_line_end_is_not_part_of_it() 
 
 #[tokio::test]
 async fn a_rotated_secret_is_used_by_the_next_renewal_of_the_same_source() {
-    let issued = AtomicUsize::new(0);
+    let issued = numbered_tokens();
     // The first token is refused, so that a second sign-in follows.
     let stage = Stage::new(move |asked| match (asked.host.as_str(), asked.authorization.as_deref()) {
-        ("login.microsoftonline.com", _) => {
-            Some(Reply::token(&format!("token-{}", issued.fetch_add(1, Ordering::SeqCst)), 3600))
-        }
+        ("login.microsoftonline.com", _) => Some(issued()),
         ("pay.vault.azure.net", Some("Bearer token-0")) => Some(Reply::challenge()),
         _ => None,
     })
@@ -285,10 +282,10 @@ async fn a_wrong_tenant_or_client_is_a_fault_of_the_settings() {
 
 #[tokio::test]
 async fn resource_manager_gets_a_fresh_token_after_a_refusal_too() {
-    let issued = AtomicUsize::new(0);
+    let issued = numbered_tokens();
     let stage = Stage::new(move |asked| match (asked.host.as_str(), asked.authorization.as_deref()) {
         ("login.microsoftonline.com", _) if asked.field("scope").is_some_and(|scope| scope.contains("management")) => {
-            Some(Reply::token(&format!("token-{}", issued.fetch_add(1, Ordering::SeqCst)), 3600))
+            Some(issued())
         }
         ("management.azure.com", Some("Bearer token-0")) => {
             Some(Reply::error(401, "InvalidAuthenticationToken", None).header("www-authenticate", "Bearer error=\"x\""))

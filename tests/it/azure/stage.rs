@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -114,6 +115,12 @@ impl Reply {
         let id = format!("https://{host}/secrets/{name}/{version}");
         Self::json(200, &json!({ "value": value, "id": id, "attributes": attributes }))
     }
+}
+
+/// Tokens as Entra issues them: `token-0`, `token-1` and so on.
+pub fn numbered_tokens() -> impl Fn() -> Reply + Send + Sync {
+    let issued = AtomicUsize::new(0);
+    move || Reply::token(&format!("token-{}", issued.fetch_add(1, Ordering::SeqCst)), 3600)
 }
 
 type Script = dyn Fn(&Asked) -> Reply + Send + Sync;

@@ -3,16 +3,11 @@
 use std::sync::Arc;
 
 use sidekey::catalog::{Catalog, CatalogOptions, Lookup};
-use sidekey::vaults::{SkipReason, Source, VaultInfo};
+use sidekey::vaults::{SkipReason, Source};
 
 use super::estate::{
-    Act, Round, Scripted, ScriptedSource, failure, found, hits, named, outage, pass, round, run, search, skipped,
-    source_name, vault_name,
+    Round, Scripted, ScriptedSource, failure, found, hits, outage, pass, round, run, search, skipped, vault_name,
 };
-
-fn vault(source: &str, name: &str) -> Arc<Scripted> {
-    Scripted::of(VaultInfo::new(source_name(source), vault_name(name)), Act::Tell(named(&["x"])))
-}
 
 fn catalog(sources: [&Arc<ScriptedSource>; 2]) -> Catalog {
     let sources = sources.into_iter().map(|source| Arc::clone(source) as Arc<dyn Source>).collect();
@@ -30,8 +25,10 @@ fn means(catalog: &Catalog, address: &str) -> String {
 #[tokio::test(start_paused = true)]
 async fn the_earliest_source_has_the_bare_name_and_every_vault_has_the_qualified_one() {
     // The later source answers first: order of configuration counts, not of answers.
-    let (a, b) =
-        (ScriptedSource::new("a", None), ScriptedSource::new("b", round([&vault("b", "pay"), &vault("b", "mail")])));
+    let (a, b) = (
+        ScriptedSource::new("a", None),
+        ScriptedSource::new("b", round([&Scripted::seen_by("b", "pay"), &Scripted::seen_by("b", "mail")])),
+    );
     let catalog = catalog([&a, &b]);
     let other = Catalog::clone(&catalog);
     tokio::select! {
@@ -42,7 +39,7 @@ async fn the_earliest_source_has_the_bare_name_and_every_vault_has_the_qualified
     assert!(matches!(catalog.vault(&vault_name("pay")), Lookup::NotYet));
     assert_eq!(means(&catalog, "b:pay"), "b:pay");
 
-    a.now(round([&vault("a", "pay")]));
+    a.now(round([&Scripted::seen_by("a", "pay")]));
     catalog.refresh(None).await;
     assert_eq!(addresses(&catalog), ["b:pay", "mail", "pay"]);
     for (address, vault) in
@@ -55,11 +52,12 @@ async fn the_earliest_source_has_the_bare_name_and_every_vault_has_the_qualified
 
 #[tokio::test(start_paused = true)]
 async fn a_bare_name_once_given_is_kept_against_an_earlier_source() {
-    let (a, b) = (ScriptedSource::new("a", Round::default()), ScriptedSource::new("b", round([&vault("b", "pay")])));
+    let (a, b) =
+        (ScriptedSource::new("a", Round::default()), ScriptedSource::new("b", round([&Scripted::seen_by("b", "pay")])));
     let catalog = catalog([&a, &b]);
     catalog.refresh(None).await;
     assert_eq!(means(&catalog, "pay"), "b:pay");
-    a.now(round([&vault("a", "pay")]));
+    a.now(round([&Scripted::seen_by("a", "pay")]));
     catalog.refresh(None).await;
     assert_eq!(means(&catalog, "pay"), "b:pay");
     assert_eq!(addresses(&catalog), ["a:pay", "pay"]);
@@ -67,8 +65,10 @@ async fn a_bare_name_once_given_is_kept_against_an_earlier_source() {
 
 #[tokio::test(start_paused = true)]
 async fn a_bare_name_does_not_pass_to_another_vault_when_its_own_has_left() {
-    let (a, b) =
-        (ScriptedSource::new("a", round([&vault("a", "pay")])), ScriptedSource::new("b", round([&vault("b", "pay")])));
+    let (a, b) = (
+        ScriptedSource::new("a", round([&Scripted::seen_by("a", "pay")])),
+        ScriptedSource::new("b", round([&Scripted::seen_by("b", "pay")])),
+    );
     let catalog = catalog([&a, &b]);
     catalog.refresh(None).await;
     a.now(Round::default());
@@ -78,7 +78,7 @@ async fn a_bare_name_does_not_pass_to_another_vault_when_its_own_has_left() {
     assert!(matches!(catalog.vault(&vault_name("pay")), Lookup::NotFound { .. }));
     assert_eq!(addresses(&catalog), ["b:pay"]);
     // And it is its own again when it comes back.
-    a.now(round([&vault("a", "pay")]));
+    a.now(round([&Scripted::seen_by("a", "pay")]));
     catalog.refresh(None).await;
     assert_eq!(means(&catalog, "pay"), "a:pay");
 }
@@ -87,7 +87,7 @@ async fn a_bare_name_does_not_pass_to_another_vault_when_its_own_has_left() {
 async fn a_skipped_vault_takes_no_name_from_one_that_can_be_asked() {
     let (a, b) = (
         ScriptedSource::new("a", Round { skipped: vec![skipped("a", "pay"), skipped("a", "far")], ..Round::default() }),
-        ScriptedSource::new("b", round([&vault("b", "pay")])),
+        ScriptedSource::new("b", round([&Scripted::seen_by("b", "pay")])),
     );
     let catalog = catalog([&a, &b]);
     catalog.refresh(None).await;
@@ -117,7 +117,7 @@ async fn what_short_discovery_may_have_missed_is_not_plainly_absent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_hangs_holds_up_no_other() {
-    let (a, b) = (ScriptedSource::new("a", None), ScriptedSource::new("b", round([&vault("b", "pay")])));
+    let (a, b) = (ScriptedSource::new("a", None), ScriptedSource::new("b", round([&Scripted::seen_by("b", "pay")])));
     let catalog = catalog([&a, &b]);
     let _running = run(&catalog);
     pass(1).await;

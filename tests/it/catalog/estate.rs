@@ -44,6 +44,11 @@ impl Scripted {
         Self::of(VaultInfo::new(source_name("s"), vault_name(vault)), Act::Tell(named(names)))
     }
 
+    /// A vault of that source that holds `x`.
+    pub(crate) fn seen_by(source: &str, vault: &str) -> Arc<Self> {
+        Self::of(VaultInfo::new(source_name(source), vault_name(vault)), Act::Tell(named(&["x"])))
+    }
+
     pub(crate) fn of(info: VaultInfo, act: Act) -> Arc<Self> {
         Arc::new(Self { info, act: Mutex::new(act), listings: AtomicUsize::new(0) })
     }

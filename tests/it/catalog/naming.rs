@@ -3,16 +3,12 @@
 use std::sync::Arc;
 
 use sidekey::catalog::{Catalog, CatalogOptions, KnownVault, Lookup};
-use sidekey::vaults::{Source, Vault as _, VaultInfo};
+use sidekey::vaults::{Source, Vault as _};
 
 use super::estate::{
-    Act, Round, Scripted, ScriptedSource, failure, found, hits, named, outage, pass, round, run, search, skipped,
-    source_name, unanswered, vault_name,
+    Round, Scripted, ScriptedSource, failure, found, hits, named, outage, pass, round, run, search, skipped,
+    unanswered, vault_name,
 };
-
-fn vault(source: &str, name: &str) -> Arc<Scripted> {
-    Scripted::of(VaultInfo::new(source_name(source), vault_name(name)), Act::Tell(named(&["x"])))
-}
 
 fn catalog(sources: &[&Arc<ScriptedSource>]) -> Catalog {
     let sources = sources.iter().map(|source| Arc::clone(source) as Arc<dyn Source>).collect();
@@ -28,7 +24,7 @@ fn means(catalog: &Catalog, address: &str) -> Option<String> {
 
 #[tokio::test(start_paused = true)]
 async fn it_is_there_and_listed_while_discovery_hangs_and_nothing_looks_whole() {
-    let pay = vault("s", "pay");
+    let pay = Scripted::seen_by("s", "pay");
     let catalog = catalog(&[&ScriptedSource::naming("s", [&pay], None)]);
     assert_eq!(means(&catalog, "pay").as_deref(), Some("s:pay"));
     assert!(matches!(catalog.vault(&vault_name("mail")), Lookup::NotYet));
@@ -43,17 +39,17 @@ async fn it_is_there_and_listed_while_discovery_hangs_and_nothing_looks_whole() 
 
 #[tokio::test(start_paused = true)]
 async fn a_later_source_s_has_its_bare_name_when_the_earlier_ones_have_spoken() {
-    let (a, pay) = (ScriptedSource::new("a", None), vault("b", "pay"));
+    let (a, pay) = (ScriptedSource::new("a", None), Scripted::seen_by("b", "pay"));
     let catalog = catalog(&[&a, &ScriptedSource::naming("b", [&pay], round([&pay]))]);
     assert_eq!((means(&catalog, "pay"), means(&catalog, "b:pay").as_deref()), (None, Some("b:pay")));
-    a.now(round([&vault("a", "mail")]));
+    a.now(round([&Scripted::seen_by("a", "mail")]));
     catalog.discover().await;
     assert_eq!(means(&catalog, "pay").as_deref(), Some("b:pay"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_first_round_s_word_on_it_holds_and_a_short_round_s_silence_does_not() {
-    let (pay, mail) = (vault("s", "pay"), vault("s", "mail"));
+    let (pay, mail) = (Scripted::seen_by("s", "pay"), Scripted::seen_by("s", "mail"));
     let source = ScriptedSource::naming("s", [&pay, &mail], Round::default());
     source.now(Round { faults: vec![failure(outage())], ..Round::default() });
     let catalog = catalog(&[&source]);
@@ -72,7 +68,7 @@ async fn the_first_round_s_word_on_it_holds_and_a_short_round_s_silence_does_not
 
 #[tokio::test(start_paused = true)]
 async fn it_begins_with_what_was_known_before_a_restart() {
-    let pay = vault("s", "pay");
+    let pay = Scripted::seen_by("s", "pay");
     let catalog = catalog(&[&ScriptedSource::naming("s", [&pay], None)]);
     let known =
         KnownVault { info: pay.info().clone(), listed: Some(sidekey::clock::Moment::now()), secrets: named(&["old"]) };
@@ -87,7 +83,7 @@ async fn it_begins_with_what_was_known_before_a_restart() {
 
 #[tokio::test(start_paused = true)]
 async fn a_name_that_turns_out_to_be_of_another_tenant_s_vault_is_left_to_the_source_that_can_read_it() {
-    let (first, second) = (vault("a", "pay"), vault("b", "pay"));
+    let (first, second) = (Scripted::seen_by("a", "pay"), Scripted::seen_by("b", "pay"));
     let a = ScriptedSource::naming("a", [&first], Round { skipped: vec![skipped("a", "pay")], ..Round::default() });
     let catalog = catalog(&[&a, &ScriptedSource::naming("b", [&second], round([&second]))]);
     catalog.discover().await;

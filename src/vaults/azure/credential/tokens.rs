@@ -207,9 +207,8 @@ impl Shared {
         let state = Arc::<Mutex<State>>::default();
         held.insert(scope.to_owned(), Arc::clone(&state));
         let watched = Arc::downgrade(&state);
-        self.tally
-            .0
-            .token(&self.tally.1, audience(scope), move || watched.upgrade().and_then(|state| lock(&state).times()));
+        let (metrics, source) = &self.tally;
+        metrics.token(source, audience(scope), move || watched.upgrade().and_then(|state| lock(&state).times()));
         state
     }
 

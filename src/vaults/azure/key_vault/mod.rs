@@ -57,7 +57,7 @@ impl AzureVault {
         transport: &Arc<Transport>,
         tokens: &Arc<Tokens>,
     ) -> Result<Self, VaultError> {
-        let watch = Arc::new(Watch { met: AtomicBool::new(false), tokens: Arc::clone(tokens) });
+        let watch = Arc::new(Watch { answered: AtomicBool::new(false), tokens: Arc::clone(tokens) });
         let wire = Wire::new(Arc::clone(transport), Peer::Origin(address.url()));
         let wire = wire.wants_tokens_for(wants_tokens_for).watched(Arc::clone(&watch) as _).budgeted();
         let options = SecretClientOptions {
@@ -152,7 +152,7 @@ impl AzureVault {
         let page = match &mut state.pages {
             Some(pages) => self.page(pages).await?,
             None => {
-                let first_ever = !self.watch.has_met();
+                let first_ever = !self.watch.has_answered();
                 let mut pages = self.start(&state.listing)?;
                 let mut page = self.page(&mut pages).await;
                 if first_ever && page.as_ref().is_err_and(may_be_renewed) {
@@ -220,7 +220,7 @@ impl Vault for AzureVault {
     }
 
     async fn get(&self, name: &SecretName, version: Option<&Version>) -> Result<Secret, VaultError> {
-        let first_ever = !self.watch.has_met();
+        let first_ever = !self.watch.has_answered();
         match self.get_once(name, version).await {
             Err(error) if first_ever && may_be_renewed(&error) => self.get_once(name, version).await,
             outcome => outcome,
@@ -245,24 +245,24 @@ impl fmt::Debug for AzureVault {
 /// What the vault says of a token goes to the tokens.
 #[derive(Debug)]
 struct Watch {
-    /// It was sent one, and answered.
-    met: AtomicBool,
+    /// The vault was sent one, and has answered.
+    answered: AtomicBool,
     tokens: Arc<Tokens>,
 }
 
 impl Watch {
-    fn has_met(&self) -> bool {
-        self.met.load(Ordering::Acquire)
+    fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::Acquire)
     }
 }
 
 impl BearerWatch for Watch {
     fn accepted(&self) {
-        self.met.store(true, Ordering::Release);
+        self.answered.store(true, Ordering::Release);
     }
 
     fn refused(&self, bearer: &str, code: Option<&str>) {
-        self.met.store(true, Ordering::Release);
+        self.answered.store(true, Ordering::Release);
         self.tokens.refused(bearer, code);
     }
 }
