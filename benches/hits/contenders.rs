@@ -90,13 +90,13 @@ pub(super) fn start(server: &Runtime, client: &Runtime, directory: &std::path::P
 
     let own = requests(port);
     client.block_on(warm(&tcp, &own));
-    let (headers, body) = client.block_on(sample(&tcp, &own[0]));
-    println!("one answer: {} headers, {} bytes of value", headers.len(), body.len());
+    let [answer, audited_answer] = [&tcp, &audited[0]].map(|place| client.block_on(sample(place, &own[0])));
+    for (what, (headers, body)) in [("one answer", &answer), ("one that is audited", &audited_answer)] {
+        println!("{what}: {} headers, {} bytes of value", headers.len(), body.len());
+    }
     let bare_tcp = server.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
     let bare_port = bare_tcp.local_addr().expect("an address").port();
-    let bare_socket = directory.join("bare.sock");
-    let bare_unix = UnixListener::bind(&bare_socket).expect("a socket");
-    let same = (headers.clone(), body.clone());
+    let same = answer.clone();
     tasks.spawn(async move {
         let mut connections = JoinSet::new();
         while let Ok((stream, _)) = bare_tcp.accept().await {
@@ -104,21 +104,27 @@ pub(super) fn start(server: &Runtime, client: &Runtime, directory: &std::path::P
             connections.spawn(bare(stream, same.clone()));
         }
     });
-    tasks.spawn(async move {
-        let mut connections = JoinSet::new();
-        while let Ok((stream, _)) = bare_unix.accept().await {
-            connections.spawn(bare(stream, (headers.clone(), body.clone())));
-        }
+    let bare_unix = [("bare.sock", answer), ("bare-audited.sock", audited_answer)].map(|(name, answer)| {
+        let socket = directory.join(name);
+        let listener = UnixListener::bind(&socket).expect("a socket");
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(bare(stream, answer.clone()));
+            }
+        });
+        Place::Unix(socket)
     });
     tasks.detach_all();
     let contender = |name, place, requests| Contender { name, place, requests };
-    let [plain, required] = audited;
+    let ([plain, required], [bare_plain, bare_audited]) = (audited, bare_unix);
     let bare_place = Place::Tcp(SocketAddr::from(([127, 0, 0, 1], bare_port)));
     vec![
         contender("bare hyper, TCP", bare_place, requests(bare_port)),
         contender("sidekey, TCP with token", tcp, Arc::clone(&own)),
-        contender("bare hyper, unix", Place::Unix(bare_socket), Arc::clone(&own)),
+        contender("bare hyper, unix", bare_plain, Arc::clone(&own)),
         contender("sidekey, unix", unix, Arc::clone(&own)),
+        contender("bare hyper, unix, as audited", bare_audited, Arc::clone(&own)),
         contender("sidekey, unix, audited", plain, Arc::clone(&own)),
         contender("sidekey, unix, required", required, own),
     ]

@@ -19,9 +19,9 @@ pub(super) fn print() {
         let one = (counted(at, MORE) - counted(at, FEW)) / u64::from(MORE - FEW);
         if name.starts_with("bare") {
             bare = one;
-            println!("{name:<28} {one:>9} instructions");
+            println!("{name:<30} {one:>9} instructions");
         } else {
-            println!("{name:<28} {one:>9} instructions, {:+} of sidekey's own", one.cast_signed() - bare.cast_signed());
+            println!("{name:<30} {one:>9} instructions, {:+} of sidekey's own", one.cast_signed() - bare.cast_signed());
         }
     }
 }

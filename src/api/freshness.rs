@@ -4,20 +4,17 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::HeaderValue;
 
+use super::head::{Field, Head};
 use crate::broker::{Forward, Origin, Reading, Steer};
 
 /// The request directives of RFC 9111, 5.2.1 that mean something here. Unknown ones are ignored, as it requires; a
 /// `max-age` that is no number counts as zero, which is the safe side (1.2.2, 4.2.1).
-pub(super) fn steer(headers: &HeaderMap) -> Steer {
+pub(super) fn steer(head: Head<'_>) -> Steer {
     let mut steer = Steer::default();
-    for directive in headers
-        .get_all(header::CACHE_CONTROL)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-    {
+    let values = head.all(Field::CacheControl).filter_map(|value| value.to_str().ok());
+    for directive in values.flat_map(|value| value.split(',')) {
         let (name, argument) = match directive.split_once('=') {
             Some((name, argument)) => (name.trim(), argument.trim().trim_matches('"')),
             None => (directive.trim(), ""),
@@ -44,10 +41,8 @@ fn delta_seconds(text: &str) -> u64 {
 }
 
 /// Whether the caller holds this very representation already. Weak comparison, as RFC 9110, 13.1.2 has it.
-pub(super) fn is_held_by_caller(headers: &HeaderMap, etag: &str) -> bool {
-    headers
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
+pub(super) fn is_held_by_caller(head: Head<'_>, etag: &str) -> bool {
+    head.all(Field::IfNoneMatch)
         .filter_map(|value| value.to_str().ok())
         .any(|value| value.trim() == "*" || tags(value).any(|tag| tag == etag))
 }
@@ -129,6 +124,8 @@ const HIT: usize = 96;
 
 #[cfg(test)]
 mod tests {
+    use axum::http::{HeaderMap, header};
+
     use super::*;
 
     fn headers(name: &header::HeaderName, values: &[&str]) -> HeaderMap {
@@ -151,10 +148,10 @@ mod tests {
             ("", false, None, false),
         ] {
             let expected = Steer { no_cache, max_age, only_if_cached };
-            assert_eq!(steer(&headers(&header::CACHE_CONTROL, &[text])), expected, "{text}");
+            assert_eq!(steer(Head::of(&headers(&header::CACHE_CONTROL, &[text]))), expected, "{text}");
         }
         let two = headers(&header::CACHE_CONTROL, &["max-age=3", "only-if-cached"]);
-        assert_eq!(steer(&two), Steer { max_age: Some(seconds(3)), only_if_cached: true, no_cache: false });
+        assert_eq!(steer(Head::of(&two)), Steer { max_age: Some(seconds(3)), only_if_cached: true, no_cache: false });
     }
 
     #[test]
@@ -171,7 +168,11 @@ mod tests {
             (&["\"v1"], false),
             (&[], false),
         ] {
-            assert_eq!(is_held_by_caller(&headers(&header::IF_NONE_MATCH, values), "\"v1\""), held, "{values:?}");
+            assert_eq!(
+                is_held_by_caller(Head::of(&headers(&header::IF_NONE_MATCH, values)), "\"v1\""),
+                held,
+                "{values:?}"
+            );
         }
     }
 }

@@ -12,10 +12,11 @@
 
 use std::sync::{Arc, LazyLock};
 
-use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
+use axum::http::header::HeaderName;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Uri};
 
+use super::head::{Field, Head, MoreThanOnce};
 use super::listener::{CertificateNames, ServedAs};
 use super::problem::{Code, Problem};
 use super::routes;
@@ -101,7 +102,7 @@ impl Guard {
     ///
     /// # Errors
     /// `bad-host`, `forwarded`, `bad-query`, `method-not-allowed`.
-    pub(super) fn knock(&self, request: &Parts, connection: &Connection) -> Result<(), Problem> {
+    pub(super) fn knock(&self, request: &Parts, head: Head<'_>, connection: &Connection) -> Result<(), Problem> {
         let Parts { method, uri, headers, .. } = request;
         check_headers(headers)?;
         match method {
@@ -109,23 +110,23 @@ impl Guard {
                 let detail = format!("{method} is served nowhere");
                 return Err(Problem::new(Code::MethodNotAllowed, detail).allowing(methods(uri)));
             }
-            _ => check_upgrade(headers, uri)?,
+            _ => check_upgrade(head, uri)?,
         }
-        check_body(method, headers)?;
+        check_body(method, head)?;
         match connection {
             Connection::Unix(_) => Ok(()),
-            Connection::Tcp { port } => check_host(headers, uri, |host| is_ours(host, *port))
+            Connection::Tcp { port } => check_host(head, uri, |host| is_ours(host, *port))
                 .map_err(|bad| bad.or(format!("Host must be 127.0.0.1:{port}, [::1]:{port} or localhost:{port}"))),
             Connection::Tls { port, served, .. } => {
                 let is_ours = |host: &[u8]| {
                     let (name, told) = split_port(host, 443);
                     told == Some(*port) && std::str::from_utf8(name).is_ok_and(|name| served.is(name))
                 };
-                check_host(headers, uri, is_ours)
+                check_host(head, uri, is_ours)
                     .map_err(|bad| bad.or(format!("Host must be a name in the certificate, with the port {port}")))
             }
             Connection::Metrics => {
-                check_host(headers, uri, |_| true).map_err(|bad| bad.or(String::new()))?;
+                check_host(head, uri, |_| true).map_err(|bad| bad.or(String::new()))?;
                 check_public(method, uri)
             }
         }
@@ -137,7 +138,8 @@ impl Guard {
     /// `unauthenticated`.
     pub(super) fn identify(
         &self,
-        request: &Parts,
+        uri: &Uri,
+        head: Head<'_>,
         connection: &Connection,
         visitor: &Visitor,
     ) -> Result<Caller, Problem> {
@@ -146,17 +148,17 @@ impl Guard {
             Connection::Metrics => return Ok(Caller::nobody()),
             Connection::Unix(_) | Connection::Tcp { .. } | Connection::Tls { .. } => {}
         }
-        identify(&request.headers, &request.uri, visitor)
+        identify(head, uri, visitor)
     }
 }
 
 /// Who asks. Those who probe need not be known, whatever they send; of others, what is sent as a token and is none is
 /// never passed over.
-fn identify(headers: &HeaderMap, uri: &Uri, visitor: &Visitor) -> Result<Caller, Problem> {
+fn identify(head: Head<'_>, uri: &Uri, visitor: &Visitor) -> Result<Caller, Problem> {
     if is_probe(uri) {
         return Ok(visitor.caller(None).unwrap_or_else(|_| Caller::nobody()));
     }
-    visitor.caller_with(|| token(headers, uri).map_err(unauthenticated))
+    visitor.caller_with(|| token(head, uri).map_err(unauthenticated))
 }
 
 fn unauthenticated(detail: &'static str) -> Problem {
@@ -173,12 +175,11 @@ impl From<Stranger> for Problem {
 }
 
 /// What is sent as a token, or what is wrong with it.
-fn token<'h>(headers: &'h HeaderMap, uri: &Uri) -> Result<Option<&'h [u8]>, &'static str> {
-    let mut all = headers.get_all(AUTHORIZATION).iter();
-    let only = match (all.next(), all.next()) {
-        (None, _) => return Ok(None),
-        (Some(_), Some(_)) => return Err("Authorization stands more than once"),
-        (Some(only), None) => only.as_bytes(),
+fn token<'h>(head: Head<'h>, uri: &Uri) -> Result<Option<&'h [u8]>, &'static str> {
+    let only = match head.only(Field::Authorization) {
+        Ok(None) => return Ok(None),
+        Err(MoreThanOnce) => return Err("Authorization stands more than once"),
+        Ok(Some(only)) => only.as_bytes(),
     };
     match bearer(only) {
         None if takes_bare_token(uri) => Ok(Some(only)),
@@ -264,8 +265,8 @@ fn is_from_browser(name: &HeaderName, value: &[u8]) -> bool {
 
 /// An offer of HTTP/2 is passed over, as RFC 9110, 7.8 lets a server do: Java's own client makes it with every first
 /// request. Any other upgrade is a WebSocket or worse.
-fn check_upgrade(headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
-    match headers.get_all(UPGRADE).iter().find(|offer| !offer.as_bytes().eq_ignore_ascii_case(b"h2c")) {
+fn check_upgrade(head: Head<'_>, uri: &Uri) -> Result<(), Problem> {
+    match head.all(Field::Upgrade).find(|offer| !offer.as_bytes().eq_ignore_ascii_case(b"h2c")) {
         None => Ok(()),
         Some(_) => {
             let detail = "no protocol to upgrade to is served";
@@ -307,12 +308,11 @@ impl BadHost {
 }
 
 /// Exactly one `Host`, and it is ours; an authority in the request line says the same.
-fn check_host(headers: &HeaderMap, uri: &Uri, is_ours: impl Fn(&[u8]) -> bool) -> Result<(), BadHost> {
-    let mut all = headers.get_all(HOST).iter();
-    let host = match (all.next(), all.next()) {
-        (None, _) => return Err(BadHost::None("there is no Host header")),
-        (Some(_), Some(_)) => return Err(BadHost::None("Host stands more than once")),
-        (Some(only), None) => only.as_bytes(),
+fn check_host(head: Head<'_>, uri: &Uri, is_ours: impl Fn(&[u8]) -> bool) -> Result<(), BadHost> {
+    let host = match head.only(Field::Host) {
+        Ok(None) => return Err(BadHost::None("there is no Host header")),
+        Err(MoreThanOnce) => return Err(BadHost::None("Host stands more than once")),
+        Ok(Some(only)) => only.as_bytes(),
     };
     if host.is_empty() || !host.iter().all(u8::is_ascii_graphic) || host.contains(&b'@') {
         return Err(BadHost::None("Host is no host and port"));
@@ -351,16 +351,15 @@ fn split_port(host: &[u8], usual: u16) -> (&[u8], Option<u16>) {
 /// A body where none is read, and one that is told in two ways, have no use but to have us and another see different
 /// requests. hyper takes `Transfer-Encoding` with `Content-Length`, reads the body as the former tells, and ends the
 /// connection after it; what is not `chunked` alone it would give on undecoded.
-fn check_body(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+fn check_body(method: &Method, head: Head<'_>) -> Result<(), Problem> {
     let refused = |detail| Err(Problem::new(Code::BadQuery, detail));
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let (coding, None) = (codings.next(), codings.next()) else {
+    let Ok(coding) = head.only(Field::TransferEncoding) else {
         return refused("Transfer-Encoding stands more than once");
     };
     if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
         return refused("Transfer-Encoding may be chunked, and nothing else");
     }
-    let length = headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
+    let length = head.all(Field::ContentLength).any(|length| length.as_bytes() != b"0");
     if method != Method::POST && (length || coding.is_some()) {
         return refused("only a POST may have a body");
     }

@@ -15,6 +15,7 @@ mod freshness;
 #[cfg(all(feature = "emulator", any(test, feature = "fuzzing")))]
 pub(crate) mod fuzzing;
 mod guard;
+mod head;
 mod leftover;
 mod listener;
 mod load;
@@ -27,6 +28,7 @@ mod path;
 mod patience;
 pub(crate) mod problem;
 mod room;
+mod roused;
 mod routes;
 mod server;
 mod state;

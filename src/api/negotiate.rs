@@ -2,8 +2,7 @@
 //!
 //! The bytes win wherever the caller likes both alike: that is what the API is for.
 
-use axum::http::{HeaderMap, header};
-
+use super::head::{Field, Head};
 use super::problem::{Code, Problem};
 
 /// A representation of a secret.
@@ -16,8 +15,8 @@ pub(super) enum Form {
 }
 
 /// What `Accept` asks for.
-pub(super) fn form(headers: &HeaderMap) -> Result<Form, Problem> {
-    let mut wishes = headers.get_all(header::ACCEPT).iter().peekable();
+pub(super) fn form(head: Head<'_>) -> Result<Form, Problem> {
+    let mut wishes = head.all(Field::Accept).peekable();
     match wishes.peek() {
         None => return Ok(Form::Raw),
         Some(only) if only.as_bytes() == b"*/*" => return Ok(Form::Raw),
@@ -77,6 +76,8 @@ fn thousandths(text: &str) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::{HeaderMap, header};
+
     use super::*;
 
     #[track_caller]
@@ -85,7 +86,7 @@ mod tests {
         for value in accept {
             headers.append(header::ACCEPT, value.parse().unwrap());
         }
-        form(&headers).ok()
+        form(Head::of(&headers)).ok()
     }
 
     #[test]

@@ -14,10 +14,12 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::leftover::Leftover;
+use super::roused::Roused;
 
 /// From the connection, or from a later head's first byte, to the head's end.
 pub(super) const HEAD: Duration = Duration::from_secs(5);
@@ -168,11 +170,17 @@ pub(super) struct Patient<S> {
     keep_alive: Duration,
     /// For a head that is awaited or has come in part.
     head: Option<Pin<Box<Sleep>>>,
-    /// For idling; how many requests there had been when it was last set, if the connection was idle then.
-    idle: Option<(Pin<Box<Sleep>>, Option<u64>)>,
+    /// For idling.
+    idle: Option<Idle>,
     /// While the peer takes nothing of what is written to it.
     stall: Option<Pin<Box<Sleep>>>,
     leftover: Leftover,
+}
+
+struct Idle {
+    timer: Roused<Pin<Box<Sleep>>>,
+    /// How many requests there had been when it was last set, if the connection was idle then.
+    asked: Option<u64>,
 }
 
 impl<S> Patient<S> {
@@ -190,14 +198,15 @@ impl<S> Patient<S> {
         }
         self.head = None;
         // Set while the request is being answered: hyper does not ask again when the answer is out.
-        let (idle, then) = self.idle.get_or_insert_with(|| (Box::pin(sleep(self.keep_alive)), None));
-        while idle.as_mut().poll(cx).is_ready() {
+        let begin = || Idle { timer: Roused::new(Box::pin(sleep(self.keep_alive))), asked: None };
+        let Idle { timer, asked } = self.idle.get_or_insert_with(begin);
+        while timer.poll_unpin(cx).is_ready() {
             let now = (phase == IDLE).then(|| self.phase.asked());
-            if now.is_some() && now == *then {
+            if now.is_some() && now == *asked {
                 return Poll::Ready(());
             }
-            *then = now;
-            idle.as_mut().reset(Instant::now() + self.keep_alive);
+            *asked = now;
+            timer.change().as_mut().reset(Instant::now() + self.keep_alive);
         }
         Poll::Pending
     }
@@ -264,7 +273,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
     use super::super::leftover::FIRST_BUFFER;

@@ -4,6 +4,7 @@
 //! log tells a failed request once, under the id that the answer carries in `Sidekey-Request-Id`: of each kind the first
 //! ones in a minute, and at `debug` all. What stands in `detail` is in our own words.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::LazyLock;
@@ -341,7 +342,7 @@ fn log(status: StatusCode, code: Code, fault: &Fault, id: &str) {
     }
 }
 
-/// Unique over restarts and within one: eight random digits of this process, then a count.
+/// Unique over restarts and within one: eight random digits of this process, then a number.
 pub(super) fn request_id_header() -> HeaderValue {
     HeaderValue::from_maybe_shared(axum::body::Bytes::from(request_id())).expect("hexadecimal digits")
 }
@@ -354,14 +355,29 @@ pub(crate) fn request_id() -> String {
         let _ = SystemRandom::new().fill(&mut bytes);
         format!("{:08x}-", u32::from_ne_bytes(bytes))
     });
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let count = number();
     let digits = count.checked_ilog2().unwrap_or_default() / 4 + 1;
     // As long as it is, and not longer: a header takes it as it is then.
     let mut id = String::with_capacity(PROCESS.len() + digits as usize);
     id.push_str(&PROCESS);
     id.extend((0..digits).rev().map(|digit| char::from(b"0123456789abcdef"[(count >> (4 * digit)) as usize % 16])));
     id
+}
+
+/// Never the same again. Threads take numbers by the hundred, as they would hold each other up over every single one.
+fn number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    const AT_ONCE: u64 = 256;
+    thread_local! {
+        static OWN: Cell<u64> = const { Cell::new(0) };
+    }
+    // A thread's numbers begin where a round of them does, so that it sees when it has used them up.
+    let number = match OWN.get() {
+        own if own % AT_ONCE == 0 => NEXT.fetch_add(AT_ONCE, Ordering::Relaxed),
+        own => own,
+    };
+    OWN.set(number + 1);
+    number
 }
 
 impl fmt::Display for Code {

@@ -8,9 +8,10 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderValue;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::head::{Field, Head};
 use super::path::part;
 use super::problem::{Code, Problem, request_id_header};
 use super::room::Party;
@@ -20,9 +21,7 @@ use crate::access::audit::{Audit, Line, Operation, Recorded, Served};
 use crate::access::{Caller, Peer};
 use crate::broker::{Ask, Reading};
 
-/// The id that a caller gives to a request, so that its own log and the audit can be laid side by side.
-const ASKED_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// A longer one is not taken.
+/// A longer id of a caller's is not taken.
 const LONGEST_ID: usize = 128;
 
 /// What all lines of one request have in common.
@@ -38,22 +37,27 @@ pub(super) struct Trail {
 
 impl Trail {
     /// Of a caller who was let in.
-    pub(super) fn new(headers: &HeaderMap, caller: Caller, audit: &Audit) -> Self {
-        Self { caller: Some(caller), peer: None, from: None, id: id(headers, audit) }
+    pub(super) fn new(head: Head<'_>, caller: Caller, audit: &Audit) -> Self {
+        Self { caller: Some(caller), peer: None, from: None, id: id(head, audit) }
     }
 
     /// Of somebody who was not.
-    pub(super) fn of_stranger(headers: &HeaderMap, connection: &Connection, party: Party, audit: &Audit) -> Self {
+    pub(super) fn of_stranger(head: Head<'_>, connection: &Connection, party: Party, audit: &Audit) -> Self {
         let peer = match connection {
             Connection::Unix(peer) => peer.clone(),
             Connection::Tcp { .. } | Connection::Tls { .. } | Connection::Metrics => None,
         };
-        Self { caller: None, peer, from: party.told().1, id: id(headers, audit) }
+        Self { caller: None, peer, from: party.told().1, id: id(head, audit) }
     }
 
-    /// The request's id, for the answer.
+    /// The request's id, for a problem.
     pub(super) fn id(&self) -> Option<&HeaderValue> {
         self.id.as_ref()
+    }
+
+    /// The same, for the answer.
+    pub(super) fn into_id(self) -> Option<HeaderValue> {
+        self.id
     }
 
     /// A line about nothing yet.
@@ -163,16 +167,14 @@ fn operation(pattern: &str) -> Option<Operation> {
     })
 }
 
-fn id(headers: &HeaderMap, audit: &Audit) -> Option<HeaderValue> {
-    asked_id(headers).or_else(|| audit.is_on().then(request_id_header))
+fn id(head: Head<'_>, audit: &Audit) -> Option<HeaderValue> {
+    asked_id(head).or_else(|| audit.is_on().then(request_id_header))
 }
 
-/// The one that the caller sent, if it is short and visible. A copy: the header's own is a part of the buffer that the request
-/// was read into, and would keep it from being read into again.
-fn asked_id(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut all = headers.get_all(ASKED_ID).iter();
-    let (Some(only), None) = (all.next(), all.next()) else { return None };
-    let bytes = only.as_bytes();
+/// The one that the caller sent, so that its own log and the audit can be laid side by side, if it is short and visible. A
+/// copy: the header's own is a part of the buffer that the request was read into, and would keep it from being read into again.
+fn asked_id(head: Head<'_>) -> Option<HeaderValue> {
+    let bytes = head.only(Field::RequestId).ok()??.as_bytes();
     let is_good = (1..=LONGEST_ID).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
     is_good.then(|| HeaderValue::from_bytes(bytes).ok())?
 }
@@ -186,19 +188,23 @@ impl FromRequestParts<State> for Trail {
             return Ok(trail.clone());
         }
         let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_else(Caller::nobody);
-        Ok(Self::new(&parts.headers, caller, state.audit()))
+        Ok(Self::new(Head::of(&parts.headers), caller, state.audit()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::{HeaderMap, HeaderName};
+
     use super::*;
+
+    const ASKED_ID: HeaderName = HeaderName::from_static("x-request-id");
 
     #[test]
     fn an_id_is_taken_from_the_caller_if_it_is_short_visible_and_alone() {
         let taken = |values: &[&str]| {
             let headers: HeaderMap = values.iter().map(|value| (ASKED_ID, value.parse().unwrap())).collect();
-            asked_id(&headers).map(|id| id.to_str().unwrap().to_owned())
+            asked_id(Head::of(&headers)).map(|id| id.to_str().unwrap().to_owned())
         };
         let (longest, longer) = ("x".repeat(LONGEST_ID), "x".repeat(LONGEST_ID + 1));
         for good in ["1", "5f0c1a2b-7", "a/b+c=\"{}", &longest] {
@@ -208,7 +214,7 @@ mod tests {
             assert_eq!(taken(bad), None, "{bad:?}");
         }
         let not_ascii: HeaderMap = [(ASKED_ID, HeaderValue::from_bytes(b"a\xffb").unwrap())].into_iter().collect();
-        assert_eq!(asked_id(&not_ascii), None);
+        assert_eq!(asked_id(Head::of(&not_ascii)), None);
     }
 
     #[test]

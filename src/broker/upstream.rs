@@ -249,8 +249,10 @@ impl Upstream {
         now: Moment,
     ) -> Result<Reading, Error> {
         let secret = held.answer().map_err(|word| self.refused(entry, ask, word))?;
+        // The reader's own, where it says the same: the entry's is counted up and down by all threads.
+        let vault = ask.vault.as_ref().filter(|asked| **asked == entry.address).unwrap_or(&entry.address);
         Ok(Reading {
-            vault: entry.address.clone(),
+            vault: vault.clone(),
             secret: Arc::clone(secret),
             age: held.age(now),
             ttl: held.ttl(now),

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use foldhash::fast::RandomState;
 use moka::Equivalent;
 use moka::ops::compute::Op;
 use moka::sync::Cache as Moka;
@@ -127,7 +128,7 @@ const UNTIL_LISTED: Duration = Duration::from_secs(5);
 /// The cache. A cheap handle.
 #[derive(Debug, Clone)]
 pub struct Cache {
-    held: Moka<Key, Arc<Held>>,
+    held: Moka<Key, Arc<Held>, RandomState>,
     /// How many of them are refusals, about.
     refusals: Arc<AtomicU64>,
     /// Told of all that this one is told.
@@ -153,7 +154,7 @@ impl Cache {
                     left.fetch_sub(1, Ordering::Relaxed);
                 }
             })
-            .build();
+            .build_with_hasher(RandomState::default());
         Self { held, refusals, heir: Arc::default(), options: Arc::new(options) }
     }
 

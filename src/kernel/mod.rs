@@ -17,4 +17,4 @@ pub use page::{Locked, PageKind};
 pub use peer::peer_groups;
 pub use signals::{Arrived, Signals, is_ignored, leads_session, real_time, send};
 pub use thread::give_way;
-pub use wipe::{scrub_registers, scrub_stack, wipe};
+pub use wipe::{scrub_registers, scrub_stack, scrub_stack_to, wipe};

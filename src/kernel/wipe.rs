@@ -9,11 +9,16 @@ pub fn wipe(bytes: &mut [u8]) {
     scrub_registers();
 }
 
-/// Overwrites the stack beneath the caller's frame, as deep as the making of a key or a digest reaches: what a call that
-/// has returned left there is gone. What makes it must stand in a function that is never inlined. The registers too.
-#[inline(never)]
+/// Overwrites the stack beneath the caller's frame, as deep as the making of a key reaches: what a call that has returned
+/// left there is gone. What makes it must stand in a function that is never inlined. The registers too.
 pub fn scrub_stack() {
-    black_box(&mut [0_u8; 8 * 1024]);
+    scrub_stack_to::<{ 8 * 1024 }>();
+}
+
+/// The same, so many bytes deep.
+#[inline(never)]
+pub fn scrub_stack_to<const DEPTH: usize>() {
+    black_box(&mut [0_u8; DEPTH]);
     scrub_registers();
 }
 

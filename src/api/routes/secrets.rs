@@ -14,6 +14,7 @@ use crate::access::Caller;
 use crate::access::audit::{Line, Operation, Recorded};
 use crate::api::State;
 use crate::api::freshness::{age, cache_status, is_held_by_caller, steer};
+use crate::api::head::{Head, Met};
 use crate::api::model::{Attributes, SecretDocument, Value, Withheld};
 use crate::api::negotiate::{Form, form};
 #[cfg(test)]
@@ -110,7 +111,7 @@ async fn routed(
 ) -> Result<Response, Problem> {
     // The router's patterns are those of Place, but that it takes nothing for a name: `/v1/vaults//secrets/db`.
     let place = Place::of(uri.path()).ok_or_else(|| super::unserved(uri.path()))?;
-    get(state, trail, caller, &place, uri.query(), headers).await.map(|response| response.map(Body::from))
+    get(state, trail, caller, &place, uri.query(), Head::of(headers)).await.map(|response| response.map(Body::from))
 }
 
 /// Where a path of these routes leads, still as it was written.
@@ -162,15 +163,15 @@ pub(in crate::api) async fn get(
     caller: &Caller,
     place: &Place<'_>,
     query: Option<&str>,
-    headers: &HeaderMap,
+    head: Head<'_>,
 ) -> Result<Response<Outgoing>, Problem> {
     let audit = state.audit();
-    let (ask, view) = match parse(place, query, headers) {
+    let (ask, view) = match parse(place, query, head) {
         Ok(parsed) => parsed,
         Err(problem) => return Err(trail.refuse(audit, trail.line(Operation::Read), problem).await),
     };
     let line = trail.line_of(Operation::Read, &ask);
-    match find(state, caller, &ask, &view, headers).await {
+    match find(state, caller, &ask, &view, head).await {
         Err(problem) => Err(trail.refuse(audit, line, problem).await),
         Ok(found) => {
             let recorded = trail.record(audit, &found.line(&line)).await?;
@@ -189,27 +190,29 @@ pub(in crate::api) fn get_at_once(
     place: &Place<'_>,
     query: Option<&str>,
     headers: &mut HeaderMap,
+    met: Met,
 ) -> Option<Response<Outgoing>> {
-    if query.is_some() || form(headers).ok()? != Form::Raw {
+    let head = met.within(headers);
+    if query.is_some() || form(head).ok()? != Form::Raw {
         return None;
     }
     // Before the read is counted: from there on nothing may keep it from being answered.
     let audit = state.audit().unawaited()?;
-    let (ask, view) = parse(place, query, headers).ok()?;
+    let (ask, view) = parse(place, query, head).ok()?;
     let reading = state.within(caller).at_once(&ask)?;
-    let found = Found::of(reading, &view, Form::Raw, headers).ok()?;
+    let found = Found::of(reading, &view, Form::Raw, head).ok()?;
     let recorded = audit.record(&found.line(&trail.line_of(Operation::Read, &ask)));
     Some(found.answer(&view, recorded, std::mem::take(headers)))
 }
 
-fn parse(place: &Place<'_>, query: Option<&str>, headers: &HeaderMap) -> Result<(Ask, View), Problem> {
+fn parse(place: &Place<'_>, query: Option<&str>, head: Head<'_>) -> Result<(Ask, View), Problem> {
     let vault = place.vault.map(part).transpose()?;
     let name = part(place.name)?;
     let (view, mut version) = View::parse(query, place.vault.is_none())?;
     if let Some(told) = place.version {
         version = Some(part(told)?);
     }
-    Ok((Ask { vault, name, version, steer: steer(headers) }, view))
+    Ok((Ask { vault, name, version, steer: steer(head) }, view))
 }
 
 /// Which part of a value is asked for.
@@ -271,13 +274,13 @@ struct Found {
     is_held_by_caller: bool,
 }
 
-async fn find(state: &State, caller: &Caller, ask: &Ask, view: &View, headers: &HeaderMap) -> Result<Found, Problem> {
-    let form = form(headers)?;
-    Found::of(state.within(caller).get(ask).await?, view, form, headers)
+async fn find(state: &State, caller: &Caller, ask: &Ask, view: &View, head: Head<'_>) -> Result<Found, Problem> {
+    let form = form(head)?;
+    Found::of(state.within(caller).get(ask).await?, view, form, head)
 }
 
 impl Found {
-    fn of(reading: Reading, view: &View, form: Form, headers: &HeaderMap) -> Result<Self, Problem> {
+    fn of(reading: Reading, view: &View, form: Form, head: Head<'_>) -> Result<Self, Problem> {
         let value = view.of(&reading)?;
         let attributes = match form {
             Form::Raw => None,
@@ -288,7 +291,7 @@ impl Found {
             }
         };
         let etag = etag(&reading, view, attributes.as_ref());
-        let is_held_by_caller = etag.as_ref().is_some_and(|etag| is_held_by_caller(headers, etag));
+        let is_held_by_caller = etag.as_ref().is_some_and(|etag| is_held_by_caller(head, etag));
         Ok(Self { reading, value, attributes, etag, is_held_by_caller })
     }
 

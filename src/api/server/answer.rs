@@ -22,6 +22,7 @@ use super::Serving;
 use super::connection::Guest;
 use crate::access::{Caller, Visitor};
 use crate::api::guard::{Connection, is_probe};
+use crate::api::head::{Head, Met};
 use crate::api::load::{Cost, overloaded};
 use crate::api::outgoing::Outgoing;
 use crate::api::problem::{Code, Problem, REQUEST_ID};
@@ -60,25 +61,27 @@ impl Serving {
     ) -> Answering<'c> {
         // One and the same for all of this request, whatever is replaced meanwhile.
         let api = self.api.0.load();
-        let (mut head, body) = request.into_parts();
-        let value = value_asked(&api, &head.method, &head.uri);
-        let cost = if value.is_some() { Cost::Waiting } else { Cost::of(&head.uri) };
-        let caller = match self.let_in(&head, cost, guest, visitor) {
+        let (mut parts, body) = request.into_parts();
+        let head = Head::of(&parts.headers);
+        let value = value_asked(&api, &parts.method, &parts.uri);
+        let cost = if value.is_some() { Cost::Waiting } else { Cost::of(&parts.uri) };
+        let caller = match self.let_in(&parts, head, cost, guest, visitor) {
             Ok(caller) => caller,
             Err(refusal) => {
-                let request = Request::from_parts(head, body);
+                let request = Request::from_parts(parts, body);
                 return self.turn_away(api, request, guest, refusal).boxed().right_future();
             }
         };
-        let trail = Trail::new(&head.headers, caller.clone(), api.audit());
-        let at_once = || at_once(value?, guest, &trail, &caller, head.uri.query(), &mut head.headers);
+        let trail = Trail::new(head, caller.clone(), api.audit());
+        let met = head.met();
+        let at_once = || at_once(value?, guest, &trail, &caller, parts.uri.query(), &mut parts.headers, met);
         match catch_unwind(AssertUnwindSafe(at_once)) {
-            Ok(Some((route, response))) => ready(self.told(route, &trail, response)).left_future(),
+            Ok(Some((route, response))) => ready(self.told(route, trail, response)).left_future(),
             Ok(None) => {
-                let request = Request::from_parts(head, body);
+                let request = Request::from_parts(parts, body);
                 self.let_wait(api, request, guest, caller, trail).boxed().right_future()
             }
-            Err(_) => async move { self.fallen(&api, &head.uri, &trail).await }.boxed().right_future(),
+            Err(_) => async move { self.fallen(&api, &parts.uri, trail).await }.boxed().right_future(),
         }
     }
 
@@ -92,14 +95,14 @@ impl Serving {
         let Refusal { problem, is_last } = refusal;
         let audit = api.audit();
         self.metrics.refused(problem.code().as_str());
-        let trail = Trail::of_stranger(request.headers(), &guest.connection, guest.party, audit);
+        let trail = Trail::of_stranger(Head::of(request.headers()), &guest.connection, guest.party, audit);
         let tells = || self.strangers.tells(guest.party);
         let problem = trail.refuse_unrouted(audit, request.uri().path(), problem, tells).await;
         let mut response = problem.into_response();
         if is_last {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        self.told("refused", &trail, response.map(Outgoing::Routed))
+        self.told("refused", trail, response.map(Outgoing::Routed))
     }
 
     async fn let_wait(
@@ -114,26 +117,26 @@ impl Serving {
         // What a handler leaves half done when it panics is dropped with it.
         let handled = self.handle(request, &api, guest, caller, &trail);
         match AssertUnwindSafe(handled).catch_unwind().await {
-            Ok((route, response)) => self.told(route, &trail, response),
-            Err(_) => self.fallen(&api, &uri, &trail).await,
+            Ok((route, response)) => self.told(route, trail, response),
+            Err(_) => self.fallen(&api, &uri, trail).await,
         }
     }
 
     /// What the panic said may hold anything: it goes nowhere. Where it was, the panic hook tells.
-    async fn fallen(&self, api: &Routes, uri: &Uri, trail: &Trail) -> Response<Outgoing> {
+    async fn fallen(&self, api: &Routes, uri: &Uri, trail: Trail) -> Response<Outgoing> {
         let problem = Problem::new(Code::Internal, "a fault of sidekey's own");
         let problem = trail.refuse_unrouted(api.audit(), uri.path(), problem, || true).await;
         self.told("panicked", trail, problem.into_response().map(Outgoing::Routed))
     }
 
     /// Counted, and with what every answer carries.
-    fn told(&self, route: &'static str, trail: &Trail, mut response: Response<Outgoing>) -> Response<Outgoing> {
+    fn told(&self, route: &'static str, trail: Trail, mut response: Response<Outgoing>) -> Response<Outgoing> {
         if response.status() == StatusCode::FORBIDDEN {
             self.metrics.refused(Code::Forbidden.as_str());
         }
         self.metrics.request(route, response.status().as_u16());
-        if let Some(id) = trail.id() {
-            response.headers_mut().insert(REQUEST_ID, id.clone());
+        if let Some(id) = trail.into_id() {
+            response.headers_mut().insert(REQUEST_ID, id);
         }
         harden(response.headers_mut());
         response
@@ -141,15 +144,22 @@ impl Serving {
 
     /// What is cheap to tell comes first: who is one too many is told so before a token is looked at. What no caller of ours
     /// would send is its connection's last: what follows it may be another's, or part of it.
-    fn let_in(&self, request: &Parts, cost: Cost, guest: &Guest, visitor: &Visitor) -> Result<Caller, Refusal> {
-        let knocked = self.guard.knock(request, &guest.connection);
+    fn let_in(
+        &self,
+        request: &Parts,
+        head: Head<'_>,
+        cost: Cost,
+        guest: &Guest,
+        visitor: &Visitor,
+    ) -> Result<Caller, Refusal> {
+        let knocked = self.guard.knock(request, head, &guest.connection);
         knocked.map_err(|problem| Refusal { problem, is_last: true })?;
         let is_probe = is_probe(&request.uri);
         if guest.is_spare && !is_probe {
             return Err(overloaded().into());
         }
         self.capacity.load.check(cost, guest.party)?;
-        let caller = self.guard.identify(request, &guest.connection, visitor)?;
+        let caller = self.guard.identify(&request.uri, head, &guest.connection, visitor)?;
         if !is_probe {
             guest.phase.let_in();
         }
@@ -167,7 +177,8 @@ impl Serving {
     ) -> (&'static str, Response<Outgoing>) {
         let load = &self.capacity.load;
         if let Some((state, place)) = value_asked(api, request.method(), request.uri()) {
-            let answering = secrets::get(state, trail, &caller, &place, request.uri().query(), request.headers());
+            let head = Head::of(request.headers());
+            let answering = secrets::get(state, trail, &caller, &place, request.uri().query(), head);
             let answered = load.run(Cost::Waiting, guest.party, answering).await.and_then(|answered| answered);
             return (place.pattern(), answered.unwrap_or_else(|problem| problem.into_response().map(Outgoing::Routed)));
         }
@@ -209,12 +220,13 @@ fn at_once(
     caller: &Caller,
     query: Option<&str>,
     headers: &mut HeaderMap,
+    met: Met,
 ) -> Option<(&'static str, Response<Outgoing>)> {
     if !guest.phase.forgets_its_head() {
         // Its request must outlive the next look at the connection.
         return None;
     }
-    let response = secrets::get_at_once(state, trail, caller, &place, query, headers)?;
+    let response = secrets::get_at_once(state, trail, caller, &place, query, headers, met)?;
     Some((place.pattern(), response))
 }
 

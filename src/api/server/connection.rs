@@ -23,6 +23,7 @@ use crate::api::guard::Connection;
 use crate::api::listener::{Shaken, Tls};
 use crate::api::patience::{Doing, Patient, Phase};
 use crate::api::room::{Leave, Party, Seat};
+use crate::api::roused::Roused;
 
 /// One connection.
 pub(super) struct Guest {
@@ -111,10 +112,12 @@ impl Serving {
             })
         });
         let mut served = pin!(builder.serve_connection(io, service));
+        let closed = pin!(closing.cancelled());
         tokio::select! {
+            biased;
             // Its errors are the peer's: it went away, was too slow, or spoke no HTTP.
             _ = served.as_mut() => return,
-            () = closing.cancelled() => last.store(true, Ordering::Relaxed),
+            () = Roused::new(closed) => last.store(true, Ordering::Relaxed),
             () = guest.outlived() => {
                 // Nothing more is asked on it. What is under way was asked by one who was let in.
                 last.store(true, Ordering::Relaxed);
