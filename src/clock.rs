@@ -8,6 +8,7 @@
 
 #![expect(clippy::disallowed_types, reason = "where the count begins must be real time, whatever a test has paused")]
 
+use std::cell::Cell;
 use std::ops::{Add, Sub};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -87,9 +88,20 @@ fn suspended() -> Duration {
         let time = clock_gettime(clock);
         Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
     };
-    // In this order: a thread that is held up between the two readings must not look suspended for that time.
+    thread_local! {
+        /// When this thread looked last, since the boot, and what it saw.
+        static SEEN: Cell<(Duration, Duration)> = const { Cell::new((Duration::ZERO, Duration::ZERO)) };
+    }
     let since_boot = read(ClockId::Boottime);
-    since_boot.saturating_sub(read(ClockId::Monotonic))
+    let (at, seen) = SEEN.get();
+    // A suspend is time since the boot: there was none since then that would count.
+    if at != Duration::ZERO && since_boot.saturating_sub(at) < LEAST / 100 {
+        return seen;
+    }
+    // Read after the other: a thread that is held up between the two must not look suspended for that time.
+    let suspended = since_boot.saturating_sub(read(ClockId::Monotonic));
+    SEEN.set((since_boot, suspended));
+    suspended
 }
 
 /// Suspends that a simulation lives through: a thread's own, so that worlds side by side do not meet. Production images

@@ -20,6 +20,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::leftover::Leftover;
 use super::roused::Roused;
+use crate::clock::Moment;
 
 /// From the connection, or from a later head's first byte, to the head's end.
 pub(super) const HEAD: Duration = Duration::from_secs(5);
@@ -39,9 +40,8 @@ struct Shared {
     forgetful: AtomicBool,
     /// Requests so far.
     asked: AtomicU64,
-    /// When it came, was first listened to, or its last head was complete: microseconds since `epoch`.
+    /// When it came, was first listened to, or its last head was complete: a moment's number.
     since: AtomicU64,
-    epoch: Instant,
 }
 
 /// What a connection is doing, to who looks for room.
@@ -71,25 +71,19 @@ const SILENT: u8 = 4;
 
 impl Phase {
     /// Of a connection that has just come.
-    pub(super) fn new(epoch: Instant) -> Self {
+    pub(super) fn new() -> Self {
         Self(Arc::new(Shared {
             now: AtomicU8::new(NEW),
             known: AtomicBool::new(false),
             forgetful: AtomicBool::new(true),
             asked: AtomicU64::new(0),
-            since: AtomicU64::new(Self::at(epoch)),
-            epoch,
+            since: AtomicU64::new(Moment::now().to_number()),
         }))
     }
 
-    /// Microseconds since then.
-    pub(super) fn at(epoch: Instant) -> u64 {
-        u64::try_from(epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
-
-    /// When it came, or its last head was complete.
-    pub(super) fn since(&self) -> u64 {
-        self.0.since.load(Ordering::Relaxed)
+    /// When it came, was first listened to, or its last head was complete.
+    pub(super) fn since(&self) -> Moment {
+        Moment::of_number(self.0.since.load(Ordering::Relaxed))
     }
 
     /// What it is doing.
@@ -103,7 +97,7 @@ impl Phase {
     /// It was listened to, and has brought nothing, or not all of its first head.
     pub(super) fn listened(&self) {
         if self.now() == NEW {
-            self.0.since.store(Self::at(self.0.epoch), Ordering::Relaxed);
+            self.0.since.store(Moment::now().to_number(), Ordering::Relaxed);
             self.set(SILENT);
         }
     }
@@ -130,7 +124,7 @@ impl Phase {
     /// A head is complete.
     pub(super) fn begin(&self) {
         self.set(BUSY);
-        self.0.since.store(Self::at(self.0.epoch), Ordering::Relaxed);
+        self.0.since.store(Moment::now().to_number(), Ordering::Relaxed);
         // One request at a time: nobody else adds.
         self.0.asked.store(self.asked() + 1, Ordering::Relaxed);
     }
@@ -281,7 +275,7 @@ mod tests {
     /// What a reader gets who takes a byte each so many seconds.
     async fn taken(pause: u64) -> (io::Result<()>, usize) {
         let (mut reader, ours) = duplex(1);
-        let mut patient = Patient::new(ours, Phase::new(Instant::now()), Duration::from_secs(75));
+        let mut patient = Patient::new(ours, Phase::new(), Duration::from_secs(75));
         let write = async move { patient.write_all(b"slow and steady").await };
         let read = async move {
             let mut all = 0;
@@ -299,7 +293,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_of_a_head_is_left_where_it_was_read_to() {
         let (mut peer, ours) = duplex(64);
-        let mut patient = Patient::new(ours, Phase::new(Instant::now()), Duration::from_secs(75));
+        let mut patient = Patient::new(ours, Phase::new(), Duration::from_secs(75));
         let mut memory = [0; 128];
         for head in [&b"GET / HTTP/1.1\r\nauthorization: Bearer a-token"[..], b"short"] {
             peer.write_all(head).await.unwrap();
@@ -316,7 +310,7 @@ mod tests {
     #[tokio::test]
     async fn a_buffer_that_was_filled_is_never_trusted_again() {
         let (mut peer, ours) = duplex(64 * 1024);
-        let mut patient = Patient::new(ours, Phase::new(Instant::now()), Duration::from_secs(75));
+        let mut patient = Patient::new(ours, Phase::new(), Duration::from_secs(75));
         let mut memory = vec![0; FIRST_BUFFER];
         for (sent, forgets) in [(100, true), (FIRST_BUFFER, false), (100, false)] {
             peer.write_all(&vec![b'x'; sent]).await.unwrap();

@@ -24,20 +24,21 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::patience::{Doing, Phase};
+use crate::clock::Moment;
 
 /// A client sends its first request at once. Who has had that long and has not is a stranger who may go first.
-const FIRST_REQUEST: u64 = 1_000_000;
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
-/// Who is to go is looked for among all, which takes a while with thousands: so many are found at a time, and gone by for
-/// so many microseconds.
+/// Who is to go is looked for among all, which takes a while with thousands: so many are found at a time, and gone by for so
+/// long.
 const FOUND: usize = 64;
-const FRESH: u64 = 10_000;
+const FRESH: Duration = Duration::from_millis(10);
 
 /// Whose connections are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,7 +80,6 @@ struct Inner {
     leaving: usize,
     /// Whoever comes displaces somebody, whatever that one is doing.
     spare: bool,
-    epoch: Instant,
     seats: Mutex<Seats>,
     /// Fewer are to hear that they are to go.
     settled: Notify,
@@ -103,8 +103,8 @@ struct Seats {
 #[derive(Default)]
 struct Found {
     asked: Option<Asked>,
-    at: u64,
-    all: Vec<(u8, u64, usize)>,
+    at: Moment,
+    all: Vec<(u8, Moment, usize)>,
 }
 
 /// Whom room is made for, as far as it tells who goes.
@@ -160,19 +160,7 @@ impl Room {
 
     fn with(places: usize, spare: bool) -> Self {
         let places = places.max(1);
-        Self(Arc::new(Inner {
-            places,
-            leaving: slack(places),
-            spare,
-            epoch: Instant::now(),
-            seats: Mutex::default(),
-            settled: Notify::new(),
-        }))
-    }
-
-    /// What a connection is doing, on this room's clock.
-    pub(super) fn phase(&self) -> Phase {
-        Phase::new(self.0.epoch)
+        Self(Arc::new(Inner { places, leaving: slack(places), spare, seats: Mutex::default(), settled: Notify::new() }))
     }
 
     /// A place, at once; `None` if there is none for that party. Whoever is displaced is told by its `closing`.
@@ -238,8 +226,8 @@ impl Room {
             }
         }
         let asked = Asked { party, largest, cuts: most > own };
-        let now = Phase::at(self.0.epoch);
-        let is_fresh = seats.found.asked == Some(asked) && now.saturating_sub(seats.found.at) < FRESH;
+        let now = Moment::now();
+        let is_fresh = seats.found.asked == Some(asked) && now - seats.found.at < FRESH;
         if is_fresh {
             while let Some((rank, since, at)) = seats.found.all.pop() {
                 // Whoever has asked since, or has gone, is not who was found. Whose request is over goes all the sooner.
@@ -276,14 +264,14 @@ impl Room {
     }
 
     /// The lower, the sooner it goes; `None`: it stays.
-    fn rank(&self, guest: &Guest, asked: Asked, now: u64) -> Option<u8> {
+    fn rank(&self, guest: &Guest, asked: Asked, now: Moment) -> Option<u8> {
         if guest.leave.load(Ordering::Relaxed) != STAY {
             return None;
         }
         let since = guest.phase.since();
         let (is_largest, is_own) = (guest.party == asked.largest, guest.party == asked.party);
         match guest.phase.doing() {
-            Doing::Nothing { known: false, heard: true } if now.saturating_sub(since) >= FIRST_REQUEST => Some(0),
+            Doing::Nothing { known: false, heard: true } if now - since >= FIRST_REQUEST => Some(0),
             Doing::Nothing { known: false, .. } if is_largest => Some(1),
             Doing::Nothing { .. } if is_largest => Some(2),
             Doing::Nothing { .. } if is_own => Some(3),

@@ -12,7 +12,7 @@ struct Came {
 }
 
 fn come(room: &Room, party: Party) -> Option<Came> {
-    let phase = room.phase();
+    let phase = Phase::new();
     let seat = room.enter(party, phase.clone(), CancellationToken::new())?;
     Some(Came { seat, phase })
 }
@@ -132,7 +132,7 @@ async fn in_the_spare_places_everybody_is_heard_and_a_flood_displaces_itself() {
     let mut anns = Vec::new();
     for _ in 0..6 {
         later(1).await;
-        let phase = room.phase();
+        let phase = Phase::new();
         phase.begin();
         let seat = room.enter(ANN, phase.clone(), CancellationToken::new()).unwrap();
         anns.push(Came { seat, phase });
@@ -198,7 +198,7 @@ async fn whoever_asks_after_it_was_found_does_not_go_and_whoever_was_found_long_
     all.push(idle(&room, ANN));
     assert_eq!(left(&all), [0, 2], "the second is being answered");
     all[1].phase.end();
-    later(FRESH / 1_000).await;
+    tokio::time::advance(FRESH).await;
     for _ in 0..slack(8) - 2 {
         all.push(idle(&room, ANN));
     }
@@ -231,7 +231,7 @@ async fn who_has_turned_out_to_be_silent_goes_before_those_who_were_found_earlie
     all.push(idle(&room, ANN));
     let before = left(&all);
     assert_eq!((before.len(), before.contains(&8)), (2, false));
-    later(FIRST_REQUEST / 1_000).await;
+    tokio::time::advance(FIRST_REQUEST).await;
     all.push(idle(&room, ANN));
     assert_eq!(all[8].seat.leaves(), Some(Leave::Soon));
 }

@@ -116,8 +116,7 @@ impl Upstream {
     }
 
     /// The same of a value alone. `None` for what was refused, too: nothing was done then either.
-    pub(super) fn held_value(&self, entry: &Entry, ask: &Ask) -> Option<Reading> {
-        let now = Moment::now();
+    pub(super) fn held_value(&self, entry: &Entry, ask: &Ask, now: Moment) -> Option<Reading> {
         let (held, stale) = self.acceptable(key(entry, ask), ask, now).ok()?;
         held.answer().ok()?;
         self.take(entry, ask, &held, stale, now).ok()

@@ -11,6 +11,7 @@ use futures::{StreamExt, stream};
 
 use super::{Ask, BadEventId, Broker, Error, EventId, Filter, Missing, Origin, Reading, Watch, anywhere, view};
 use crate::catalog::{BadQuery, Entry, Lookup, Page, Pattern, Query, SecretsPage, VaultStatus};
+use crate::clock::Moment;
 use crate::rights::{Rights, Verb};
 use crate::secret::{Metadata, Reference, SecretName, SecretValue, VaultName};
 
@@ -61,9 +62,9 @@ impl<'b> Within<'b> {
     /// The same for a value of a named vault that is held and may be given to this reader. `None`: nothing was done, and
     /// [`Within::get`] tells what there is to tell.
     #[must_use]
-    pub fn at_once(&self, ask: &Ask) -> Option<Reading> {
+    pub fn at_once(&self, ask: &Ask, now: Moment) -> Option<Reading> {
         let vault = ask.vault.as_ref().filter(|vault| self.rights.may(Verb::Read, vault, &ask.name))?;
-        let held = |entry: &Entry| self.broker.0.upstream.held_value(&self.shown(entry, vault, &ask.name), ask);
+        let held = |entry: &Entry| self.broker.0.upstream.held_value(&self.shown(entry, vault, &ask.name), ask, now);
         let reading = self.broker.catalog().with_vault(vault, held)??;
         self.count(&reading);
         Some(reading)

@@ -25,6 +25,7 @@ use crate::api::problem::{Code, Problem};
 use crate::api::trail::{self, Trail};
 use crate::broker::{Ask, Reading, view};
 use crate::catalog::Unanswered;
+use crate::clock::Moment;
 use crate::secret::{Pointer, Reference, Version};
 
 /// The vault that answered.
@@ -156,6 +157,15 @@ impl<'p> Place<'p> {
     }
 }
 
+/// A value that is asked for, as its request has it.
+pub(in crate::api) struct Wanted<'p> {
+    pub(in crate::api) place: Place<'p>,
+    pub(in crate::api) query: Option<&'p str>,
+    pub(in crate::api) met: Met,
+    /// When the request was complete.
+    pub(in crate::api) at: Moment,
+}
+
 /// The value at that place: parse, ask, record, answer.
 pub(in crate::api) async fn get(
     state: &State,
@@ -187,10 +197,8 @@ pub(in crate::api) fn get_at_once(
     state: &State,
     trail: &Trail,
     caller: &Caller,
-    place: &Place<'_>,
-    query: Option<&str>,
+    Wanted { place, query, met, at }: Wanted<'_>,
     headers: &mut HeaderMap,
-    met: Met,
 ) -> Option<Response<Outgoing>> {
     let head = met.within(headers);
     if query.is_some() || form(head).ok()? != Form::Raw {
@@ -198,8 +206,8 @@ pub(in crate::api) fn get_at_once(
     }
     // Before the read is counted: from there on nothing may keep it from being answered.
     let audit = state.audit().unawaited()?;
-    let (ask, view) = parse(place, query, head).ok()?;
-    let reading = state.within(caller).at_once(&ask)?;
+    let (ask, view) = parse(&place, query, head).ok()?;
+    let reading = state.within(caller).at_once(&ask, at)?;
     let found = Found::of(reading, &view, Form::Raw, head).ok()?;
     let recorded = audit.record(&found.line(&trail.line_of(Operation::Read, &ask)));
     Some(found.answer(&view, recorded, std::mem::take(headers)))

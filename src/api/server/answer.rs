@@ -22,11 +22,11 @@ use super::Serving;
 use super::connection::Guest;
 use crate::access::{Caller, Visitor};
 use crate::api::guard::{Connection, is_probe};
-use crate::api::head::{Head, Met};
+use crate::api::head::Head;
 use crate::api::load::{Cost, overloaded};
 use crate::api::outgoing::Outgoing;
 use crate::api::problem::{Code, Problem, REQUEST_ID};
-use crate::api::routes::secrets::{self, Place};
+use crate::api::routes::secrets::{self, Place, Wanted};
 use crate::api::trail::Trail;
 use crate::api::{Routes, State, routes};
 
@@ -74,7 +74,11 @@ impl Serving {
         };
         let trail = Trail::new(head, caller.clone(), api.audit());
         let met = head.met();
-        let at_once = || at_once(value?, guest, &trail, &caller, parts.uri.query(), &mut parts.headers, met);
+        let at_once = || {
+            let (state, place) = value?;
+            let wanted = Wanted { place, query: parts.uri.query(), met, at: guest.phase.since() };
+            at_once(state, guest, &trail, &caller, wanted, &mut parts.headers)
+        };
         match catch_unwind(AssertUnwindSafe(at_once)) {
             Ok(Some((route, response))) => ready(self.told(route, trail, response)).left_future(),
             Ok(None) => {
@@ -214,20 +218,19 @@ fn value_asked<'r>(api: &'r Routes, method: &Method, uri: &'r Uri) -> Option<(&'
 /// It is made, counted and recorded before the connection is looked at again: of a peer that has half-closed right behind
 /// its request, and is sent nothing, it is counted all the same.
 fn at_once(
-    (state, place): (&State, Place<'_>),
+    state: &State,
     guest: &Guest,
     trail: &Trail,
     caller: &Caller,
-    query: Option<&str>,
+    wanted: Wanted<'_>,
     headers: &mut HeaderMap,
-    met: Met,
 ) -> Option<(&'static str, Response<Outgoing>)> {
     if !guest.phase.forgets_its_head() {
         // Its request must outlive the next look at the connection.
         return None;
     }
-    let response = secrets::get_at_once(state, trail, caller, &place, query, headers, met)?;
-    Some((place.pattern(), response))
+    let route = wanted.place.pattern();
+    Some((route, secrets::get_at_once(state, trail, caller, wanted, headers)?))
 }
 
 /// The request as routes take it. Most have no body, and then there is none to be boxed.

@@ -27,6 +27,7 @@ use connection::Guest;
 use super::Api;
 use super::guard::{Connection, Guard};
 use super::listener::{Listener, Stream, Tls};
+use super::patience::Phase;
 use super::room::{Party, Room};
 use super::strangers::{PERIOD, Strangers};
 use crate::metrics::Metrics;
@@ -239,7 +240,7 @@ impl Serving {
         // Children, not clones: a token's waiters share one lock, which every connection would take at every turn.
         let closing = self.closing.child_token();
         let Capacity { room, spare, probes, .. } = &self.capacity;
-        let phase = room.phase();
+        let phase = Phase::new();
         let enter = |room: &Room| room.enter(party, phase.clone(), closing.clone());
         let (seat, is_spare) = match connection {
             Connection::Metrics => enter(probes).map(|seat| (seat, false)),
