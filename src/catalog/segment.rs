@@ -4,13 +4,13 @@
 //! names. Every name is in one buffer, each followed by a newline, which no name can hold: a match cannot reach over
 //! two names. Times are kept to the second, as Key Vault keeps them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::Range;
 
 use time::OffsetDateTime;
 
 use super::texts::Texts;
-use crate::secret::{Metadata, SecretName, Version};
+use crate::secret::{Metadata, Version};
 
 /// Metadata of the secrets of one vault, by name.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,9 +51,7 @@ impl Segment {
     /// Packs a listing, in any order. A name told twice (a page moved while it was listed) counts once, as it was told
     /// last.
     pub(super) fn pack(listing: Vec<Metadata>) -> Self {
-        let listing: BTreeMap<SecretName, Metadata> =
-            listing.into_iter().map(|metadata| (metadata.name.clone(), metadata)).collect();
-        let rows: Vec<Metadata> = listing.into_values().collect();
+        let rows = in_order(listing);
 
         let tagged = rows.iter().flat_map(|row| row.tags.iter().flat_map(|(k, v)| [k.as_str(), v.as_str()]));
         let (texts, text_numbers) = Texts::pack(tagged);
@@ -284,6 +282,19 @@ impl Segment {
     fn content_type(&self, row: usize) -> Option<&str> {
         Some(self.content_types.get(self.types[row].checked_sub(1)?))
     }
+}
+
+/// By name, each once: as it was told last. In place, as most listings come in order.
+fn in_order(mut listing: Vec<Metadata>) -> Vec<Metadata> {
+    listing.sort_by(|a, b| a.name.cmp(&b.name));
+    listing.dedup_by(|later, kept| {
+        let again = later.name == kept.name;
+        if again {
+            std::mem::swap(later, kept);
+        }
+        again
+    });
+    listing
 }
 
 fn flags(row: &Metadata) -> u8 {
