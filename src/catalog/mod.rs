@@ -52,6 +52,7 @@ use crate::rights::{Rights, Verb};
 use crate::secret::{Metadata, SecretName, VaultName};
 use crate::vaults::{Source, VaultError, VaultInfo};
 use directory::{Directory, Rounds};
+use progress::Stage;
 use record::Standing;
 use segment::Segment;
 
@@ -108,6 +109,8 @@ struct Shared {
     /// A directory with new vaults in it was stored.
     changed: Notify,
     progress: watch::Sender<Progress>,
+    /// What of it is waited for: nobody who does is woken for every listing of a thousand.
+    stage: watch::Sender<Stage>,
     slots: Semaphore,
     metrics: Metrics,
     observers: Mutex<Vec<Observer>>,
@@ -138,6 +141,7 @@ impl Catalog {
             rounds: Mutex::new(rounds),
             changed: Notify::new(),
             progress: watch::Sender::new(progress),
+            stage: watch::Sender::default(),
             slots: Semaphore::new(options.listings_at_once.max(1)),
             options,
             sources,
@@ -156,12 +160,12 @@ impl Catalog {
 
     /// Resolves when every source has finished its first round of discovery, well or not.
     pub async fn discovered(&self) {
-        self.until(|progress| progress.discovery_done).await;
+        self.until(|stage| stage.discovered).await;
     }
 
     /// Resolves when discovery is done and every vault it found was listed, or failed to be, once.
     pub async fn first_round(&self) {
-        self.until(|progress| progress.discovery_done && progress.listed + progress.failed >= progress.vaults).await;
+        self.until(|stage| stage.listed).await;
     }
 
     /// How far the first round is.
@@ -386,9 +390,9 @@ impl Catalog {
         }
     }
 
-    async fn until(&self, reached: impl FnMut(&Progress) -> bool) {
+    async fn until(&self, reached: impl FnMut(&Stage) -> bool) {
         // The sender lives in `self`: it cannot be closed while this waits.
-        let _ = self.shared.progress.subscribe().wait_for(reached).await;
+        let _ = self.shared.stage.subscribe().wait_for(reached).await;
     }
 }
 

@@ -30,6 +30,15 @@ impl Counted {
     }
 }
 
+/// Where the first round is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Stage {
+    /// Every source has finished its first round of discovery.
+    pub(super) discovered: bool,
+    /// And every vault was listed, or failed to be.
+    pub(super) listed: bool,
+}
+
 impl Progress {
     fn add(&mut self, vault: Counted) {
         self.listed += usize::from(vault.listed);
@@ -45,8 +54,9 @@ impl Progress {
         self.secrets -= vault.secrets;
     }
 
-    fn conclude(&mut self) {
-        self.explored |= self.discovery_done && self.listed + self.failed >= self.vaults;
+    fn stage(&self) -> Stage {
+        let listed = self.discovery_done && self.listed + self.failed >= self.vaults;
+        Stage { discovered: self.discovery_done, listed }
     }
 }
 
@@ -78,9 +88,16 @@ impl Shared {
                 entry.record.count(Some(counted));
                 now.add(counted);
             }
-            now.conclude();
-            std::mem::replace(progress, now) != now
+            self.conclude(progress, now)
         });
+    }
+
+    /// The progress is that now; whether it was not.
+    fn conclude(&self, progress: &mut Progress, mut now: Progress) -> bool {
+        let stage = now.stage();
+        now.explored |= stage.listed;
+        self.stage.send_if_modified(|before| std::mem::replace(before, stage) != stage);
+        std::mem::replace(progress, now) != now
     }
 
     /// Counts what a listing of that vault has changed.
@@ -103,8 +120,7 @@ impl Shared {
             let mut now = *progress;
             now.take_away(before);
             now.add(counted);
-            now.conclude();
-            std::mem::replace(progress, now) != now
+            self.conclude(progress, now)
         });
         if shared {
             // Another entry may speak for the vault now.
