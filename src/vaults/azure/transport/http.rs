@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use azure_core::http::headers::{AUTHORIZATION, HeaderName, Headers};
 use azure_core::http::{Body, Request};
-use reqwest::redirect;
+use reqwest::{redirect, retry};
 use rustls::ClientConfig;
 use url::Url;
 
@@ -55,6 +55,8 @@ impl Http {
                 .tls_backend_preconfigured(tls.clone())
                 .dns_resolver(resolver)
                 .redirect(redirect::Policy::none())
+                // `Wire` repeats what may be: no copy of a request is kept for that here.
+                .retry(retry::never().max_retries_per_request(0))
                 .http1_only()
                 .connect_timeout(connect)
                 .pool_idle_timeout(POOL_IDLE)

@@ -228,9 +228,11 @@ impl Wire {
         let (Some(watch), Some(header)) = (&self.watch, request.headers().get_optional_str(&AUTHORIZATION)) else {
             return;
         };
-        match (answer.status, header.strip_prefix(BEARER).and_then(bearer::redeem)) {
-            (401, Some(bearer)) => watch.refused(&bearer, akv_code(answer).as_deref()),
-            _ => watch.accepted(),
+        // The ticket is opened for a token that was refused, and for no other.
+        let refused = (answer.status == 401).then(|| header.strip_prefix(BEARER).and_then(bearer::redeem)).flatten();
+        match refused {
+            Some(bearer) => watch.refused(&bearer, akv_code(answer).as_deref()),
+            None => watch.accepted(),
         }
     }
 }
