@@ -21,6 +21,12 @@ use tokio_rustls::TlsConnector;
 
 use super::azure::{CLIENT, TENANT};
 
+/// What Resource Graph is asked, as we ask it: rows of all vaults, not of the first hundred, and as wide.
+const VAULTS: &str = "{\"query\": \"resources | where type =~ 'microsoft.keyvault/vaults' \
+    | project id, name, subscriptionId, tenantId, location, vaultUri=tostring(properties.vaultUri), \
+    vaultTenant=tostring(properties.tenantId) | order by id asc\", \
+    \"options\": {\"resultFormat\": \"objectArray\", \"$top\": 1000}}";
+
 #[derive(Clone)]
 pub(super) struct Bare {
     tls: TlsConnector,
@@ -43,13 +49,12 @@ impl Bare {
     pub(super) async fn list(&self, vaults: usize) {
         let vaults_scope = "https://vault.azure.net/.default";
         let (arm, token) = tokio::join!(self.token("https://management.azure.com/.default"), self.token(vaults_scope));
-        let query = r#"{"query":"resources | where type =~ 'microsoft.keyvault/vaults' | project id","options":{}}"#;
         let request = Request::post("/providers/Microsoft.ResourceGraph/resources?api-version=2024-04-01")
             .header(HOST, "management.azure.com")
             .header(AUTHORIZATION, arm)
             .header("content-type", "application/json");
         let mut connection = self.connect("management.azure.com").await;
-        ask(&mut connection, request.body(query.into()).unwrap()).await;
+        ask(&mut connection, request.body(VAULTS.into()).unwrap()).await;
         let token: Arc<str> = token.into();
         let mut all = JoinSet::new();
         for vault in 0..vaults {
