@@ -63,7 +63,7 @@ pub struct CatalogOptions {
     pub discovery_interval: Duration,
     /// Between two listings of a vault, give or take a tenth so that vaults spread; 60 seconds.
     pub listing_interval: Duration,
-    /// Vaults listed side by side; 128. Each takes up to 0.3 MB while it is listed, and a sidecar has 128 MiB: of 1,000 vaults
+    /// Vaults listed side by side; 192. Each takes up to 0.3 MB while it is listed, and a sidecar has 128 MiB: of 1,000 vaults
     /// 20 ms away, more of them at once saved nothing. A vault that stalls does not count.
     pub listings_at_once: usize,
     /// What the spread of intervals is drawn from; another one in each sidecar.
@@ -75,7 +75,7 @@ impl Default for CatalogOptions {
         Self {
             discovery_interval: Duration::from_secs(600),
             listing_interval: Duration::from_secs(60),
-            listings_at_once: 128,
+            listings_at_once: 192,
             seed: 0,
         }
     }

@@ -34,7 +34,7 @@ use crate::secret::VaultName;
 use crate::snapshot::{Key, Snapshot};
 use crate::tasks::keep;
 use crate::vaults::Source;
-use crate::vaults::azure::{AzureSettings, AzureSource};
+use crate::vaults::azure::{AzureSettings, AzureSource, SystemRoots};
 
 /// A sidecar without listeners. Dropping it stops what runs for it.
 pub(super) struct Sidecar {
@@ -357,17 +357,18 @@ fn with_room(config: &Config) -> Config {
 
 /// The configured sources, ready to be asked, within their budgets.
 fn sources(config: &Config, budgets: &Budgets, metrics: &Metrics) -> Result<Vec<Arc<dyn Source>>, Failure> {
+    let roots = SystemRoots::read();
     let mut sources: Vec<Arc<dyn Source>> = Vec::new();
     for settings in &config.sources {
-        let source = BudgetedSource::new(Arc::new(azure(settings, metrics)?), budgets.clone());
+        let source = BudgetedSource::new(Arc::new(azure(settings, metrics, &roots)?), budgets.clone());
         sources.push(Arc::new(source));
     }
     Ok(sources)
 }
 
 /// One source of Azure.
-pub(super) fn azure(settings: &AzureSettings, metrics: &Metrics) -> Result<AzureSource, Failure> {
-    AzureSource::counted(settings.clone(), metrics.clone())
+pub(super) fn azure(settings: &AzureSettings, metrics: &Metrics, roots: &SystemRoots) -> Result<AzureSource, Failure> {
+    AzureSource::counted(settings.clone(), metrics.clone(), roots)
         .map_err(|error| Failure::new(Exit::Config, format!("source {}: {error}", settings.name)))
 }
 

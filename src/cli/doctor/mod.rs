@@ -15,7 +15,9 @@ use super::table::{Cell, Tone, render};
 use super::terminal::{colour_allowed, harmless, print};
 use super::{Context, Exit, Failure};
 use crate::secret::SecretName;
-use crate::vaults::azure::{Audience, AzureSettings, DiscoveryReport, DiscoveryRoute, GraphShortfall, SignedIn};
+use crate::vaults::azure::{
+    Audience, AzureSettings, DiscoveryReport, DiscoveryRoute, GraphShortfall, SignedIn, SystemRoots,
+};
 use crate::vaults::{Discovery, Vault, VaultError, VaultErrorKind};
 use remedy::Remedies;
 
@@ -57,7 +59,7 @@ pub(super) async fn run(_: &Doctor, context: &Context) -> Result<(), Failure> {
 /// Examines one source and prints what it found as it finds it.
 async fn source(settings: &AzureSettings, coloured: bool) -> Result<Exit, Failure> {
     say(&format!("source {}: {}", settings.name, identity(&settings.identity)))?;
-    let source = azure(settings, &crate::metrics::Metrics::default())?;
+    let source = azure(settings, &crate::metrics::Metrics::default(), &SystemRoots::read())?;
     let mut remedies = Remedies::new(settings);
     let signed_in = match source.sign_in(Audience::Vaults).await {
         Ok(signed_in) => signed_in,

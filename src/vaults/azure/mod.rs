@@ -27,4 +27,4 @@ pub use key_vault::AzureVault;
 pub use settings::{AzureSettings, Cloud, ConfiguredVault, Credential, Identity, WireLimits};
 pub use setup::SetupError;
 pub use source::{Audience, AzureSource, SignedIn};
-pub use transport::LookUp;
+pub use transport::{LookUp, SystemRoots};

@@ -12,7 +12,7 @@ use super::address::{VaultAddress, claimed_host};
 use super::credential::{Claims, Limits, Scopes, Tokens, issuer, scope};
 use super::discovery::{self, Arm, Described, DiscoveryReport, Filter};
 use super::settings::{AzureSettings, Cloud, ConfiguredVault, Identity};
-use super::transport::{LookUp, Overrides, System, Transport};
+use super::transport::{LookUp, Overrides, System, SystemRoots, Transport};
 use super::{AzureVault, SetupError};
 use crate::metrics::Metrics;
 use crate::secret::{SourceName, VaultName};
@@ -60,15 +60,15 @@ impl AzureSource {
     /// # Errors
     /// [`SetupError`] names the setting at fault.
     pub fn new(settings: AzureSettings) -> Result<Self, SetupError> {
-        Self::counted(settings, Metrics::default())
+        Self::counted(settings, Metrics::default(), &SystemRoots::read())
     }
 
-    /// As [`AzureSource::new`]; sign-ins and tokens are counted there.
+    /// As [`AzureSource::new`]; sign-ins and tokens are counted there, and who is trusted was read before.
     ///
     /// # Errors
     /// As [`AzureSource::new`].
-    pub fn counted(settings: AzureSettings, metrics: Metrics) -> Result<Self, SetupError> {
-        Self::resolving(settings, metrics, Arc::new(System))
+    pub fn counted(settings: AzureSettings, metrics: Metrics, roots: &SystemRoots) -> Result<Self, SetupError> {
+        Self::resolving(settings, metrics, roots, Arc::new(System))
     }
 
     /// As [`AzureSource::counted`], with somebody else in the place of the system's resolver: for tests of what happens
@@ -76,9 +76,14 @@ impl AzureSource {
     ///
     /// # Errors
     /// As [`AzureSource::new`].
-    pub fn resolving(settings: AzureSettings, metrics: Metrics, names: Arc<dyn LookUp>) -> Result<Self, SetupError> {
+    pub fn resolving(
+        settings: AzureSettings,
+        metrics: Metrics,
+        roots: &SystemRoots,
+        names: Arc<dyn LookUp>,
+    ) -> Result<Self, SetupError> {
         let overrides = Overrides::new(&settings.resolve)?;
-        let transport = Transport::new(settings.extra_ca.as_deref(), overrides, names, settings.wire.clone())?;
+        let transport = Transport::new(roots, settings.extra_ca.as_deref(), overrides, names, settings.wire.clone())?;
         Self::over(settings, metrics, transport)
     }
 

@@ -178,8 +178,8 @@ async fn first_listing(budgets: Option<Budgets>) -> Duration {
 #[tokio::test(start_paused = true)]
 async fn the_first_listing_of_many_vaults_waits_for_nothing_but_what_the_burst_leaves_to_reads() {
     let within = |options| Some(Budgets::new(options, Metrics::default()));
-    let unhindered = Duration::from_millis(160);
-    assert_eq!(first_listing(None).await, unhindered, "four times 128 vaults at once, two pages each");
+    let unhindered = Duration::from_millis(120);
+    assert_eq!(first_listing(None).await, unhindered, "three times 192 vaults at once, two pages each");
     assert_eq!(first_listing(within(BudgetOptions::default())).await, unhindered, "1,000 pages are of the burst");
     // Of 1,000 pages 750 are of the burst, the rest come at 900 a second, and the last one is 20 ms away.
     let less = BudgetOptions { subscription_per_second: 900, subscription_burst: 1_000, ..BudgetOptions::default() };

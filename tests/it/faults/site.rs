@@ -24,7 +24,7 @@ use sidekey::emulator::{Change, Control, Emulator, Endpoint, Estate, Fault};
 use sidekey::metrics::Metrics;
 use sidekey::secret::SecretValue;
 use sidekey::snapshot::{Key, Snapshot};
-use sidekey::vaults::azure::{AzureSettings, AzureSource, Credential, Identity, LookUp};
+use sidekey::vaults::azure::{AzureSettings, AzureSource, Credential, Identity, LookUp, SystemRoots};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
@@ -166,11 +166,11 @@ impl Site {
             Some(names) => {
                 names.know(places);
                 settings.resolve.clear();
-                AzureSource::resolving(settings, metrics.clone(), names)
+                AzureSource::resolving(settings, metrics.clone(), &SystemRoots::read(), names)
             }
             None => {
                 settings.resolve = places;
-                AzureSource::counted(settings, metrics.clone())
+                AzureSource::counted(settings, metrics.clone(), &SystemRoots::read())
             }
         };
         let budgets = Budgets::new(BudgetOptions::default(), metrics.clone());

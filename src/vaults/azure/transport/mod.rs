@@ -15,6 +15,7 @@ mod last_good;
 mod resolve;
 mod retries;
 mod retry_after;
+mod roots;
 mod tls;
 mod wire;
 
@@ -26,6 +27,7 @@ pub use last_good::LookUp;
 pub(super) use last_good::System;
 pub(super) use resolve::{Overrides, Unresolved};
 pub(super) use retry_after::retry_after;
+pub use roots::SystemRoots;
 pub(super) use wire::{Answer, BearerWatch, Deadline, Peer, Wire};
 
 use last_good::LastGood;
@@ -40,14 +42,15 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// Loads the roots and builds the client.
+    /// Builds the client.
     pub(super) fn new(
+        roots: &SystemRoots,
         extra_ca: Option<&Path>,
         overrides: Overrides,
         names: Arc<dyn LookUp>,
         limits: WireLimits,
     ) -> Result<Arc<Self>, SetupError> {
-        let tls = tls::client_config(extra_ca)?;
+        let tls = tls::client_config(roots, extra_ca)?;
         let carrier = Box::new(http::Http::new(&tls, overrides, &LastGood::new(names), limits.connect)?);
         Ok(Arc::new(Self { carrier, limits }))
     }

@@ -1,4 +1,4 @@
-//! Whom to trust: the system's roots and the configured ones, loaded once per source. TLS 1.2 and later, by ring,
+//! Whom to trust: the system's roots and the configured ones. TLS 1.2 and later, by ring,
 //! named here explicitly so that nothing depends on a process-wide default provider having been installed.
 
 use std::path::Path;
@@ -8,17 +8,14 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::roots::SystemRoots;
 use crate::vaults::azure::SetupError;
 
 /// The TLS settings of every connection of a source.
-pub(super) fn client_config(extra_ca: Option<&Path>) -> Result<ClientConfig, SetupError> {
-    let system = rustls_native_certs::load_native_certs();
-    for error in &system.errors {
-        tracing::debug!(%error, "a system CA certificate was not loaded");
-    }
+pub(super) fn client_config(system: &SystemRoots, extra_ca: Option<&Path>) -> Result<ClientConfig, SetupError> {
     let mut roots = RootCertStore::empty();
     // A system's store may hold relics that no verifier takes; they are no reason not to start.
-    roots.add_parsable_certificates(system.certs);
+    roots.add_parsable_certificates(system.certificates());
     if let Some(path) = extra_ca {
         add_file(&mut roots, path)?;
     }
@@ -62,9 +59,10 @@ mod tests {
     fn a_ca_file_that_holds_no_certificate_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "-----BEGIN NOTHING-----\n").unwrap();
-        let error = client_config(Some(file.path())).expect_err("not a CA file");
+        let error = client_config(&SystemRoots::read(), Some(file.path())).expect_err("not a CA file");
         assert!(error.to_string().contains(&file.path().display().to_string()), "{error}");
-        let error = client_config(Some(Path::new("/nonexistent/ca.pem"))).expect_err("no such file");
+        let error =
+            client_config(&SystemRoots::read(), Some(Path::new("/nonexistent/ca.pem"))).expect_err("no such file");
         assert!(matches!(error, SetupError::CaUnreadable { .. }));
     }
 }
