@@ -14,12 +14,12 @@ use doors::{House, Shown};
 use sidekey::vaults::memory::{Attributes, MemorySource, MemoryVault};
 use sidekey::vaults::{Vault, VaultInfo};
 
-const VAULT: &str = "vlt7c0de";
-const NAME: &str = "nm9c0de";
-const VALUE: &str = "vl5c0de-hunter2";
-const TAG: &str = "tg3c0de";
-/// Of all of these.
-const MARK: &str = "c0de";
+const VAULT: &str = "vlt7kqzj";
+const NAME: &str = "nm9kqzj";
+const VALUE: &str = "vl5kqzj-hunter2";
+const TAG: &str = "tg3kqzj";
+/// Of all of these; no hexadecimal digits, of which ids are made.
+const MARK: &str = "kqzj";
 
 /// A method, a path and a body.
 type Route = (&'static str, String, &'static str);
@@ -74,7 +74,7 @@ fn is_probe(route: &Route) -> bool {
     matches!((route.0, &*route.1), ("GET" | "HEAD" | "POST", "/livez" | "/readyz"))
 }
 
-const RESOLVE: &str = r#"{"refs":{"A":"secret://vlt7c0de/nm9c0de"}}"#;
+const RESOLVE: &str = r#"{"refs":{"A":"secret://vlt7kqzj/nm9kqzj"}}"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_told_to_who_shows_nothing_that_is_right() {
