@@ -53,7 +53,7 @@ impl Segment {
     pub(super) fn pack(listing: Vec<Metadata>) -> Self {
         let rows = in_order(listing);
 
-        let tagged = rows.iter().flat_map(|row| row.tags.iter().flat_map(|(k, v)| [k.as_str(), v.as_str()]));
+        let tagged = rows.iter().flat_map(|row| row.tags.iter().flat_map(|(k, v)| [k, v]));
         let (texts, text_numbers) = Texts::pack(tagged);
         let (content_types, type_numbers) = Texts::pack(rows.iter().filter_map(|row| row.content_type.as_deref()));
 
@@ -63,8 +63,7 @@ impl Segment {
         let tags = rows
             .iter()
             .map(|row| {
-                let set: Box<[Tag]> =
-                    row.tags.iter().map(|(k, v)| (text_numbers[k.as_str()], text_numbers[v.as_str()])).collect();
+                let set: Box<[Tag]> = row.tags.iter().map(|(k, v)| (text_numbers[k], text_numbers[v])).collect();
                 *set_numbers.entry(set).or_insert_with_key(|set| {
                     tag_sets.extend(set);
                     tag_ends.push(count(tag_sets.len()));
@@ -147,7 +146,7 @@ impl Segment {
 
     /// A row, unpacked.
     pub(super) fn metadata(&self, row: usize) -> Metadata {
-        let text = |number: u32| self.texts.get(number).to_owned();
+        let text = |number: &u32| self.texts.get(*number);
         Metadata {
             name: self.name(row).parse().expect("it was a name when it was packed"),
             version: self.versions.get(row).cloned().flatten(),
@@ -157,7 +156,7 @@ impl Segment {
             created: moment(self.created[row]),
             updated: moment(self.updated[row]),
             content_type: self.content_type(row).map(str::to_owned),
-            tags: self.tag_set(self.tags[row] as usize).iter().map(|(k, v)| (text(*k), text(*v))).collect(),
+            tags: self.tag_set(self.tags[row] as usize).iter().map(|(k, v)| (text(k), text(v))).collect(),
             managed: self.managed(row),
         }
     }
@@ -189,9 +188,7 @@ impl Segment {
             && self.content_type(row) == content_type.as_deref()
             && self.versions.get(row).and_then(Option::as_ref) == version.as_ref()
             && set.len() == tags.len()
-            && set.iter().zip(tags).all(|((k, v), (key, value))| {
-                self.texts.get(*k) == key.as_str() && self.texts.get(*v) == value.as_str()
-            })
+            && set.iter().zip(tags.iter()).all(|((k, v), tag)| (self.texts.get(*k), self.texts.get(*v)) == tag)
     }
 
     pub(super) fn enabled(&self, row: usize) -> bool {

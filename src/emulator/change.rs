@@ -175,7 +175,11 @@ pub(super) fn make(world: &World, change: Change) -> Result<(), ChangeError> {
             let (state, name) = (vault_of(world, &vault)?, secret.parse::<SecretName>()?);
             let expires = expires_in_s.map(|seconds| whole_now() + time::Duration::seconds(seconds));
             state.notes().spelling.entry(name.clone()).or_insert(secret);
-            state.store.set(&name, value, Attributes { expires, content_type, tags, ..Attributes::default() });
+            state.store.set(
+                &name,
+                value,
+                Attributes { expires, content_type, tags: tags.into_iter().collect(), ..Attributes::default() },
+            );
             Ok(())
         }
         Change::Rotate { vault, secret } => on_secret(world, vault, secret, |state, name| {

@@ -153,7 +153,7 @@ impl VaultState {
                         true => Some(certificate::PFX_TYPE.to_owned()),
                         false => version.content_type.clone(),
                     },
-                    tags: version.tags.clone(),
+                    tags: version.tags.clone().into_iter().collect(),
                     managed,
                     written: version.created.or(Some(now)),
                 };

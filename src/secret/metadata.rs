@@ -1,9 +1,8 @@
-use std::collections::BTreeMap;
 use std::fmt;
 
 use time::OffsetDateTime;
 
-use super::{SecretName, SecretValue, Version};
+use super::{SecretName, SecretValue, Tags, Version};
 
 /// What a vault tells of a secret without its value. Safe to print, log and serialise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +24,7 @@ pub struct Metadata {
     /// Free text of the owner, such as `application/x-pkcs12`.
     pub content_type: Option<String>,
     /// At most 15 in Key Vault.
-    pub tags: BTreeMap<String, String>,
+    pub tags: Tags,
     /// Whether Key Vault made it as the secret half of a certificate.
     pub managed: bool,
 }
@@ -43,7 +42,7 @@ impl Metadata {
             created: None,
             updated: None,
             content_type: None,
-            tags: BTreeMap::new(),
+            tags: Tags::default(),
             managed: false,
         }
     }

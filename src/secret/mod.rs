@@ -10,10 +10,12 @@ mod metadata;
 mod name;
 mod reference;
 mod shield;
+mod tags;
 mod value;
 
 pub use metadata::{Metadata, Secret};
 pub use name::{BadName, SecretName, SourceName, VaultName, Version};
 pub use reference::{BadReference, Misplaced, Pointer, Reference};
 pub use shield::key_page;
+pub use tags::Tags;
 pub use value::{Exposed, SecretValue};

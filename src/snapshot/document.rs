@@ -311,7 +311,7 @@ impl Row for Metadata {
 
 impl<'a> MetadataRow<'a> {
     fn of(metadata: &'a Metadata) -> Self {
-        let tags = metadata.tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let tags = metadata.tags.iter().collect();
         Self {
             name: Some(metadata.name.as_str()),
             version: metadata.version.as_ref().map(AsRef::as_ref),
@@ -336,7 +336,7 @@ impl<'a> MetadataRow<'a> {
             created: self.created.and_then(Wall::wall),
             updated: self.updated.and_then(Wall::wall),
             content_type: self.content_type.map(str::to_owned),
-            tags: tags.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            tags: tags.collect(),
             managed: self.managed.unwrap_or_default(),
             ..Metadata::new(self.name?.parse().ok()?)
         })

@@ -47,7 +47,7 @@ async fn a_get_gives_the_current_version(vault: &dyn Vault) {
     assert_eq!(secret.value.expose(), b"new-value");
     assert_eq!(secret.metadata.name, name(Fixture::TWO_VERSIONS));
     assert_eq!(secret.metadata.content_type.as_deref(), Some("text/plain"));
-    assert_eq!(secret.metadata.tags.get("team").map(String::as_str), Some("pay"));
+    assert_eq!(secret.metadata.tags.get("team"), Some("pay"));
     assert!(secret.metadata.version.is_some(), "a get always tells the version");
     assert!(secret.metadata.updated.is_some());
 }

@@ -13,7 +13,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use time::OffsetDateTime;
 
 use super::{Discovery, Source, Vault, VaultError, VaultErrorKind, VaultInfo};
-use crate::secret::{Metadata, Secret, SecretName, SecretValue, SourceName, Version};
+use crate::secret::{Metadata, Secret, SecretName, SecretValue, SourceName, Tags, Version};
 
 /// What a listing takes at a time.
 const PAGE: usize = 25;
@@ -48,7 +48,7 @@ pub struct Attributes {
     /// As [`Metadata::content_type`].
     pub content_type: Option<String>,
     /// As [`Metadata::tags`].
-    pub tags: BTreeMap<String, String>,
+    pub tags: Tags,
     /// As [`Metadata::managed`].
     pub managed: bool,
     /// When it was written, for [`Metadata::created`] and [`Metadata::updated`]; `None`: now.
@@ -62,7 +62,7 @@ impl Default for Attributes {
             not_before: None,
             expires: None,
             content_type: None,
-            tags: BTreeMap::new(),
+            tags: Tags::default(),
             managed: false,
             written: None,
         }

@@ -95,7 +95,7 @@ impl From<&Metadata> for Attributes {
             not_before: metadata.not_before,
             created_on: metadata.created,
             updated_on: metadata.updated,
-            tags: metadata.tags.clone(),
+            tags: (&metadata.tags).into(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A secret as the data plane writes it: keys in the order of the real one, absent rather than null.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
@@ -30,7 +32,7 @@ impl Call<'_> {
         }
         bundle.insert("attributes".to_owned(), self.attributes(metadata));
         if !metadata.tags.is_empty() {
-            bundle.insert("tags".to_owned(), json!(metadata.tags));
+            bundle.insert("tags".to_owned(), json!(BTreeMap::from(&metadata.tags)));
         }
         bundle
     }

@@ -81,7 +81,7 @@ pub(super) fn set(call: &Call<'_>, name: &SecretName) -> Result<Answer, Box<Answ
         not_before: time_of(asked.attributes.nbf)?,
         expires: time_of(asked.attributes.exp)?,
         content_type: asked.content_type,
-        tags: asked.tags.unwrap_or_default(),
+        tags: asked.tags.unwrap_or_default().into_iter().collect(),
         ..Attributes::default()
     };
     call.vault.notes().spelling.entry(name.clone()).or_insert(spelling);
@@ -100,7 +100,7 @@ pub(super) fn update(call: &Call<'_>, name: &SecretName, version: Option<&Versio
             metadata.content_type = asked.content_type;
         }
         if let Some(tags) = asked.tags {
-            metadata.tags = tags;
+            metadata.tags = tags.into_iter().collect();
         }
     };
     let metadata = call.vault.store.update(name, version, change);

@@ -189,7 +189,7 @@ async fn attributes_that_move_without_a_new_version_change_the_documents_tag_onl
     let raw = get(&router, "/v1/secrets/a").await.header("etag").unwrap().to_owned();
     let json = ask(&router, "GET", "/v1/secrets/a", &[JSON]).await.header("etag").unwrap().to_owned();
     house.vault("pay").shelf.update(&"a".parse().unwrap(), None, |metadata| {
-        metadata.tags.insert("k".into(), "v".into());
+        metadata.tags = [("k".to_owned(), "v".to_owned())].into();
     });
     let again = ("cache-control", "no-cache");
     assert_eq!(ask(&router, "GET", "/v1/secrets/a", &[again]).await.header("etag"), Some(raw.as_str()));

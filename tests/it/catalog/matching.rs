@@ -183,7 +183,7 @@ async fn a_name_in_several_vaults_is_told_by_vault() {
 async fn what_a_listing_told_comes_out_whole() {
     let page = search(&described().await, &[("q", "a")]);
     assert_eq!(page.hits[0].metadata.name, secret_name("a"));
-    assert_eq!(page.hits[0].metadata.tags.get("team").map(String::as_str), Some("pay"));
+    assert_eq!(page.hits[0].metadata.tags.get("team"), Some("pay"));
     assert_eq!(page.hits[0].metadata.expires, Some(datetime!(2026-06-01 12:00 UTC)));
 }
 

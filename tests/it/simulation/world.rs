@@ -1,7 +1,7 @@
 //! The vaults and sources of a simulated world. What they answer depends on the plan, the virtual time, and how often
 //! the same was asked before; on nothing else.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -136,16 +136,13 @@ pub fn index_of(name: &SecretName) -> usize {
 
 fn metadata(name: usize, written: &Written, with_version: bool) -> Metadata {
     let stamp = |seconds| Some(OffsetDateTime::from_unix_timestamp(seconds).unwrap());
-    let mut tags = BTreeMap::new();
-    if written.tag > 0 {
-        tags.insert("touched".to_owned(), written.tag.to_string());
-    }
+    let tags = (written.tag > 0).then(|| ("touched", written.tag.to_string()));
     Metadata {
         version: with_version.then(|| version_of(written.number)),
         enabled: written.enabled,
         created: stamp(written.created),
         updated: stamp(written.updated),
-        tags,
+        tags: tags.into_iter().collect(),
         ..Metadata::new(name_of(name))
     }
 }
