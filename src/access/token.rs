@@ -19,7 +19,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use subtle::{Choice, ConstantTimeEq as _};
 use zeroize::Zeroizing;
 
-use crate::kernel::scrub_stack_to;
+use crate::kernel::{scrub_stack, scrub_stack_to};
 use crate::secret::SecretValue;
 
 /// A bearer token.
@@ -147,8 +147,8 @@ impl TokenDigest {
     }
 }
 
-/// Twice as deep as a digest reaches, which is 2.1 KiB, and 4.2 KiB where nothing is optimised. No deeper: it is done for every
-/// request, and drives out of the processor's cache what the request needs next.
+/// Nearly twice as deep as a digest reaches, which is 2.1 KiB, and 4.2 KiB where nothing is optimised. No deeper: it is done
+/// for every request, and drives out of the processor's cache what the request needs next.
 const DEPTH: usize = if cfg!(debug_assertions) { 8 * 1024 } else { 4 * 1024 };
 
 /// In a frame of its own: the last block of what is hashed, a whole token as a rule, stays on the stack.
@@ -168,8 +168,16 @@ impl fmt::Debug for TokenDigest {
 
 /// Of this process alone: a digest that leaks fits nothing anywhere else, and no table can be made of it.
 static KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
-    hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).expect("the system gives random bytes")
+    let key = draw();
+    scrub_stack();
+    key
 });
+
+/// In a frame of its own, as [`hash`].
+#[inline(never)]
+fn draw() -> hmac::Key {
+    hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).expect("the system gives random bytes")
+}
 
 fn read_up_to(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     let mut length = 0;

@@ -1,7 +1,7 @@
-//! A request's headers, gone through once.
+//! A request's headers, of which it is seen once which are there.
 //!
 //! Of those that mean something here, most requests bring two or three. To look for each of the others by itself takes
-//! longer than to see which are there.
+//! longer than to go through those that came.
 
 use axum::http::HeaderMap;
 use axum::http::header::{self, HeaderName, HeaderValue};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// A future with a bell of its own.
+/// A future with a bell of its own. Once it is ready, it is not to be polled again: it would be pending for ever.
 pub(super) struct Roused<F> {
     future: F,
     bell: Arc<Bell>,

@@ -50,12 +50,12 @@ impl Trail {
         Self { caller: None, peer, from: party.told().1, id: id(head, audit) }
     }
 
-    /// The request's id, for a problem.
+    /// The request's id.
     pub(super) fn id(&self) -> Option<&HeaderValue> {
         self.id.as_ref()
     }
 
-    /// The same, for the answer.
+    /// Its id, for the answer.
     pub(super) fn into_id(self) -> Option<HeaderValue> {
         self.id
     }

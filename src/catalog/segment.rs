@@ -339,6 +339,14 @@ mod tests {
     }
 
     #[test]
+    fn rows_stand_by_name_and_one_that_is_told_twice_stands_as_it_was_told_last() {
+        let last = Metadata { enabled: false, ..named("a") };
+        let segment = Segment::pack(vec![named("b"), named("a"), named("c"), last.clone(), named("c")]);
+        let rows: Vec<_> = (0..segment.len()).map(|row| segment.metadata(row)).collect();
+        assert_eq!(rows, [last, named("b"), named("c")]);
+    }
+
+    #[test]
     fn what_is_packed_comes_out_unchanged_and_in_the_order_of_names() {
         let segment = Segment::pack(vec![named("b"), full("c"), named("a")]);
         let rows: Vec<_> = (0..segment.len()).map(|row| segment.metadata(row)).collect();

@@ -13,7 +13,7 @@ use crate::catalog::{Catalog, Reach};
 use crate::config::Flag;
 use crate::credentials;
 use crate::tasks::keep;
-use crate::vaults::azure::{AzureSettings, SystemRoots};
+use crate::vaults::azure::AzureSettings;
 use clap::Args;
 use futures::FutureExt as _;
 use tokio::task::JoinSet;
@@ -56,7 +56,6 @@ impl Serve {
 }
 
 pub(super) async fn run(args: &Serve, context: &Context) -> Result<(), Failure> {
-    SystemRoots::read_ahead();
     let flags = args.flags();
     let config = context.config(flags.clone())?;
     trace::start(&config.log, context.global.verbose);

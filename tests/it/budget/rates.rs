@@ -175,6 +175,12 @@ async fn first_listing(budgets: Option<Budgets>) -> Duration {
     began.elapsed()
 }
 
+#[test]
+fn a_subscription_is_asked_half_of_what_azure_serves_it_in_any_ten_seconds() {
+    let BudgetOptions { subscription_per_second, subscription_burst, .. } = BudgetOptions::default();
+    assert_eq!(10 * subscription_per_second + subscription_burst, 20_000 / 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_first_listing_of_many_vaults_waits_for_nothing_but_what_the_burst_leaves_to_reads() {
     let within = |options| Some(Budgets::new(options, Metrics::default()));
