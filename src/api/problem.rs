@@ -355,12 +355,12 @@ pub(crate) fn request_id() -> String {
         let _ = SystemRandom::new().fill(&mut bytes);
         format!("{:08x}-", u32::from_ne_bytes(bytes))
     });
-    let count = number();
-    let digits = count.checked_ilog2().unwrap_or_default() / 4 + 1;
+    let number = number();
+    let digits = number.checked_ilog2().unwrap_or_default() / 4 + 1;
     // As long as it is, and not longer: a header takes it as it is then.
     let mut id = String::with_capacity(PROCESS.len() + digits as usize);
     id.push_str(&PROCESS);
-    id.extend((0..digits).rev().map(|digit| char::from(b"0123456789abcdef"[(count >> (4 * digit)) as usize % 16])));
+    id.extend((0..digits).rev().map(|digit| char::from(b"0123456789abcdef"[(number >> (4 * digit)) as usize % 16])));
     id
 }
 

@@ -10,7 +10,7 @@ use std::ops::Range;
 use time::OffsetDateTime;
 
 use super::texts::Texts;
-use crate::secret::{Metadata, Version};
+use crate::secret::{Metadata, Version, told_last};
 
 /// Metadata of the secrets of one vault, by name.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Segment {
     /// Packs a listing, in any order. A name told twice (a page moved while it was listed) counts once, as it was told
     /// last.
     pub(super) fn pack(listing: Vec<Metadata>) -> Self {
-        let rows = in_order(listing);
+        let rows = told_last(listing, |a, b| a.name.cmp(&b.name));
 
         let tagged = rows.iter().flat_map(|row| row.tags.iter().flat_map(|(k, v)| [k, v]));
         let (texts, text_numbers) = Texts::pack(tagged);
@@ -279,19 +279,6 @@ impl Segment {
     fn content_type(&self, row: usize) -> Option<&str> {
         Some(self.content_types.get(self.types[row].checked_sub(1)?))
     }
-}
-
-/// By name, each once: as it was told last. In place, as most listings come in order.
-fn in_order(mut listing: Vec<Metadata>) -> Vec<Metadata> {
-    listing.sort_by(|a, b| a.name.cmp(&b.name));
-    listing.dedup_by(|later, kept| {
-        let again = later.name == kept.name;
-        if again {
-            std::mem::swap(later, kept);
-        }
-        again
-    });
-    listing
 }
 
 fn flags(row: &Metadata) -> u8 {

@@ -18,4 +18,5 @@ pub use name::{BadName, SecretName, SourceName, VaultName, Version};
 pub use reference::{BadReference, Misplaced, Pointer, Reference};
 pub use shield::key_page;
 pub use tags::Tags;
+pub(crate) use tags::told_last;
 pub use value::{Exposed, SecretValue};

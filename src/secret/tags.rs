@@ -1,3 +1,4 @@
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// What a secret is labelled with: keys with their values, in the order of keys, each once.
@@ -36,18 +37,22 @@ impl Tags {
 /// Of a key that is told twice, the last value counts.
 impl<K: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(K, V)> for Tags {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(tags: I) -> Self {
-        let mut all: Vec<(Box<str>, Box<str>)> =
-            tags.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
-        all.sort_by(|(one, _), (other, _)| one.cmp(other));
-        all.dedup_by(|later, kept| {
-            let again = later.0 == kept.0;
-            if again {
-                std::mem::swap(later, kept);
-            }
-            again
-        });
-        Self(all.into())
+        let all = tags.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        Self(told_last(all, |(one, _): &(Box<str>, Box<str>), (other, _)| one.cmp(other)).into())
     }
+}
+
+/// In that order, and of those that are equal in it the one that was told last. In place: most come in order.
+pub(crate) fn told_last<T>(mut all: Vec<T>, order: impl Fn(&T, &T) -> Ordering) -> Vec<T> {
+    all.sort_by(&order);
+    all.dedup_by(|later, kept| {
+        let again = order(later, kept).is_eq();
+        if again {
+            std::mem::swap(later, kept);
+        }
+        again
+    });
+    all
 }
 
 impl<const N: usize> From<[(String, String); N]> for Tags {

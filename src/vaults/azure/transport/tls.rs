@@ -1,5 +1,5 @@
-//! Whom to trust: the system's roots and the configured ones. TLS 1.2 and later, by ring,
-//! named here explicitly so that nothing depends on a process-wide default provider having been installed.
+//! Whom to trust: the system's roots and the configured ones. TLS 1.2 and later, by ring, named here explicitly so that nothing
+//! depends on a process-wide default provider having been installed.
 
 use std::path::Path;
 use std::sync::Arc;
